@@ -1,0 +1,5 @@
+//! Data sets: what a sample is, and where samples come from.
+
+mod dataset;
+
+pub use dataset::{Dataset, Features, Samples};

@@ -1,0 +1,10 @@
+//! Local training: data sets, their partition over clients, models, and the [`Trainer`] that ties them together.
+//!
+//! Knows nothing of networks, compression or rounds. One thread trains one client; whoever wants more starts more.
+
+pub mod data;
+mod error;
+mod trainer;
+
+pub use error::LearningError;
+pub use trainer::{Evaluation, SgdConfig, StepHook, Task, TensorSpec, TrainReport, Trainer};

@@ -1,0 +1,134 @@
+//! The seam between federated learning and a model: whoever has a model implements [`Trainer`].
+//!
+//! Parameters and deltas are flat `f32` vectors, tensors concatenated in PyTorch's parameter order and layout
+//! (linear weight `[out, in]`, convolution weight `[out, in, kh, kw]`, then the bias), so that a PyTorch model swaps in
+//! through `vector_to_parameters`. A trainer holds scratch memory, never a client's state.
+
+use nibble_seed::Seed;
+
+use crate::error::LearningError;
+
+/// Name and shape of one tensor of the flat parameter vector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Name as in a PyTorch state dict, e.g. `fc1.weight`.
+    pub name: String,
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+}
+
+impl TensorSpec {
+    /// Number of coordinates.
+    #[must_use]
+    pub fn numel(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Local optimisation, the same for every client of a round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SgdConfig {
+    /// Passes over the client's samples, at least 1.
+    pub epochs: u32,
+    /// Samples per step, at least 1; the last, smaller batch of a pass is kept.
+    pub batch: usize,
+    /// Learning rate.
+    pub lr: f32,
+    /// Momentum as PyTorch's SGD defines it: v = momentum * v + g, step along v. 0 turns it off.
+    pub momentum: f32,
+    /// L2 weight decay added to the gradient as PyTorch's SGD does. 0 turns it off.
+    pub weight_decay: f32,
+}
+
+impl Default for SgdConfig {
+    fn default() -> Self {
+        Self { epochs: 1, batch: 32, lr: 0.1, momentum: 0.0, weight_decay: 0.0 }
+    }
+}
+
+/// One client's work in one round.
+pub struct Task<'a> {
+    /// The client's samples as indices into the trainer's training data.
+    pub samples: &'a [u32],
+    /// How to optimise.
+    pub sgd: &'a SgdConfig,
+    /// Stream of the visiting order: pass 0 visits `order.permutation(n)`, pass e > 0 that of `order.derive(BatchOrder, e, 0)`.
+    pub order: Seed,
+    /// Sees every step before it is applied: FedProx, SCAFFOLD and privacy hang here.
+    pub hook: Option<&'a mut dyn StepHook>,
+}
+
+/// Looks at, and may change, the gradient of each local step.
+pub trait StepHook {
+    /// `step` counts from 0 over all passes; `gradient` has the parameters' layout and is applied after the call.
+    fn on_step(&mut self, step: u64, parameters: &[f32], gradient: &mut [f32]);
+}
+
+/// What local training reports beside the delta.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainReport {
+    /// Samples the client trained on: the weight of its update.
+    pub samples: u64,
+    /// Steps taken.
+    pub steps: u64,
+    /// Mean training loss over all steps, as each was met.
+    pub mean_loss: f64,
+}
+
+/// Sums over evaluated samples; add those of two slices to evaluate both.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// Samples evaluated.
+    pub samples: u64,
+    /// Samples whose most likely class was the label.
+    pub correct: u64,
+    /// Summed cross-entropy, in nats.
+    pub loss_sum: f64,
+}
+
+impl Evaluation {
+    /// Top-1 accuracy in [0, 1].
+    #[must_use]
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.samples.max(1) as f64
+    }
+
+    /// Mean cross-entropy in nats.
+    #[must_use]
+    pub fn mean_loss(&self) -> f64 {
+        self.loss_sum / self.samples.max(1) as f64
+    }
+}
+
+impl core::ops::AddAssign for Evaluation {
+    fn add_assign(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.correct += other.correct;
+        self.loss_sum += other.loss_sum;
+    }
+}
+
+/// A model that can be trained locally. One trainer serves one thread and any number of clients.
+pub trait Trainer: Send {
+    /// The tensors of the flat parameter vector, in order.
+    fn tensors(&self) -> &[TensorSpec];
+
+    /// Fresh parameters: tensor i uniform in ±1/√fan_in from the stream `seed.derive(Init, i, 0)`.
+    fn init(&self, seed: Seed) -> Vec<f32>;
+
+    /// Trains from `global` and writes local minus global parameters to `delta` (both of the parameters' length).
+    ///
+    /// # Errors
+    /// If lengths or sample indices do not fit, there are no samples, or training diverged to non-finite values.
+    fn train(&mut self, global: &[f32], task: Task<'_>, delta: &mut [f32]) -> Result<TrainReport, LearningError>;
+
+    /// Evaluates `parameters` on the test samples in `range` (indices into the test part).
+    ///
+    /// # Errors
+    /// If lengths or the range do not fit.
+    fn evaluate(
+        &mut self,
+        parameters: &[f32],
+        range: core::ops::Range<usize>,
+    ) -> Result<Evaluation, LearningError>;
+}

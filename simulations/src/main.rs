@@ -1,0 +1,2 @@
+//! `nibble-sim`
+fn main() {}
