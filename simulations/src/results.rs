@@ -1,0 +1,93 @@
+//! What runs produced: the one set of types that tables, files and the report are made from.
+
+use serde::{Deserialize, Serialize};
+
+/// One round of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundRow {
+    /// Round, counted from 0.
+    pub round: u64,
+    /// Top-1 accuracy of the global model on the test part after the round, in [0, 1].
+    pub accuracy: f64,
+    /// Mean cross-entropy of the global model on the test part, in nats.
+    pub loss: f64,
+    /// Mean training loss over the counted clients.
+    pub train_loss: f64,
+    /// Clients selected.
+    pub selected: u64,
+    /// Updates that entered the aggregate.
+    pub counted: u64,
+    /// Updates refused or left out of the aggregate.
+    pub uncounted: u64,
+    /// Payload bytes clients sent in this round, counted or not.
+    pub uplink_bytes: u64,
+    /// Payload bytes of the model sent to clients in this round.
+    pub downlink_bytes: u64,
+    /// Mean over counted updates of NMSE, the relative squared error of what was sent against what was meant.
+    pub update_nmse: f64,
+    /// Wall-clock seconds of the round without evaluation.
+    pub seconds: f64,
+    /// Why the round closed, e.g. `all reported`, `deadline`.
+    pub closed_by: String,
+}
+
+/// One scheme under one seed, summed up. The field names are a stable interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Scheme as configured, e.g. `int4+ef`.
+    pub scheme: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Rounds done.
+    pub rounds: u64,
+    /// Accuracy after the last round, in [0, 1].
+    pub final_accuracy: f64,
+    /// Mean accuracy after each of the last five rounds.
+    pub mean_last5_accuracy: f64,
+    /// Mean payload bytes of an update, header and all.
+    pub uplink_bytes_per_update: f64,
+    /// 8 x payload bytes / coordinates.
+    pub bits_per_coordinate: f64,
+    /// Payload bytes sent by clients over the run.
+    pub uplink_bytes_total: u64,
+    /// Payload bytes sent to clients over the run.
+    pub downlink_bytes_total: u64,
+    /// SHA-256 of the final parameters as little-endian f32, in hexadecimal.
+    pub model_hash: String,
+    /// Median wall-clock seconds of a round, evaluation excluded.
+    pub round_seconds_median: f64,
+    /// Peak resident memory of the process so far; null where the system does not tell.
+    pub peak_rss_bytes: Option<u64>,
+}
+
+/// A finished (or interrupted) run with its curve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// The sums.
+    pub summary: RunSummary,
+    /// Every round, in order.
+    pub rounds: Vec<RoundRow>,
+}
+
+/// All runs of one experiment and what is needed to make them again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Name of the experiment.
+    pub name: String,
+    /// What was trained on, in words: data set, clients, partition.
+    pub data: String,
+    /// Model with its number of parameters, in words.
+    pub model: String,
+    /// Number of coordinates of an update.
+    pub coordinates: u64,
+    /// The command that makes this again.
+    pub command: String,
+    /// The resolved experiment as TOML.
+    pub experiment: String,
+    /// Version, processor and threads it ran on, in words.
+    pub machine: String,
+    /// Whether every planned run reached its last round.
+    pub complete: bool,
+    /// Runs in order of scheme, then seed.
+    pub runs: Vec<RunResult>,
+}
