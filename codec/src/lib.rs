@@ -1,1 +1,34 @@
-//! codec
+//! Model updates as compact bytes, and back.
+//!
+//! A delta is a flat `f32` vector with a [`Layout`]. An [`Encoder`] turns it into the bytes of one *payload* under a
+//! [`Coding`]; [`Payload::parse`] checks such bytes, whatever they are, and decodes them or folds them into a sum.
+//! [`Residual`] keeps what compression left out and moves only when the outcome of an update is known.
+//! `docs/wire-format.md` draws every byte.
+//!
+//! Absent on purpose: I/O, clocks, ambient randomness, threads, and any knowledge of models or rounds.
+#![no_std]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod block;
+mod checksum;
+mod encode;
+mod error;
+mod header;
+mod layout;
+mod payload;
+mod raw;
+mod residual;
+mod scheme;
+mod simd;
+
+pub use encode::{Encoder, PayloadId};
+pub use error::{DecodeError, EncodeError, LayoutError, SchemeError};
+pub use header::{HEADER_BYTES, Header};
+pub use layout::{CHUNK_COORDINATES, Layout, Tensor};
+pub use payload::Payload;
+pub use residual::{Intent, Outcome, Residual};
+pub use scheme::{BlockCoding, Coding, Grain, Rounding, Scheme};
+pub use simd::Backend;

@@ -1,0 +1,304 @@
+//! The block codec in a form that compilers turn into SIMD: fixed-size groups, no branches on data, no gathers.
+//!
+//! Compiled once for each CPU feature set by `simd`; agrees with [`super::reference`] bit for bit, because every float
+//! operation is the same one and none is contracted or reordered. Blocks of 64 take the paths with constant lengths.
+
+use super::{Level, MOST_BLOCKS, SegmentCoding, plane_bytes, planes, rounding::noise_of, scale::MOST_MAGNITUDE};
+use crate::{layout::CHUNK_COORDINATES, scheme::Rounding};
+
+/// Coordinates of the block size that everybody uses.
+const COMMON: usize = 64;
+/// Marks a block of zeros among levels.
+const ZERO: i16 = i16::MIN;
+
+/// See [`super::reference::encode`].
+#[inline(always)]
+pub(crate) fn encode(coding: &SegmentCoding, x: &[f32], level: Option<Level>, out: &mut [u8]) -> bool {
+    match coding.bits {
+        2 => encode_bits::<2>(coding, x, level, out),
+        3 => encode_bits::<3>(coding, x, level, out),
+        4 => encode_bits::<4>(coding, x, level, out),
+        5 => encode_bits::<5>(coding, x, level, out),
+        6 => encode_bits::<6>(coding, x, level, out),
+        7 => encode_bits::<7>(coding, x, level, out),
+        _ => encode_bits::<8>(coding, x, level, out),
+    }
+}
+
+/// See [`super::reference::decode`].
+#[inline(always)]
+pub(crate) fn decode(coding: &SegmentCoding, bytes: &[u8], gain: f32, out: &mut [f32]) {
+    each_value(coding, bytes, gain, out, |out, value| *out = value);
+}
+
+/// Adds `weight` times the decoded values to `sum`.
+#[inline(always)]
+pub(crate) fn fold(coding: &SegmentCoding, bytes: &[u8], gain: f32, weight: f64, sum: &mut [f64]) {
+    each_value(coding, bytes, gain, sum, |sum, value| *sum += weight * f64::from(value));
+}
+
+/// See [`super::reference::undefined`]; short blocks and blocks of unusual size are left to it.
+#[inline(always)]
+pub(crate) fn undefined(coding: &SegmentCoding, bytes: &[u8], len: usize) -> Option<&'static str> {
+    match coding.bits {
+        2 => undefined_bits::<2>(coding, bytes, len),
+        3 => undefined_bits::<3>(coding, bytes, len),
+        4 => undefined_bits::<4>(coding, bytes, len),
+        5 => undefined_bits::<5>(coding, bytes, len),
+        6 => undefined_bits::<6>(coding, bytes, len),
+        7 => undefined_bits::<7>(coding, bytes, len),
+        _ => undefined_bits::<8>(coding, bytes, len),
+    }
+}
+
+#[inline(always)]
+fn undefined_bits<const BITS: u8>(coding: &SegmentCoding, bytes: &[u8], len: usize) -> Option<&'static str> {
+    let (top, scales, mut packed) = coding.split(bytes, len);
+    if !Level(top).is_valid_top() {
+        return Some("top level");
+    }
+    let mut most = 0;
+    for (index, &scale) in scales.iter().enumerate() {
+        let block = coding.block.min(len - index * coding.block);
+        let (codes, rest) = packed.split_at(coding.packed_bytes(block));
+        packed = rest;
+        if block == COMMON && scale != 0 {
+            let mut unpacked = [0; COMMON];
+            unpack::<BITS>(codes, &mut unpacked);
+            most = unpacked.into_iter().fold(most, u8::max);
+        } else if let Some(what) = super::reference::undefined_block(coding, scale, codes, block) {
+            return Some(what);
+        }
+    }
+    (most > 2 * coding.qmax()).then_some("code")
+}
+
+/// Largest magnitude of `x` as the bits of a float; NaN and infinity are larger than any finite number.
+#[inline(always)]
+pub(crate) fn magnitude_bits(x: &[f32]) -> u32 {
+    let (groups, tail) = x.as_chunks::<32>();
+    let mut lanes = [0u32; 32];
+    for group in groups {
+        for (lane, x) in lanes.iter_mut().zip(group) {
+            *lane = (*lane).max(x.to_bits() & 0x7fff_ffff);
+        }
+    }
+    lanes.into_iter().chain(tail.iter().map(|x| x.to_bits() & 0x7fff_ffff)).fold(0, u32::max)
+}
+
+#[inline(always)]
+fn encode_bits<const BITS: u8>(coding: &SegmentCoding, x: &[f32], level: Option<Level>, out: &mut [u8]) -> bool {
+    let mut levels = [ZERO; MOST_BLOCKS];
+    let levels = &mut levels[..x.len().div_ceil(coding.block)];
+    let mut most = 0;
+    for (found, block) in levels.iter_mut().zip(x.chunks(coding.block)) {
+        let magnitude = match block.as_array::<COMMON>() {
+            Some(block) => magnitude_bits(block),
+            None => magnitude_bits(block),
+        };
+        most = most.max(magnitude);
+        if magnitude > 0 {
+            *found = level.unwrap_or(Level::covering(magnitude)).0;
+        }
+    }
+    if most > MOST_MAGNITUDE.to_bits() {
+        return false;
+    }
+    let top = levels.iter().copied().max().filter(|&top| top != ZERO).map_or(Level::MIN, Level);
+    let (head, mut packed) = out.split_at_mut(super::TOP_BYTES + levels.len());
+    let (head, scales) = head.split_at_mut(super::TOP_BYTES);
+    head.copy_from_slice(&top.0.to_le_bytes());
+    for (index, ((block, level), scale)) in x.chunks(coding.block).zip(levels).zip(scales).enumerate() {
+        let (codes, rest) = packed.split_at_mut(coding.packed_bytes(block.len()));
+        packed = rest;
+        if *level == ZERO {
+            *scale = 0;
+            codes.fill(0);
+            continue;
+        }
+        *scale = Level(*level).code_under(top);
+        let inverse_step = qmax::<BITS>() / Level::from_code(*scale, top).scale();
+        let first = index * coding.block;
+        match block.as_array::<COMMON>() {
+            Some(block) => encode_block::<BITS, COMMON>(coding, block, first, inverse_step, codes),
+            None => encode_block::<BITS, CHUNK_COORDINATES>(coding, block, first, inverse_step, codes),
+        }
+    }
+    true
+}
+
+/// Quantizes and packs one block of at most `MOST` coordinates that starts at coordinate `first` of its segment.
+#[inline(always)]
+fn encode_block<const BITS: u8, const MOST: usize>(
+    coding: &SegmentCoding,
+    x: &[f32],
+    first: usize,
+    inverse_step: f32,
+    packed: &mut [u8],
+) {
+    let mut codes = [0u8; MOST];
+    let codes = &mut codes[..x.len()];
+    let counter = (first / 2) as u32;
+    let (groups, tail) = x.as_chunks::<32>();
+    let (code_groups, code_tail) = codes.as_chunks_mut::<32>();
+    for (i, (x, codes)) in groups.iter().zip(code_groups).enumerate() {
+        quantize::<BITS>(coding, x, counter + 16 * i as u32, inverse_step, codes);
+    }
+    if !tail.is_empty() {
+        let (mut x, mut codes) = ([0.0; 32], [0; 32]);
+        x[..tail.len()].copy_from_slice(tail);
+        quantize::<BITS>(coding, &x, counter + 16 * groups.len() as u32, inverse_step, &mut codes);
+        code_tail.copy_from_slice(&codes[..tail.len()]);
+    }
+    pack::<BITS>(codes, packed);
+}
+
+/// Codes of 32 coordinates whose noise comes from 16 hashes at `counter`.
+#[inline(always)]
+fn quantize<const BITS: u8>(
+    coding: &SegmentCoding,
+    x: &[f32; 32],
+    counter: u32,
+    inverse_step: f32,
+    codes: &mut [u8; 32],
+) {
+    let noise = match coding.rounding {
+        Rounding::Nearest => [0.0; 32],
+        Rounding::Stochastic | Rounding::Dithered => noise(coding, counter),
+    };
+    for ((code, &x), noise) in codes.iter_mut().zip(x).zip(noise) {
+        let shifted = x * inverse_step + (qmax::<BITS>() + noise);
+        let above = if shifted > 0.0 { shifted } else { 0.0 };
+        let within = if above < 2.0 * qmax::<BITS>() { above } else { 2.0 * qmax::<BITS>() };
+        *code = super::reference::round_half_even(within) as u8;
+    }
+}
+
+/// The noise of 32 coordinates from 16 hashes.
+#[inline(always)]
+fn noise(coding: &SegmentCoding, counter: u32) -> [f32; 32] {
+    let mut noise = [0.0; 32];
+    let (low, high) = noise.split_at_mut(16);
+    for (i, (low, high)) in low.iter_mut().zip(high).enumerate() {
+        let hash = coding.dither.hash(counter + i as u32);
+        *low = noise_of(hash & 0xffff);
+        *high = noise_of(hash >> 16);
+    }
+    noise
+}
+
+#[inline(always)]
+fn pack<const BITS: u8>(codes: &[u8], packed: &mut [u8]) {
+    let mut packed = packed;
+    let mut shift = 0;
+    for &width in planes(BITS) {
+        let stride = plane_bytes(width, codes.len());
+        let (plane, rest) = packed.split_at_mut(stride);
+        packed = rest;
+        let mask = mask(width);
+        for (out, code) in plane.iter_mut().zip(codes) {
+            *out = (code >> shift) & mask;
+        }
+        for field in 1..8 / usize::from(width) {
+            let codes = codes.get(field * stride..).unwrap_or(&[]);
+            for (out, code) in plane.iter_mut().zip(codes) {
+                *out |= ((code >> shift) & mask) << (field as u8 * width);
+            }
+        }
+        shift += width;
+    }
+}
+
+#[inline(always)]
+fn unpack<const BITS: u8>(packed: &[u8], codes: &mut [u8]) {
+    let mut packed = packed;
+    let mut shift = 0;
+    for &width in planes(BITS) {
+        let stride = plane_bytes(width, codes.len());
+        let (plane, rest) = packed.split_at(stride);
+        packed = rest;
+        let mask = mask(width);
+        for (field, codes) in codes.chunks_mut(stride).enumerate() {
+            for (code, byte) in codes.iter_mut().zip(plane) {
+                let bits = ((byte >> (field as u8 * width)) & mask) << shift;
+                *code = if shift == 0 { bits } else { *code | bits };
+            }
+        }
+        shift += width;
+    }
+}
+
+#[inline(always)]
+fn each_value<T>(coding: &SegmentCoding, bytes: &[u8], gain: f32, out: &mut [T], each: impl Fn(&mut T, f32) + Copy) {
+    match coding.bits {
+        2 => each_value_bits::<2, T>(coding, bytes, gain, out, each),
+        3 => each_value_bits::<3, T>(coding, bytes, gain, out, each),
+        4 => each_value_bits::<4, T>(coding, bytes, gain, out, each),
+        5 => each_value_bits::<5, T>(coding, bytes, gain, out, each),
+        6 => each_value_bits::<6, T>(coding, bytes, gain, out, each),
+        7 => each_value_bits::<7, T>(coding, bytes, gain, out, each),
+        _ => each_value_bits::<8, T>(coding, bytes, gain, out, each),
+    }
+}
+
+#[inline(always)]
+fn each_value_bits<const BITS: u8, T>(
+    coding: &SegmentCoding,
+    bytes: &[u8],
+    gain: f32,
+    out: &mut [T],
+    each: impl Fn(&mut T, f32) + Copy,
+) {
+    let (top, scales, mut packed) = coding.split(bytes, out.len());
+    for (index, (block, &scale)) in out.chunks_mut(coding.block).zip(scales).enumerate() {
+        let (codes, rest) = packed.split_at(coding.packed_bytes(block.len()));
+        packed = rest;
+        if scale == 0 {
+            block.iter_mut().for_each(|out| each(out, 0.0));
+            continue;
+        }
+        let unit = Level::from_code(scale, Level(top)).scale() / qmax::<BITS>() * gain;
+        let first = index * coding.block;
+        match block.as_mut_array::<COMMON>() {
+            Some(block) => decode_block::<BITS, COMMON, T>(coding, codes, first, unit, block, each),
+            None => decode_block::<BITS, CHUNK_COORDINATES, T>(coding, codes, first, unit, block, each),
+        }
+    }
+}
+
+#[inline(always)]
+fn decode_block<const BITS: u8, const MOST: usize, T>(
+    coding: &SegmentCoding,
+    packed: &[u8],
+    first: usize,
+    unit: f32,
+    out: &mut [T],
+    each: impl Fn(&mut T, f32) + Copy,
+) {
+    let mut codes = [0u8; MOST];
+    let codes = &mut codes[..out.len()];
+    unpack::<BITS>(packed, codes);
+    if coding.rounding != Rounding::Dithered {
+        for (out, &code) in out.iter_mut().zip(&*codes) {
+            each(out, unit * (f32::from(code) - qmax::<BITS>()));
+        }
+        return;
+    }
+    let counter = (first / 2) as u32;
+    for (i, (out, codes)) in out.chunks_mut(32).zip(codes.chunks(32)).enumerate() {
+        let noise = noise(coding, counter + 16 * i as u32);
+        for ((out, &code), noise) in out.iter_mut().zip(codes).zip(noise) {
+            each(out, unit * (f32::from(code) - qmax::<BITS>() - noise));
+        }
+    }
+}
+
+#[inline(always)]
+const fn qmax<const BITS: u8>() -> f32 {
+    ((1 << (BITS - 1)) - 1) as f32
+}
+
+#[inline(always)]
+const fn mask(width: u8) -> u8 {
+    (0xff_u16 >> (8 - width)) as u8
+}

@@ -1,0 +1,71 @@
+//! Rounding noise by a counter-based hash: any coordinate's noise can be computed alone, in any order, on any CPU.
+//!
+//! 16 random bits a coordinate, two coordinates a hash: of every 32 coordinates of a segment, the first 16 take the low
+//! and the last 16 the high halves of 16 hashes, which is the order SIMD registers like.
+
+use nibble_seed::Seed;
+
+/// The noise of one segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dither {
+    keys: [u32; 2],
+}
+
+impl Dither {
+    /// The noise of the segment that starts at coordinate `start`.
+    pub(crate) fn new(seed: Seed, start: usize) -> Self {
+        let key = seed.at(start as u64);
+        Self { keys: [key as u32, (key >> 32) as u32] }
+    }
+
+    /// 32 random bits: a two-round multiply-xorshift hash with the constants of Wellons' `lowbias32`.
+    #[inline(always)]
+    pub(crate) fn hash(self, counter: u32) -> u32 {
+        let mut x = counter ^ self.keys[0];
+        x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+        x = (x ^ (x >> 15)).wrapping_add(self.keys[1]);
+        x = x.wrapping_mul(0x846c_a68b);
+        x ^ (x >> 16)
+    }
+
+    /// The noise u of coordinate `index` of the segment.
+    pub(crate) fn noise(self, index: usize) -> f32 {
+        let hash = self.hash((index / 32 * 16 + index % 16) as u32);
+        noise_of(if index % 32 < 16 { hash & 0xffff } else { hash >> 16 })
+    }
+}
+
+/// u = (k + 1/2) / 2^16 - 1/2 for 16 random bits k: uniform on 65,536 points in (-1/2, 1/2), symmetric about 0.
+#[inline(always)]
+pub(crate) fn noise_of(bits: u32) -> f32 {
+    bits as i32 as f32 * (1.0 / 65_536.0) - (0.5 - 0.5 / 65_536.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_uniform_and_uncorrelated() {
+        // 2^18 draws: the mean of a uniform on (-1/2, 1/2) has deviation 0.29/2^9, a correlation 1/2^9; bounds at 5.
+        let n = 1 << 18;
+        let deviation = 5.0 / 512.0;
+        for seed in 0..4 {
+            let draw = |i: usize| f64::from(Dither::new(Seed(seed), i >> 16 << 16).noise(i & 0xffff));
+            let other = |i: usize| f64::from(Dither::new(Seed(seed + 1), i >> 16 << 16).noise(i & 0xffff));
+            let mean = |f: &dyn Fn(usize) -> f64| (0..n).map(f).sum::<f64>() / n as f64;
+            assert!(mean(&draw).abs() < 0.29 * deviation);
+            assert!((mean(&|i| draw(i).powi(2)) * 12.0 - 1.0).abs() < deviation);
+            for lag in [1, 2, 16, 31, 32, 64, 65_536] {
+                assert!((mean(&|i| draw(i) * draw((i + lag) % n)) * 12.0).abs() < deviation, "lag {lag}");
+            }
+            assert!((mean(&|i| draw(i) * other(i)) * 12.0).abs() < deviation, "two seeds");
+        }
+    }
+
+    #[test]
+    fn noise_reaches_both_ends_and_stays_inside() {
+        assert_eq!(noise_of(0), -noise_of(0xffff));
+        assert!(noise_of(0xffff) < 0.5 && noise_of(0xffff) > 0.499_99);
+    }
+}

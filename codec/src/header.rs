@@ -1,0 +1,164 @@
+//! The 64 bytes at the start of every payload.
+
+use nibble_seed::{RoundId, Seed};
+
+use crate::{
+    checksum::crc32c,
+    error::DecodeError,
+    scheme::{BlockCoding, Coding, Grain, Rounding},
+};
+
+/// Length of the header.
+pub const HEADER_BYTES: usize = 64;
+
+const MAGIC: [u8; 4] = *b"NIBL";
+const VERSION: u8 = 1;
+/// Bytes the header's own checksum covers.
+const CHECKED: usize = HEADER_BYTES - 4;
+/// Largest gain a header may carry. Least squares stays below 2; the rest is room, and keeps decoded values finite.
+pub(crate) const MOST_GAIN: f32 = 16.0;
+
+/// What a payload says of itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Header {
+    /// How the vector was encoded.
+    pub coding: Coding,
+    /// Factor on every decoded value; 1 unless the encoder fitted it for error feedback.
+    pub gain: f32,
+    /// Hash of the layout.
+    pub layout: u64,
+    /// Round the update belongs to.
+    pub round: RoundId,
+    /// Seed of the rounding or dither.
+    pub seed: Seed,
+    /// Coordinates of the vector.
+    pub coordinates: u64,
+    /// Bytes after the header.
+    pub body_bytes: u64,
+    /// Chunks after the header.
+    pub chunks: u32,
+}
+
+impl Header {
+    /// The header as bytes, checksum included.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; HEADER_BYTES] {
+        let (kind, bits, rounding, block) = fields_of(self.coding);
+        let mut bytes = [0; HEADER_BYTES];
+        let mut at = 0;
+        let mut put = |field: &[u8]| {
+            bytes[at..at + field.len()].copy_from_slice(field);
+            at += field.len();
+        };
+        put(&MAGIC);
+        put(&[VERSION, kind, bits, rounding]);
+        put(&block.to_le_bytes());
+        put(&self.gain.to_le_bytes());
+        put(&self.layout.to_le_bytes());
+        put(&self.round.0.to_le_bytes());
+        put(&self.seed.0.to_le_bytes());
+        put(&self.coordinates.to_le_bytes());
+        put(&self.body_bytes.to_le_bytes());
+        put(&self.chunks.to_le_bytes());
+        let checksum = crc32c(0, &bytes[..CHECKED]);
+        bytes[CHECKED..].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// Reads and checks the header at the start of `bytes`.
+    ///
+    /// # Errors
+    /// If it is truncated, damaged, of another version, or holds an undefined value.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(DecodeError::Truncated {
+            what: "the header",
+            needed: HEADER_BYTES as u64,
+            found: bytes.len() as u64,
+        })?;
+        let magic: [u8; 4] = array(header, 0);
+        if magic != MAGIC {
+            return Err(DecodeError::Magic { found: magic });
+        }
+        if header[4] != VERSION {
+            return Err(DecodeError::Version { found: header[4], expected: VERSION });
+        }
+        let (found, expected) = (crc32c(0, &header[..CHECKED]), u32::from_le_bytes(array(header, CHECKED)));
+        if found != expected {
+            return Err(DecodeError::Checksum { what: "the header", found, expected });
+        }
+        let gain = f32::from_le_bytes(array(header, 12));
+        if !(0.0..=MOST_GAIN).contains(&gain) {
+            return Err(DecodeError::Field { field: "gain", found: gain.to_bits().into() });
+        }
+        let coding = coding_of(header[5], header[6], header[7], u32::from_le_bytes(array(header, 8)))?;
+        let word = |at| u64::from_le_bytes(array(header, at));
+        Ok(Self {
+            coding,
+            gain,
+            layout: word(16),
+            round: RoundId(word(24)),
+            seed: Seed(word(32)),
+            coordinates: word(40),
+            body_bytes: word(48),
+            chunks: u32::from_le_bytes(array(header, 56)),
+        })
+    }
+}
+
+/// `N` bytes of `bytes` from `at`, which the caller knows to be there.
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    core::array::from_fn(|i| bytes[at + i])
+}
+
+/// The header's kind, bits, rounding and block of a coding.
+fn fields_of(coding: Coding) -> (u8, u8, u8, u32) {
+    match coding {
+        Coding::Fp32 => (1, 32, 0, 0),
+        Coding::Fp16 => (2, 16, 0, 0),
+        Coding::Bf16 => (3, 16, 0, 0),
+        Coding::Block(block) => {
+            let rounding = match block.rounding {
+                Rounding::Stochastic => 1,
+                Rounding::Nearest => 2,
+                Rounding::Dithered => 3,
+            };
+            let size = match block.grain {
+                Grain::Block(size) => size.into(),
+                Grain::Tensor => 0,
+            };
+            (4, block.bits(), rounding, size)
+        }
+    }
+}
+
+fn coding_of(kind: u8, bits: u8, rounding: u8, block: u32) -> Result<Coding, DecodeError> {
+    let undefined = |field, found| Err(DecodeError::Field { field, found });
+    let coding = match kind {
+        1 => Coding::Fp32,
+        2 => Coding::Fp16,
+        3 => Coding::Bf16,
+        4 => {
+            let Some(mut coding) = BlockCoding::new(bits) else { return undefined("bits", bits.into()) };
+            coding.rounding = match rounding {
+                1 => Rounding::Stochastic,
+                2 => Rounding::Nearest,
+                3 => Rounding::Dithered,
+                _ => return undefined("rounding", rounding.into()),
+            };
+            coding.grain = match block {
+                0 => Grain::Tensor,
+                size if Grain::is_block_size(size) => Grain::Block(size as u16),
+                _ => return undefined("block", block.into()),
+            };
+            return Ok(Coding::Block(coding));
+        }
+        _ => return undefined("kind", kind.into()),
+    };
+    let (_, expected_bits, _, _) = fields_of(coding);
+    match (bits == expected_bits, rounding, block) {
+        (true, 0, 0) => Ok(coding),
+        (false, _, _) => undefined("bits", bits.into()),
+        (_, 1.., _) => undefined("rounding", rounding.into()),
+        (_, _, _) => undefined("block", block.into()),
+    }
+}

@@ -1,0 +1,93 @@
+//! Error feedback: what compression left out goes into the next update (Seide et al. 2014; Karimireddy et al. 2019).
+//!
+//! ```text
+//! intended = delta + residual        payload = encode(intended)
+//! accepted: residual = intended - decode(payload)        rejected, discarded: residual = intended
+//! ```
+//!
+//! The residual moves only when the outcome is known. An [`Intent`] consumes the residual and gives it back when it is
+//! settled, so an update cannot be sent twice or settled twice.
+
+use alloc::vec::Vec;
+
+use crate::{error::DecodeError, layout::Layout, payload::Payload};
+
+/// What a client's updates have left out so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Residual {
+    /// Empty stands for zero, so that a client that never sent costs nothing.
+    values: Vec<f32>,
+}
+
+/// A vector that is to be sent: a delta with the residual added. The outcome turns it into the next residual.
+#[derive(Debug)]
+#[must_use = "dropping an intent loses the residual: settle it"]
+pub struct Intent {
+    vector: Vec<f32>,
+}
+
+/// What became of an update.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome<'a> {
+    /// It counted: what its payload did not carry stays behind.
+    Accepted(&'a Payload<'a>),
+    /// It was rejected or discarded: all of it stays behind.
+    Returned,
+}
+
+impl Residual {
+    /// The residual with these values, e.g. read back from disk. It must have the length of the layout.
+    ///
+    /// # Errors
+    /// If it has not.
+    pub fn from_values(values: Vec<f32>, layout: &Layout) -> Result<Self, DecodeError> {
+        if values.len() == layout.coordinates() {
+            Ok(Self { values })
+        } else {
+            Err(DecodeError::Buffer { expected: layout.coordinates(), found: values.len() })
+        }
+    }
+
+    /// The values, empty while the residual is zero.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Adds what was left out to `delta`, which becomes the vector to send.
+    ///
+    /// # Panics
+    /// If `delta` and the residual have different lengths: they belong to different layouts.
+    pub fn intend(self, mut delta: Vec<f32>) -> Intent {
+        if !self.values.is_empty() {
+            assert_eq!(delta.len(), self.values.len(), "delta and residual belong to one layout");
+            for (delta, residual) in delta.iter_mut().zip(&self.values) {
+                *delta += residual;
+            }
+        }
+        Intent { vector: delta }
+    }
+}
+
+impl Intent {
+    /// The vector to encode.
+    #[must_use]
+    pub fn vector(&self) -> &[f32] {
+        &self.vector
+    }
+
+    /// The residual after `outcome`.
+    ///
+    /// # Errors
+    /// If the payload is of another layout; the intent is then lost with the error, as no outcome can belong to it.
+    pub fn settle(mut self, outcome: Outcome<'_>) -> Result<Residual, DecodeError> {
+        if let Outcome::Accepted(payload) = outcome {
+            let mut decoded = alloc::vec![0.0; self.vector.len()];
+            payload.decode(&mut decoded)?;
+            for (vector, decoded) in self.vector.iter_mut().zip(decoded) {
+                *vector -= decoded;
+            }
+        }
+        Ok(Residual { values: self.vector })
+    }
+}

@@ -1,0 +1,245 @@
+//! Schemes: how a delta is encoded, as written in configurations and on command lines.
+//!
+//! Grammar: `NAME[:ARG]*[+ef]`, e.g. `fp32`, `int4`, `int2:nearest+ef`, `int4:block128`, `int2:tensor:nearest`.
+
+use alloc::string::{String, ToString};
+use core::{fmt, str::FromStr};
+
+use crate::error::SchemeError;
+
+/// A coding with or without error feedback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scheme {
+    /// How a vector becomes bytes.
+    pub coding: Coding,
+    /// Whether the client keeps what was left out and adds it to its next update.
+    pub feedback: bool,
+}
+
+/// How a vector becomes bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Coding {
+    /// IEEE binary32, as it is.
+    Fp32,
+    /// IEEE binary16, rounded to nearest even; at most 65504.
+    Fp16,
+    /// bfloat16, rounded to nearest even.
+    Bf16,
+    /// Symmetric integers with a scale a block.
+    Block(BlockCoding),
+}
+
+/// Symmetric integer quantization: codes -qmax..=qmax with qmax = 2^(bits-1) - 1, a scale for each block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BlockCoding {
+    bits: u8,
+    /// How values become codes.
+    pub rounding: Rounding,
+    /// What shares a scale.
+    pub grain: Grain,
+}
+
+/// How x/step becomes an integer. u is uniform in (-1/2, 1/2), from a counter-based hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Rounding {
+    /// round(x/step + u): unbiased, error up to a step.
+    #[default]
+    Stochastic,
+    /// round(x/step), ties to even: least error for one encoding, biased.
+    Nearest,
+    /// round(x/step + u) - u: subtractive dither, unbiased, error independent of the data (Schuchman 1964).
+    Dithered,
+}
+
+/// What shares a scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Grain {
+    /// This many consecutive coordinates of a tensor: a power of two from 32 to 4096.
+    Block(u16),
+    /// A whole tensor, as QSGD (Alistarh et al. 2017) does.
+    Tensor,
+}
+
+impl Default for Grain {
+    fn default() -> Self {
+        Self::Block(64)
+    }
+}
+
+impl Grain {
+    /// Whether blocks of `size` coordinates are defined.
+    pub(crate) fn is_block_size(size: u32) -> bool {
+        size.is_power_of_two() && (32..=4096).contains(&size)
+    }
+}
+
+impl BlockCoding {
+    /// Quantization to `bits` bits (2 to 8) with the default rounding and grain; `None` for other widths.
+    #[must_use]
+    pub fn new(bits: u8) -> Option<Self> {
+        (2..=8).contains(&bits).then(|| Self { bits, rounding: Rounding::default(), grain: Grain::default() })
+    }
+
+    /// Bits of a code, 2 to 8.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        self.bits
+    }
+}
+
+impl FromStr for Scheme {
+    type Err = SchemeError;
+
+    fn from_str(text: &str) -> Result<Self, SchemeError> {
+        let (coding, suffix) = match text.split_once('+') {
+            Some((coding, suffix)) => (coding, Some(suffix)),
+            None => (text, None),
+        };
+        let feedback = match suffix {
+            None => false,
+            Some("ef") => true,
+            Some(other) => {
+                return Err(SchemeError::UnknownSuffix { scheme: coding.into(), suffix: other.into() });
+            }
+        };
+        Ok(Self { coding: coding.parse()?, feedback })
+    }
+}
+
+impl FromStr for Coding {
+    type Err = SchemeError;
+
+    fn from_str(text: &str) -> Result<Self, SchemeError> {
+        let mut parts = text.split(':');
+        let name = parts.next().unwrap_or_default();
+        let raw = match name {
+            "fp32" => Some(Self::Fp32),
+            "fp16" => Some(Self::Fp16),
+            "bf16" => Some(Self::Bf16),
+            _ => None,
+        };
+        if let Some(raw) = raw {
+            return match parts.next() {
+                None => Ok(raw),
+                Some(argument) => {
+                    Err(SchemeError::UnknownArgument { scheme: name.into(), argument: argument.into(), block: false })
+                }
+            };
+        }
+        let block = (name.strip_prefix("int").filter(|digits| digits.len() == 1))
+            .and_then(|digits| digits.parse().ok())
+            .and_then(BlockCoding::new)
+            .ok_or_else(|| SchemeError::UnknownName { name: name.into() })?;
+        Ok(Self::Block(with_arguments(block, name, parts)?))
+    }
+}
+
+fn with_arguments<'a>(
+    mut block: BlockCoding,
+    name: &str,
+    arguments: impl Iterator<Item = &'a str>,
+) -> Result<BlockCoding, SchemeError> {
+    let mut rounding_from = None;
+    let mut grain_from = None;
+    for argument in arguments {
+        let setting = match argument {
+            "stochastic" => Setting::Rounding(Rounding::Stochastic),
+            "nearest" => Setting::Rounding(Rounding::Nearest),
+            "dithered" => Setting::Rounding(Rounding::Dithered),
+            "tensor" => Setting::Grain(Grain::Tensor),
+            _ => argument
+                .strip_prefix("block")
+                .and_then(|digits| digits.parse::<u16>().ok())
+                .filter(|&size| Grain::is_block_size(size.into()))
+                .map(|size| Setting::Grain(Grain::Block(size)))
+                .ok_or_else(|| SchemeError::UnknownArgument {
+                    scheme: name.into(),
+                    argument: argument.into(),
+                    block: true,
+                })?,
+        };
+        let from = match setting {
+            Setting::Rounding(rounding) => {
+                block.rounding = rounding;
+                &mut rounding_from
+            }
+            Setting::Grain(grain) => {
+                block.grain = grain;
+                &mut grain_from
+            }
+        };
+        if let Some(first) = from.replace(argument) {
+            return Err(SchemeError::Conflict { scheme: name.into(), first: first.into(), second: argument.into() });
+        }
+    }
+    Ok(block)
+}
+
+enum Setting {
+    Rounding(Rounding),
+    Grain(Grain),
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.coding.to_string();
+        if self.feedback {
+            text.push_str("+ef");
+        }
+        f.pad(&text)
+    }
+}
+
+impl fmt::Display for Coding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let block = match self {
+            Self::Fp32 => return f.pad("fp32"),
+            Self::Fp16 => return f.pad("fp16"),
+            Self::Bf16 => return f.pad("bf16"),
+            Self::Block(block) => block,
+        };
+        let mut text = String::from("int");
+        text.push(char::from(b'0' + block.bits));
+        match block.grain {
+            Grain::Tensor => text.push_str(":tensor"),
+            grain if grain == Grain::default() => {}
+            Grain::Block(size) => text.push_str(&alloc::format!(":block{size}")),
+        }
+        match block.rounding {
+            Rounding::Stochastic => {}
+            Rounding::Nearest => text.push_str(":nearest"),
+            Rounding::Dithered => text.push_str(":dithered"),
+        }
+        f.pad(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_names_print_as_they_parse() {
+        for name in
+            ["fp32", "fp16", "bf16+ef", "int8", "int4+ef", "int2:nearest+ef", "int2:tensor:nearest", "int5:block128"]
+        {
+            assert_eq!(name.parse::<Scheme>().unwrap().to_string(), name);
+        }
+        let spelled_out = "int4:stochastic:block64".parse::<Scheme>().unwrap();
+        assert_eq!(spelled_out.to_string(), "int4");
+    }
+
+    #[test]
+    fn wrong_names_say_what_is_wrong() {
+        let error = |text: &str| text.parse::<Scheme>().unwrap_err();
+        for unknown in ["", "int1", "int9", "int44", "int", "float", "int4 "] {
+            assert!(matches!(error(unknown), SchemeError::UnknownName { .. }), "{unknown}");
+        }
+        for argument in ["fp32:nearest", "int4:half", "int4:", "int4:block63", "int4:block16", "int4:block8192"] {
+            assert!(matches!(error(argument), SchemeError::UnknownArgument { .. }), "{argument}");
+        }
+        assert!(matches!(error("int4:nearest:dithered"), SchemeError::Conflict { .. }));
+        assert!(matches!(error("int4:tensor:block64"), SchemeError::Conflict { .. }));
+        assert!(matches!(error("int4+fe"), SchemeError::UnknownSuffix { .. }));
+    }
+}
