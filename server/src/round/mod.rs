@@ -1,0 +1,83 @@
+//! One round as a pure state machine: events and times go in, effects come out.
+//!
+//! ```text
+//! Selecting --cohort chosen--> Collecting --count, deadline or nobody left--> Closing --aggregated--> Committed
+//!     \------- too few clients -----\------------ quorum missed ------------> Abandoned(reason)
+//! ```
+//!
+//! A round always ends, and its [`Record`] says why and what became of every client. Outcomes are told when the counted
+//! set is fixed, not before: until then even a good update may still be discarded with its round.
+//!
+//! Invariant: no clock, socket, disk or randomness but the seed is touched here.
+
+mod config;
+mod event;
+mod record;
+mod step;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use nibble_seed::{ClientId, RoundId, Seed};
+
+pub use config::RoundConfig;
+pub use event::{Counted, Digest, Effect, Event};
+pub use record::{Closed, DiscardReason, Outcome, Record, RejectReason};
+
+/// A round in one of its phases.
+#[derive(Clone, Debug)]
+pub struct Round {
+    id: RoundId,
+    seed: Seed,
+    config: RoundConfig,
+    opened: Duration,
+    phase: Phase,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    /// Clients check in until enough are there or the window ends.
+    Selecting { available: BTreeSet<ClientId> },
+    /// The cohort trains and sends.
+    Collecting(Collecting),
+    /// The counted set is fixed; the aggregate is being computed and stored.
+    Closing(Record),
+    /// Ended, committed or abandoned.
+    Ended,
+}
+
+#[derive(Clone, Debug)]
+struct Collecting {
+    selected: Vec<ClientId>,
+    deadline: Option<Duration>,
+    /// Good updates, in order of arrival.
+    received: Vec<Counted>,
+    digests: BTreeMap<ClientId, Digest>,
+    /// Clients that will not send any more, with what was told to those that sent something unusable.
+    gone: BTreeMap<ClientId, Option<Outcome>>,
+}
+
+impl Round {
+    /// Opens a round at time `now`.
+    #[must_use]
+    pub fn open(id: RoundId, seed: Seed, config: RoundConfig, now: Duration) -> Self {
+        Self { id, seed, config, opened: now, phase: Phase::Selecting { available: BTreeSet::new() } }
+    }
+
+    /// The round's number.
+    #[must_use]
+    pub fn id(&self) -> RoundId {
+        self.id
+    }
+
+    /// Whether the round has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+}
+
+#[cfg(test)]
+mod tests;

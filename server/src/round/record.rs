@@ -1,0 +1,92 @@
+//! What a round leaves behind: who was selected, what became of each, and why it ended.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use nibble_seed::{ClientId, RoundId};
+
+/// What became of an update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It counted.
+    Accepted,
+    /// It cannot be used.
+    Rejected(RejectReason),
+    /// It was good, but does not count.
+    Discarded(DiscardReason),
+}
+
+/// Why an update cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RejectReason {
+    /// The client is not of this round's cohort.
+    NotSelected,
+    /// The client already sent a different update; the first one stands.
+    Conflict,
+    /// It says it was trained on no samples.
+    NoSamples,
+    /// Its payload failed its checks; the text says which.
+    Malformed(String),
+}
+
+/// Why a good update does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiscardReason {
+    /// The round had closed.
+    Late,
+    /// The round was abandoned.
+    Abandoned,
+}
+
+/// Why a round ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// As many updates as wanted came in.
+    CohortComplete,
+    /// At least the quorum came in, and nobody was left to wait for.
+    AllReported,
+    /// The deadline passed with at least the quorum.
+    Deadline,
+    /// Abandoned: fewer clients than the quorum were available.
+    TooFewClients,
+    /// Abandoned: fewer updates than the quorum came in, or still could.
+    QuorumMissed,
+}
+
+impl Closed {
+    /// Whether the round made a new model.
+    #[must_use]
+    pub fn is_committed(self) -> bool {
+        matches!(self, Self::CohortComplete | Self::AllReported | Self::Deadline)
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::CohortComplete => "cohort complete",
+            Self::AllReported => "all reported",
+            Self::Deadline => "deadline",
+            Self::TooFewClients => "abandoned: too few clients",
+            Self::QuorumMissed => "abandoned: quorum missed",
+        })
+    }
+}
+
+/// An ended round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The round.
+    pub round: RoundId,
+    /// Clients that were assigned, in the order they were drawn.
+    pub selected: Vec<ClientId>,
+    /// What became of every client that sent something before the round closed.
+    pub outcomes: BTreeMap<ClientId, Outcome>,
+    /// Clients that were assigned and had sent nothing usable when the round closed.
+    pub missing: Vec<ClientId>,
+    /// Why it ended.
+    pub closed: Closed,
+    /// When it was opened.
+    pub opened: Duration,
+    /// When its counted set was fixed, or it was abandoned.
+    pub ended: Duration,
+}
