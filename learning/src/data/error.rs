@@ -136,11 +136,11 @@ pub enum DataError {
         found: usize,
     },
     /// A download that failed for good.
-    #[error("cannot fetch {url} ({attempts} attempts): {problem}")]
+    #[error("cannot fetch {url}, attempt {attempts}: {problem}")]
     Download {
         /// The address.
         url: String,
-        /// How often it was tried.
+        /// Attempts made.
         attempts: u32,
         /// The last attempt's error.
         problem: String,

@@ -44,21 +44,30 @@ pub(super) fn dataset(name: &str, train: [Source<'_>; 2], test: [Source<'_>; 2])
     Ok(Dataset { name: name.to_owned(), classes, shape: (1, size.0, size.1), train, test })
 }
 
-/// Reads a data set from the four files of a directory, named as MNIST's, with or without `.gz`.
+/// The files of a directory: stems, of which one must be there, and the rest of the name, `.gz` or not.
+const FILES: [(&[&str], &str); 4] = [
+    (&["train"], "images-idx3-ubyte"),
+    (&["train"], "labels-idx1-ubyte"),
+    (&["t10k", "test"], "images-idx3-ubyte"),
+    (&["t10k", "test"], "labels-idx1-ubyte"),
+];
+
+/// Reads a data set from the four files of a directory, named as MNIST's.
 pub(super) fn directory(name: &str, directory: &Path) -> Result<Dataset, DataError> {
-    let open = |parts: &[&str], kind: &str| -> Result<Source<'static>, DataError> {
-        let names: Vec<String> =
-            parts.iter().flat_map(|part| ["", ".gz"].map(|end| format!("{part}-{kind}-ubyte{end}"))).collect();
-        let path = names
-            .iter()
-            .map(|name| directory.join(name))
-            .find(|path| path.is_file())
-            .ok_or_else(|| DataError::MissingFile { directory: directory.to_owned(), names: names.join(", ") })?;
-        file(path)
-    };
-    let train = [open(&["train"], "images-idx3")?, open(&["train"], "labels-idx1")?];
-    let test = [open(&["t10k", "test"], "images-idx3")?, open(&["t10k", "test"], "labels-idx1")?];
-    dataset(name, train, test)
+    let open = |i: usize| file(find(directory, FILES[i])?);
+    dataset(name, [open(0)?, open(1)?], [open(2)?, open(3)?])
+}
+
+/// Whether a directory has all four files.
+pub(super) fn is_complete(directory: &Path) -> bool {
+    FILES.into_iter().all(|file| find(directory, file).is_ok())
+}
+
+fn find(directory: &Path, (stems, rest): (&[&str], &str)) -> Result<PathBuf, DataError> {
+    let names: Vec<String> =
+        stems.iter().flat_map(|stem| ["", ".gz"].map(|end| format!("{stem}-{rest}{end}"))).collect();
+    let path = names.iter().map(|name| directory.join(name)).find(|path| path.is_file());
+    path.ok_or_else(|| DataError::MissingFile { directory: directory.to_owned(), names: names.join(", ") })
 }
 
 fn file(path: PathBuf) -> Result<Source<'static>, DataError> {
