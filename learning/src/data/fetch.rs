@@ -3,6 +3,8 @@
 //!
 //! Absent on purpose: resuming. The largest file is 26 MB, and a part of it proves nothing.
 
+mod temporary;
+
 use std::{
     fs::{self, File},
     io::{self, BufReader, Read, Write},
@@ -13,6 +15,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use ureq::Agent;
 
+use self::temporary::Temporary;
 use super::{DataError, Remote, RemoteFile};
 
 /// Attempts at each file; a server that answers, but with a client error or another file, is not asked again.
@@ -21,6 +24,8 @@ const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 /// A connection or a read that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// An attempt that takes longer has failed, however it trickles: 26 MB at 8 kB/s.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// How far a download is. A failed attempt takes `done_bytes` back to where its file began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +53,7 @@ pub struct Fetched {
 /// If the cache cannot be written, a file cannot be had in three attempts, or what came is not the file expected.
 pub fn fetch(remote: &Remote, cache: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Fetched, DataError> {
     let config = Agent::config_builder()
+        .timeout_global(Some(LONGEST))
         .timeout_connect(Some(TIMEOUT))
         .timeout_recv_response(Some(TIMEOUT))
         .timeout_per_read(Some(TIMEOUT));
@@ -186,33 +192,6 @@ fn copy(from: &mut dyn Read, to: &mut dyn Write, report: &mut dyn FnMut(u64)) ->
     }
     let hex = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok((bytes, hex))
-}
-
-/// A file beside its final place; gone when dropped, unless it became the final one.
-struct Temporary {
-    path: PathBuf,
-}
-
-impl Temporary {
-    /// Named by the process, so that two of them fetching at once do not write to one file.
-    fn create(directory: &Path, name: &str) -> Result<Self, DataError> {
-        let path = directory.join(format!(".{name}.{}.part", std::process::id()));
-        File::create(&path).map_err(io_error("create", &path))?;
-        Ok(Self { path })
-    }
-
-    /// Synced before the rename, so that no power cut leaves an empty file under the final name.
-    fn persist(self, path: &Path) -> Result<(), DataError> {
-        let file = File::options().append(true).open(&self.path).map_err(io_error("open", &self.path))?;
-        file.sync_all().map_err(io_error("sync", &self.path))?;
-        fs::rename(&self.path, path).map_err(io_error("rename to", path))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path); // after persist() it is not there, which is as it should be
-    }
 }
 
 fn io_error<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> DataError {

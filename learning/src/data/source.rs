@@ -122,8 +122,9 @@ fn load_csv(config: &DataConfig, path: &Path, seed: Seed) -> Result<Dataset, Dat
 fn installed(name: &str, places: &Places) -> Result<PathBuf, DataError> {
     places.candidates(name).find(|directory| idx::is_complete(directory)).ok_or_else(|| {
         let looked: Vec<String> = places.candidates(name).map(|place| place.display().to_string()).collect();
+        let looked = if looked.is_empty() { "no directory: none is known".to_owned() } else { looked.join(", ") };
         let or = if name == "fashion-mnist" { ", or install Debian's package dataset-fashion-mnist" } else { "" };
-        DataError::NotHere { name: name.to_owned(), looked: looked.join(", "), or }
+        DataError::NotHere { name: name.to_owned(), looked, or }
     })
 }
 

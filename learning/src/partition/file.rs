@@ -108,3 +108,6 @@ fn no_empty_client(path: &Path, shares: Vec<Vec<u32>>) -> Result<Vec<Vec<u32>>, 
         None => Ok(shares),
     }
 }
+
+#[cfg(test)]
+mod tests;
