@@ -4,6 +4,7 @@
 
 pub mod data;
 mod error;
+pub mod partition;
 mod trainer;
 
 pub use error::LearningError;
