@@ -13,6 +13,7 @@ use crate::{
     raw::Raw,
     scheme::{BlockCoding, Coding, Grain, Scheme},
     simd::{Backend, Kernels},
+    sums,
 };
 
 /// What a payload is for: part of its header, and of its rounding noise.
@@ -65,8 +66,7 @@ impl Encoder {
         if x.len() != layout.coordinates() {
             return Err(EncodeError::Length { expected: layout.coordinates(), found: x.len() });
         }
-        let chunk_bytes = |chunk| CHUNK_HEADER_BYTES + body_bytes_of_chunk(self.scheme.coding, layout, chunk);
-        let body_bytes: usize = (0..layout.chunks()).map(chunk_bytes).sum();
+        let bytes = self.scheme.coding.payload_bytes(layout);
         let mut header = Header {
             coding: self.scheme.coding,
             gain: 1.0,
@@ -74,10 +74,10 @@ impl Encoder {
             round: id.round,
             seed: id.seed,
             coordinates: x.len() as u64,
-            body_bytes: body_bytes as u64,
+            body_bytes: bytes - HEADER_BYTES as u64,
             chunks: layout.chunks() as u32,
         };
-        out.resize(HEADER_BYTES + body_bytes, 0);
+        out.resize(bytes as usize, 0);
         let (head, body) = out.split_at_mut(HEADER_BYTES);
         if !self.encode_chunks(layout, x, id.seed, body) {
             out.clear();
@@ -148,7 +148,7 @@ impl Encoder {
                 rest = after;
                 let decoded = &mut self.decoded[..segment.len];
                 self.kernels.decode(&coding, bytes, 1.0, decoded);
-                let (segment_dot, segment_norm) = dot_and_norm(&x[segment.start..][..segment.len], decoded);
+                let (segment_dot, segment_norm) = sums::dot_and_norm(&x[segment.start..][..segment.len], decoded);
                 dot += segment_dot;
                 norm += segment_norm;
             }
@@ -181,17 +181,4 @@ fn tensor_levels(block: BlockCoding, layout: &Layout, x: &[f32]) -> Vec<Option<L
         magnitude => Some(Level::covering(magnitude)),
     };
     layout.tensors().iter().map(level).collect()
-}
-
-/// <x, y> and ‖y‖² in f64, summed in 16 interleaved lanes: the same order on every CPU, and one that vectorises.
-fn dot_and_norm(x: &[f32], y: &[f32]) -> (f64, f64) {
-    const LANES: usize = 16;
-    let (mut dots, mut norms) = ([0.0; LANES], [0.0; LANES]);
-    for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
-        for (((dot, norm), &x), &y) in dots.iter_mut().zip(&mut norms).zip(x).zip(y) {
-            *dot += f64::from(x) * f64::from(y);
-            *norm += f64::from(y) * f64::from(y);
-        }
-    }
-    (dots.iter().sum(), norms.iter().sum())
 }

@@ -23,6 +23,7 @@ mod raw;
 mod residual;
 mod scheme;
 mod simd;
+mod sums;
 
 pub use encode::{Encoder, PayloadId};
 pub use error::{DecodeError, EncodeError, LayoutError, SchemeError};

@@ -12,6 +12,7 @@ use crate::{
     raw::Raw,
     scheme::Coding,
     simd::{Backend, Kernels},
+    sums,
 };
 
 /// Bytes before a chunk's body: its length and its checksum.
@@ -121,22 +122,23 @@ impl<'a> Payload<'a> {
         Ok(())
     }
 
-    /// ‖x − x̂‖² / ‖x‖² of what was decoded against what was meant; 0 if both are zero.
+    /// ‖x − x̂‖² / ‖x‖² of what was decoded against what was meant, if this is the payload of `x`; 0 if both are zero.
     ///
     /// # Errors
     /// If `x` does not have the layout's length.
     pub fn nmse(&self, x: &[f32]) -> Result<f64, DecodeError> {
         check_buffer(x.len(), self.layout.coordinates())?;
+        if self.header.coding == Coding::Fp32 {
+            return Ok(0.0);
+        }
         let (mut error, mut norm) = (0.0, 0.0);
         let mut decoded = Vec::new();
         for chunk in 0..self.chunks.len() {
             let range = self.layout.chunk_range(chunk);
             decoded.resize(range.len(), 0.0);
             self.decode_chunk(chunk, &mut decoded)?;
-            for (&x, &decoded) in x[range].iter().zip(&decoded) {
-                error += (f64::from(x) - f64::from(decoded)).powi(2);
-                norm += f64::from(x).powi(2);
-            }
+            let chunk = sums::error_and_norm(&x[range], &decoded);
+            (error, norm) = (error + chunk.0, norm + chunk.1);
         }
         Ok(if error == 0.0 { 0.0 } else { error / norm })
     }

@@ -5,8 +5,8 @@
 //! accepted: residual = intended - decode(payload)        rejected, discarded: residual = intended
 //! ```
 //!
-//! The residual moves only when the outcome is known. An [`Intent`] consumes the residual and gives it back when it is
-//! settled, so an update cannot be sent twice or settled twice.
+//! The residual moves only when the outcome is known: an [`Intent`] leaves it as it is, and settling the intent, which
+//! consumes it, gives the next one. Whoever fails in between still has the old residual.
 
 use alloc::vec::Vec;
 
@@ -21,7 +21,7 @@ pub struct Residual {
 
 /// A vector that is to be sent: a delta with the residual added. The outcome turns it into the next residual.
 #[derive(Debug)]
-#[must_use = "dropping an intent loses the residual: settle it"]
+#[must_use = "an intent that is not settled loses its delta"]
 pub struct Intent {
     vector: Vec<f32>,
 }
@@ -48,6 +48,12 @@ impl Residual {
         }
     }
 
+    /// Gives up the values.
+    #[must_use]
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+
     /// The values, empty while the residual is zero.
     #[must_use]
     pub fn values(&self) -> &[f32] {
@@ -58,7 +64,7 @@ impl Residual {
     ///
     /// # Panics
     /// If `delta` and the residual have different lengths: they belong to different layouts.
-    pub fn intend(self, mut delta: Vec<f32>) -> Intent {
+    pub fn intend(&self, mut delta: Vec<f32>) -> Intent {
         if !self.values.is_empty() {
             assert_eq!(delta.len(), self.values.len(), "delta and residual belong to one layout");
             for (delta, residual) in delta.iter_mut().zip(&self.values) {
@@ -74,6 +80,17 @@ impl Intent {
     #[must_use]
     pub fn vector(&self) -> &[f32] {
         &self.vector
+    }
+
+    /// Gives up the vector, e.g. to keep it elsewhere until the outcome is known.
+    #[must_use]
+    pub fn into_vector(self) -> Vec<f32> {
+        self.vector
+    }
+
+    /// The intent of this vector again.
+    pub fn from_vector(vector: Vec<f32>) -> Self {
+        Self { vector }
     }
 
     /// The residual after `outcome`.

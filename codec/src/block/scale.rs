@@ -7,6 +7,7 @@ pub const MOST_MAGNITUDE: f32 = 1_329_227_995_784_915_872_903_807_060_280_344_57
 /// Levels of an octave.
 const PER_OCTAVE: i16 = 16;
 /// 2^(j/16) for j in 0..16, each rounded to nearest f32.
+#[allow(clippy::approx_constant)] // one of them is the square root of 2
 const OCTAVE: [f32; 16] = [
     1.0,
     1.044_273_7,

@@ -59,7 +59,7 @@ fn a_round_closes_when_the_cohort_is_complete_whatever_the_order() {
     let (mut round, cohort) = collecting(RoundConfig::new(3).unwrap(), 10);
     assert_eq!(cohort.len(), 3);
     let effects = play(&mut round, cohort.iter().rev().map(|&client| (5, update(client))).collect());
-    let mut sorted = cohort.clone();
+    let mut sorted = cohort;
     sorted.sort();
     let counted: Vec<_> = sorted.iter().map(|&client| Counted { client, samples: 10 + client.0 }).collect();
     assert_eq!(effects[0], Effect::Aggregate(counted), "counted in ClientId order");

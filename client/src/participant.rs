@@ -1,0 +1,93 @@
+//! One client's part in a round.
+//!
+//! ```text
+//! delta = train(global)    intended = delta + residual    payload = encode(intended)
+//! outcome known:           residual = intended - what was accepted of it
+//! ```
+
+use nibble_codec::{Encoder, Intent, Layout, Payload, PayloadId, Residual, Scheme};
+use nibble_learning::{SgdConfig, Task, TrainReport, Trainer};
+use nibble_seed::{RoundId, Seed};
+
+use crate::error::ClientError;
+
+/// Trains and encodes for any number of clients, one at a time. Holds scratch only; the client is its residual.
+pub struct Participant {
+    trainer: Box<dyn Trainer>,
+    layout: Layout,
+    encoder: Encoder,
+}
+
+/// What the coordinator asks of a client, and what the client trains on.
+#[derive(Clone, Copy, Debug)]
+pub struct Assignment<'a> {
+    /// The round.
+    pub round: RoundId,
+    /// Stream of the rounding noise, issued for this client and round.
+    pub rounding: Seed,
+    /// Stream of the batch order.
+    pub order: Seed,
+    /// The client's samples, as indices into the trainer's training data.
+    pub samples: &'a [u32],
+    /// How to optimise.
+    pub sgd: &'a SgdConfig,
+}
+
+/// An encoded update whose outcome is not known yet.
+#[derive(Debug)]
+#[must_use = "an update that is not settled loses what it left out"]
+pub struct Update {
+    /// What is sent.
+    pub payload: Vec<u8>,
+    /// What training reported; its samples are the update's weight.
+    pub report: TrainReport,
+    /// ‖intended − decoded‖² / ‖intended‖².
+    pub nmse: f64,
+    /// What was meant, where the scheme keeps what was left out: to be settled when the outcome is known.
+    pub intent: Option<Intent>,
+}
+
+impl Participant {
+    /// A participant that trains with `trainer` and encodes under `scheme`.
+    ///
+    /// # Errors
+    /// If the trainer's tensors make no layout.
+    pub fn new(trainer: Box<dyn Trainer>, scheme: Scheme) -> Result<Self, ClientError> {
+        let layout = Layout::new(trainer.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())))?;
+        Ok(Self { trainer, layout, encoder: Encoder::new(scheme) })
+    }
+
+    /// The layout of parameters and updates.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The trainer, e.g. to evaluate with.
+    pub fn trainer(&mut self) -> &mut dyn Trainer {
+        &mut *self.trainer
+    }
+
+    /// Trains from `global`, adds the residual and encodes. Without feedback the residual is ignored.
+    ///
+    /// # Errors
+    /// If training or encoding fails; nothing is then changed.
+    pub fn perform(
+        &mut self,
+        global: &[f32],
+        assignment: &Assignment<'_>,
+        residual: &Residual,
+    ) -> Result<Update, ClientError> {
+        let mut delta = vec![0.0; self.layout.coordinates()];
+        let task = Task { samples: assignment.samples, sgd: assignment.sgd, order: assignment.order, hook: None };
+        let report = self.trainer.train(global, task, &mut delta)?;
+        let feedback = self.encoder.scheme().feedback;
+        let nothing = Residual::default();
+        let intent = if feedback { residual } else { &nothing }.intend(delta);
+        let id = PayloadId { round: assignment.round, seed: assignment.rounding };
+        let mut payload = Vec::new();
+        self.encoder.encode(&self.layout, intent.vector(), id, &mut payload)?;
+        let nmse = Payload::parse(&payload, &self.layout)?.nmse(intent.vector())?;
+        Ok(Update { payload, report, nmse, intent: feedback.then_some(intent) })
+    }
+}
