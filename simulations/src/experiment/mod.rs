@@ -1,0 +1,16 @@
+//! Experiments: from a TOML file and overrides to a validated description of what to run.
+//!
+//! [`Raw`] is the file, key by key; [`Experiment`] is what it means, with every cross-field rule checked.
+
+mod overrides;
+mod raw;
+mod source;
+mod validated;
+
+pub use overrides::Override;
+pub use raw::{Availability, Cohort, Compression, Data, Local, ModelChoice, Raw};
+pub use source::Source;
+pub use validated::{Experiment, ExperimentError};
+
+#[cfg(test)]
+mod tests;

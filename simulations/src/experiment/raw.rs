@@ -1,0 +1,183 @@
+//! The experiment file, key by key. Every key has a default: that of the comparison that runs without a file.
+
+use std::path::PathBuf;
+
+use nibble_learning::partition::Partition;
+use serde::{Deserialize, Serialize};
+
+/// An experiment as written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Raw {
+    /// Names the output directory and the report. Default: `levels`.
+    pub name: String,
+    /// One run for each seed and scheme. Default: 0, 1, 2.
+    pub seeds: Vec<u64>,
+    /// Rounds of a run, at least 1. Default: 20.
+    pub rounds: u64,
+    /// What is trained on.
+    pub data: Data,
+    /// What is trained.
+    pub model: ModelChoice,
+    /// How clients train.
+    pub local: Local,
+    /// Who takes part in a round, and when it closes.
+    pub cohort: Cohort,
+    /// How virtual clients behave.
+    pub availability: Availability,
+    /// How updates travel.
+    pub compression: Compression,
+}
+
+/// What is trained on, and who holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// `mnist-10k`, `fashion-mnist`, `mnist`, a directory of IDX files, or a CSV file. Default: `mnist-10k`.
+    pub dataset: String,
+    /// Virtual clients, at least 1. Default: 100.
+    pub clients: usize,
+    /// Who holds which samples. Default: Dirichlet with alpha 0.3.
+    pub partition: Partition,
+    /// Seed of the partition, the same for every run. Default: 1234.
+    pub partition_seed: u64,
+    /// CSV only: the label column. Default: `label`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// CSV only: the column that says whom a sample belongs to, for the natural partition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// CSV only: fraction of the rows that become the test part, in (0, 1). Default: 0.2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_fraction: Option<f64>,
+    /// CSV only: a file of its own for the test part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<PathBuf>,
+}
+
+/// What is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelChoice {
+    /// `mlp`, `cnn` or `logreg`. Default: `mlp`.
+    pub name: String,
+}
+
+/// Local SGD.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Local {
+    /// Passes over a client's samples in a round, at least 1. Default: 1.
+    pub epochs: u32,
+    /// Samples of a step, at least 1. Default: 32.
+    pub batch: usize,
+    /// Learning rate, above 0. Default: 0.1.
+    pub lr: f64,
+    /// Momentum, from 0 to below 1. Default: 0.
+    pub momentum: f64,
+    /// L2 weight decay, at least 0. Default: 0.
+    pub weight_decay: f64,
+}
+
+/// Who takes part in a round, and when it closes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cohort {
+    /// Updates wanted in a round, from 1 to the number of clients. Default: 10.
+    pub size: usize,
+    /// Fraction of clients selected beyond the cohort; the last to report are discarded. From 0 to 10. Default: 0.
+    pub over_select: f64,
+    /// Fewest updates that may close a round, from 1 to the cohort's size. Default: the size; 1 if clients drop out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<usize>,
+    /// Virtual seconds after which a round closes with its quorum or is abandoned, above 0. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_seconds: Option<f64>,
+}
+
+/// How virtual clients behave, in virtual time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Availability {
+    /// Probability that a selected client is lost in a round, from 0 to below 1. Default: 0.
+    pub dropout: f64,
+    /// Median virtual seconds a client takes, above 0. Default: 1.
+    pub seconds: f64,
+    /// Spread of those seconds: the standard deviation of their logarithm (lognormal), at least 0. Default: 0.
+    pub spread: f64,
+}
+
+/// How updates travel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compression {
+    /// Schemes of client updates, one run each. Default: fp32, int8+ef, int4+ef, int2+ef, int2.
+    pub uplink: Vec<String>,
+    /// Most payload bytes of one update; a scheme that needs more is refused before anything runs. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_budget_bytes: Option<u64>,
+    /// Memory for the residuals of all clients, in MiB; what does not fit is kept on disk. Default: 64.
+    pub residual_memory_mib: u64,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            name: "levels".into(),
+            seeds: vec![0, 1, 2],
+            rounds: 20,
+            data: Data::default(),
+            model: ModelChoice::default(),
+            local: Local::default(),
+            cohort: Cohort::default(),
+            availability: Availability::default(),
+            compression: Compression::default(),
+        }
+    }
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            dataset: "mnist-10k".into(),
+            clients: 100,
+            partition: Partition::Dirichlet { alpha: 0.3, min_samples: 1 },
+            partition_seed: 1234,
+            label: None,
+            owner: None,
+            test_fraction: None,
+            test: None,
+        }
+    }
+}
+
+impl Default for ModelChoice {
+    fn default() -> Self {
+        Self { name: "mlp".into() }
+    }
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Self { epochs: 1, batch: 32, lr: 0.1, momentum: 0.0, weight_decay: 0.0 }
+    }
+}
+
+impl Default for Cohort {
+    fn default() -> Self {
+        Self { size: 10, over_select: 0.0, quorum: None, deadline_seconds: None }
+    }
+}
+
+impl Default for Availability {
+    fn default() -> Self {
+        Self { dropout: 0.0, seconds: 1.0, spread: 0.0 }
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        let uplink = ["fp32", "int8+ef", "int4+ef", "int2+ef", "int2"].map(String::from).to_vec();
+        Self { uplink, uplink_budget_bytes: None, residual_memory_mib: 64 }
+    }
+}

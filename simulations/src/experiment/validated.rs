@@ -1,0 +1,209 @@
+//! What an experiment means, once every rule was checked.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use nibble_codec::Scheme;
+use nibble_learning::{SgdConfig, data::DataConfig};
+use nibble_seed::Seed;
+use nibble_server::round::RoundConfig;
+
+use super::Raw;
+
+/// A checked experiment.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    /// The keys it came from, for the record.
+    pub raw: Raw,
+    /// Seeds, at least one, all different.
+    pub seeds: Vec<Seed>,
+    /// Schemes, at least one, all different.
+    pub schemes: Vec<Scheme>,
+    /// Which data set.
+    pub data: DataConfig,
+    /// Local training.
+    pub sgd: SgdConfig,
+    /// When rounds select and close.
+    pub round: RoundConfig,
+}
+
+/// An experiment that cannot be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExperimentError {
+    /// The file cannot be read.
+    #[error("cannot read the experiment {}: {error}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The text is not TOML, or a key is unknown or of the wrong type.
+    #[error("{place}: {error}")]
+    Syntax {
+        /// File or override.
+        place: String,
+        /// What the TOML reader says.
+        error: String,
+    },
+    /// A value breaks a rule.
+    #[error("{}{key}: {problem}\n  help: {mend}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
+    Rule {
+        /// File and line, or override.
+        place: Option<String>,
+        /// The dotted key.
+        key: String,
+        /// What is wrong.
+        problem: String,
+        /// How to mend it.
+        mend: String,
+    },
+}
+
+fn broken(key: &str, problem: impl Into<String>, mend: impl Into<String>) -> ExperimentError {
+    ExperimentError::Rule { place: None, key: key.into(), problem: problem.into(), mend: mend.into() }
+}
+
+impl TryFrom<Raw> for Experiment {
+    type Error = ExperimentError;
+
+    fn try_from(raw: Raw) -> Result<Self, ExperimentError> {
+        check_run(&raw)?;
+        check_behaviour(&raw)?;
+        Ok(Self {
+            seeds: raw.seeds.iter().copied().map(Seed).collect(),
+            schemes: schemes(&raw.compression.uplink)?,
+            data: DataConfig {
+                dataset: raw.data.dataset.clone(),
+                label: raw.data.label.clone(),
+                owner: raw.data.owner.clone(),
+                test_fraction: raw.data.test_fraction,
+                test: raw.data.test.clone(),
+            },
+            sgd: sgd(&raw)?,
+            round: round(&raw)?,
+            raw,
+        })
+    }
+}
+
+fn check_run(raw: &Raw) -> Result<(), ExperimentError> {
+    let file_name = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
+    if !file_name(&raw.name) {
+        return Err(broken("name", format!("{:?} cannot name a directory", raw.name), "use letters, digits and -"));
+    }
+    if raw.rounds == 0 {
+        return Err(broken("rounds", "0 rounds train nothing", "set it to 1 or more"));
+    }
+    if raw.seeds.is_empty() {
+        return Err(broken("seeds", "no seeds, so nothing to run", "list at least one, e.g. seeds = [0]"));
+    }
+    if let Some(twice) = repeated(&raw.seeds) {
+        return Err(broken("seeds", format!("seed {twice} is listed twice"), "list each seed once"));
+    }
+    if let Some(seed) = raw.seeds.iter().find(|&&seed| i64::try_from(seed).is_err()) {
+        return Err(broken("seeds", format!("seed {seed} is above 2^63 - 1"), "use a smaller seed"));
+    }
+    if raw.data.clients == 0 {
+        return Err(broken("data.clients", "0 clients cannot train", "set it to 1 or more"));
+    }
+    if raw.compression.uplink_budget_bytes == Some(0) {
+        let mend = "set the most bytes an update may have, or leave the key out for no budget";
+        return Err(broken("compression.uplink_budget_bytes", "a budget of 0 bytes lets no update through", mend));
+    }
+    Ok(())
+}
+
+fn check_behaviour(raw: &Raw) -> Result<(), ExperimentError> {
+    let availability = &raw.availability;
+    if !(0.0..1.0).contains(&availability.dropout) {
+        let problem = format!("{} is not a probability below 1", availability.dropout);
+        return Err(broken("availability.dropout", problem, "set it from 0 to below 1"));
+    }
+    if !(availability.seconds > 0.0 && availability.seconds <= 1e9) {
+        let problem = format!("a client cannot take {} seconds", availability.seconds);
+        return Err(broken("availability.seconds", problem, "set it above 0"));
+    }
+    if !(0.0..=10.0).contains(&availability.spread) {
+        let problem = format!("{} is not a spread", availability.spread);
+        return Err(broken("availability.spread", problem, "set it from 0 (all alike) to 10"));
+    }
+    Ok(())
+}
+
+fn schemes(names: &[String]) -> Result<Vec<Scheme>, ExperimentError> {
+    const KEY: &str = "compression.uplink";
+    let parse = |name: &String| {
+        let mend = "write schemes as NAME[:ARG]*[+ef], e.g. fp32, int4+ef, int2:nearest";
+        name.parse::<Scheme>().map_err(|error| broken(KEY, error.to_string(), mend))
+    };
+    let schemes = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    if schemes.is_empty() {
+        return Err(broken(KEY, "no schemes, so nothing to run", "list at least one, e.g. uplink = [\"int4+ef\"]"));
+    }
+    match repeated(&schemes) {
+        Some(twice) => Err(broken(KEY, format!("{twice} is listed twice"), "list each scheme once")),
+        None => Ok(schemes),
+    }
+}
+
+fn sgd(raw: &Raw) -> Result<SgdConfig, ExperimentError> {
+    let local = &raw.local;
+    if local.epochs == 0 {
+        return Err(broken("local.epochs", "0 epochs train nothing", "set it to 1 or more"));
+    }
+    if !(1..=1_000_000).contains(&local.batch) {
+        return Err(broken("local.batch", format!("a batch of {} samples", local.batch), "set it from 1 to 1000000"));
+    }
+    if !(local.lr > 0.0 && local.lr <= f64::from(f32::MAX)) {
+        return Err(broken("local.lr", format!("{} is not a learning rate", local.lr), "set it above 0, e.g. 0.1"));
+    }
+    if !(0.0..1.0).contains(&local.momentum) {
+        return Err(broken("local.momentum", format!("{} is no momentum", local.momentum), "set it from 0 to below 1"));
+    }
+    if !(0.0..=1e6).contains(&local.weight_decay) {
+        let problem = format!("{} is no weight decay", local.weight_decay);
+        return Err(broken("local.weight_decay", problem, "set it to 0 or a little above"));
+    }
+    Ok(SgdConfig {
+        epochs: local.epochs,
+        batch: local.batch,
+        lr: local.lr as f32,
+        momentum: local.momentum as f32,
+        weight_decay: local.weight_decay as f32,
+    })
+}
+
+fn round(raw: &Raw) -> Result<RoundConfig, ExperimentError> {
+    let cohort = &raw.cohort;
+    let clients = raw.data.clients;
+    let rule = |key: &'static str, mend: &'static str| {
+        move |error: nibble_server::RoundConfigError| broken(key, error.to_string(), mend)
+    };
+    if cohort.size > clients {
+        let problem = format!("a cohort of {} clients, but there are only {clients}", cohort.size);
+        return Err(broken("cohort.size", problem, format!("lower it to at most {clients}, or raise data.clients")));
+    }
+    let default_quorum = if raw.availability.dropout > 0.0 { 1 } else { cohort.size };
+    let config = RoundConfig::new(cohort.size)
+        .map_err(rule("cohort.size", "set it from 1 to the number of clients"))?
+        .over_select(cohort.over_select)
+        .map_err(rule("cohort.over_select", "set it to a fraction such as 0.3"))?
+        .quorum(cohort.quorum.unwrap_or(default_quorum))
+        .map_err(rule("cohort.quorum", "set it from 1 to cohort.size"))?;
+    if config.selected() > clients {
+        let problem = format!("{} clients are to be selected, but there are only {clients}", config.selected());
+        return Err(broken("cohort.over_select", problem, "lower it or cohort.size, or raise data.clients"));
+    }
+    let config = config.select_among(clients, None);
+    let Some(seconds) = cohort.deadline_seconds else { return Ok(config) };
+    let deadline = Duration::try_from_secs_f64(seconds).map_err(|_| {
+        let problem = format!("{seconds} seconds is not a deadline");
+        broken("cohort.deadline_seconds", problem, "set it above 0, or leave it out for none")
+    })?;
+    config.deadline(deadline).map_err(rule("cohort.deadline_seconds", "set it above 0, or leave it out for none"))
+}
+
+fn repeated<T: PartialEq>(items: &[T]) -> Option<&T> {
+    items.iter().enumerate().find(|(i, item)| items[..*i].contains(item)).map(|(_, item)| item)
+}
