@@ -1,0 +1,79 @@
+//! The fixed part of an experiment: data, who holds it, and the model.
+
+use std::sync::Arc;
+
+use nibble_codec::Layout;
+use nibble_learning::{
+    Model, SgdTrainer, Trainer,
+    data::{self, Dataset, Places},
+    partition::Assignment,
+};
+use nibble_seed::Seed;
+
+use crate::{error::SimError, experiment::Experiment};
+
+/// Loaded data, dealt out to virtual clients, with the model they train.
+pub struct Federation {
+    dataset: Arc<Dataset>,
+    assignment: Assignment,
+    model: Model,
+    layout: Layout,
+}
+
+impl Federation {
+    /// Loads and deals out what `experiment` names.
+    ///
+    /// # Errors
+    /// If the data cannot be loaded or dealt out, or the model does not fit it.
+    pub fn load(experiment: &Experiment) -> Result<Self, SimError> {
+        let raw = &experiment.raw.data;
+        let seed = Seed(raw.partition_seed);
+        let dataset = data::load(&experiment.data, &Places::from_environment(|name| std::env::var_os(name)), seed)?;
+        let assignment = raw.partition.split(&dataset.train, dataset.classes, raw.clients, seed)?;
+        let model = Model::from_name(&experiment.raw.model.name, dataset.shape, dataset.classes).map_err(SimError::Model)?;
+        let layout = Layout::new(model.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())))
+            .map_err(|error| SimError::Usage {
+                problem: format!("the model cannot be laid out: {error}"),
+                mend: "choose another model".into(),
+            })?;
+        Ok(Self { dataset: Arc::new(dataset), assignment, model, layout })
+    }
+
+    /// The data.
+    #[must_use]
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// Who holds which samples.
+    #[must_use]
+    pub fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    /// Layout of parameters and updates.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// A trainer for one more thread.
+    #[must_use]
+    pub fn trainer(&self) -> Box<dyn Trainer> {
+        Box::new(SgdTrainer::new(self.model.clone(), Arc::clone(&self.dataset)))
+    }
+
+    /// Data, clients and partition in words.
+    #[must_use]
+    pub fn describe_data(&self, experiment: &Experiment) -> String {
+        let raw = &experiment.raw.data;
+        let partition = toml::to_string(&raw.partition).unwrap_or_default().trim().replace('\n', ", ").replace('"', "");
+        format!(
+            "{}: {} training and {} test samples over {} clients ({partition})",
+            raw.dataset,
+            self.dataset.train.len(),
+            self.dataset.test.len(),
+            raw.clients,
+        )
+    }
+}
