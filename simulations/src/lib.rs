@@ -1,2 +1,3 @@
 //! The simulator.
+pub mod report;
 pub mod results;
