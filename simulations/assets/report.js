@@ -28,7 +28,7 @@
     return `${value.toFixed(digits)} ${units[unit]}`;
   }
   const tickBytes = (value) => bytes(value).replace(/\.0+ /, " ");
-  const small = (value) => (value >= 0.001 ? String(Number(value.toPrecision(3))) : value.toExponential(1));
+  const small = (value) => (value >= 0.0001 ? String(Number(value.toPrecision(3))) : value.toExponential(1));
 
   // Values of a byte axis that are round in binary units, as many as fit.
   function byteSplits(u, _axis, min, max) {
@@ -67,12 +67,17 @@
     return tables.length ? uPlot.join(tables) : [[]];
   }
 
+  // A dot where a curve ends; all that is seen of a curve of one round.
+  function lastOnly(u, seriesIdx) {
+    const last = u.data[seriesIdx].findLastIndex((v) => v !== null && v !== undefined);
+    return last < 0 ? [] : [last];
+  }
+
   function series() {
     const none = { show: false };
     return schemes.flatMap((s, i) => {
       const edge = { show: shown[i], stroke: "transparent", width: 0, points: none, spanGaps: true };
-      const lone = s.rounds.length === 1;
-      const points = lone ? { show: true, size: 9, fill: ink(s) } : none;
+      const points = { show: true, size: 8, fill: ink(s), stroke: ink(s), filter: lastOnly };
       return [{ show: shown[i], label: s.name, stroke: ink(s), width: 2, dash: dash(s), points, spanGaps: true }, edge, edge];
     });
   }
@@ -159,7 +164,7 @@
     const x = log ? { time: false, distr: 3, log: 2, range: aroundLog(0.02) } : { time: false, range: around(0.02, 1) };
     const every = (_u, splits) => splits;
     const axes = [
-      axis({ splits: byteSplits, filter: every, values: (_u, splits) => splits.map(tickBytes), grid: { stroke: css("--grid"), width: 1, filter: every } }),
+      axis({ size: 34, splits: byteSplits, filter: every, values: (_u, splits) => splits.map(tickBytes), grid: { stroke: css("--grid"), width: 1, filter: every } }),
       axis({ size: 44 }),
     ];
     plot("bytes", height(), data, { x, y: { range: around(0.05, 1) } }, axes, (value) => ({
@@ -170,25 +175,30 @@
 
   function drawRounds(id, bandOf, y, usable, show) {
     const data = columns((s) => s.rounds, bandOf, usable, all);
-    const axes = [axis({ incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }), axis({ size: 52, values: y.values })];
+    const incrs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+    const axes = [axis({ size: 34, incrs }), axis({ size: 44, ...y.axis })];
     plot(id, 280, data, { x: { time: false, range: around(0.02, 1) }, y: y.scale }, axes, (value) => {
       const round = Math.max(1, Math.round(value));
       return { title: `After round ${round}`, rows: rowsBy((s) => s.rounds.indexOf(round), bandOf, show, () => []) };
     });
   }
 
+  // Grid and labels at powers of ten only; at all ticks where there are few.
+  const decades = (_u, splits) => {
+    const isDecade = (v) => v !== null && Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-9;
+    return splits.filter(isDecade).length > 1 ? splits.map((v) => (isDecade(v) ? v : null)) : splits;
+  };
+
   function draw() {
-    drawBytes();
-    drawRounds("rounds", accuracy, { scale: { range: around(0.05, 1) } }, all, percent);
     const hasError = schemes.some((s) => s.nmse.mean.some((v) => v > 0));
     byId("nmse-card").style.display = hasError ? "" : "none";
     byId("rounds").parentElement.classList.toggle("alone", !hasError);
-    if (hasError) {
-      const y = { scale: { distr: 3, range: aroundLog(0.08) }, values: (_u, splits) => splits.map((v) => (v === null ? "" : small(v))) };
-      drawRounds("nmse", (s) => s.nmse, y, (v) => v > 0, small);
-    } else {
-      drawRounds("rounds", accuracy, { scale: { range: around(0.05, 1) } }, all, percent);
-    }
+    drawBytes();
+    drawRounds("rounds", accuracy, { scale: { range: around(0.05, 1) } }, all, percent);
+    if (!hasError) return;
+    const label = (_u, splits) => splits.map((v) => (v === null ? "" : small(v)));
+    const y = { scale: { distr: 3, range: aroundLog(0.08) }, axis: { size: 60, values: label, filter: decades, grid: { stroke: css("--grid"), width: 1, filter: decades } } };
+    drawRounds("nmse", (s) => s.nmse, y, (v) => v > 0, small);
   }
 
   function toggle(i, button) {

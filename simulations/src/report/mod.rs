@@ -57,9 +57,9 @@ pub enum ReportError {
     },
 }
 
-/// The answer to "what does each scheme cost in accuracy and save in bytes" in one or two sentences.
+/// The answer to "what does each scheme cost in accuracy and save in bytes" in one to three sentences.
 pub fn headline(comparison: &Comparison) -> String {
-    words::headline(comparison, &Overview::of(comparison))
+    units::visible(&words::headline(comparison, &Overview::of(comparison)).join(" "))
 }
 
 /// Writes `rounds.csv`, `summary.json`, `accuracy_vs_bytes.svg`, `accuracy_vs_bytes.png` and `report.html` into `dir`,

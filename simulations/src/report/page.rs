@@ -23,7 +23,7 @@ pub(super) fn html(comparison: &Comparison, overview: &Overview<'_>, figure: &st
     let data = payload::json(overview)?;
     Ok(fill(TEMPLATE, |place| match place {
         "name" => escape(&comparison.name),
-        "headline" => escape(&headline(comparison, overview)),
+        "headline" => answer(&headline(comparison, overview)),
         "extent" => escape(&extent(overview)),
         "notes" => note_list(&notes(comparison, overview)),
         "spread" => escape(&spread_words(overview)),
@@ -75,6 +75,15 @@ fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+/// The first sentence large, the others below it; figures stay with their signs at a line's end.
+fn answer(sentences: &[String]) -> String {
+    let held = |text: &str| escape(text).replace(" %", "&nbsp;%").replace("± ", "±&nbsp;");
+    let mut parts = sentences.iter().map(|s| held(s));
+    let first = parts.next().unwrap_or_default();
+    let rest: Vec<String> = parts.collect();
+    format!("<p class=\"headline\">{first}</p>\n<p class=\"second\">{}</p>", rest.join(" "))
 }
 
 fn extent(overview: &Overview<'_>) -> String {

@@ -2,7 +2,7 @@
 
 use super::Style;
 use super::stats::{Estimate, Overview, Scheme};
-use super::units::{ABSENT, bytes, factor, fixed, percent, seconds, signed};
+use super::units::{ABSENT, bytes, factor, fixed, percent, seconds, signed, visible};
 use super::words::{notes, spread_words};
 use crate::results::Comparison;
 
@@ -100,9 +100,4 @@ fn paint(text: &str, code: &str, style: Style) -> String {
         Style::Color if !code.is_empty() => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
         _ => text.into(),
     }
-}
-
-/// A name may hold anything; a terminal must not obey it.
-fn visible(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

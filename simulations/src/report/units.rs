@@ -71,7 +71,7 @@ pub(super) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() * 2);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push('\u{202f}');
         }
         out.push(digit);
@@ -82,6 +82,11 @@ pub(super) fn count(value: u64) -> String {
 /// `1 seed`, `3 seeds`.
 pub(super) fn plural(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Text whose control characters neither a terminal nor an XML reader has to take: a name may hold anything.
+pub(super) fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn three_digits(value: f64) -> usize {
@@ -105,9 +110,9 @@ mod tests {
         );
         assert_eq!(
             [0.0123, 1.234, 75.0, 600.0].map(seconds),
-            ["12.3 ms", "1.23 s", "75.0 s", "10.0 min"].map(Into::into)
+            ["12.3 ms", "1.23 s", "75.0 s", "10.0 min"].map(String::from)
         );
-        assert_eq!([0.5, 1.0, 7.84, 127.6].map(factor), ["0.50×", "1.0×", "7.8×", "128×"].map(Into::<String>::into));
+        assert_eq!([0.5, 1.0, 7.84, 127.6].map(factor), ["0.50×", "1.0×", "7.8×", "128×"].map(String::from));
         assert_eq!(count(1_663_370), "1\u{202f}663\u{202f}370");
     }
 
@@ -115,7 +120,7 @@ mod tests {
     fn a_sign_is_shown_only_where_a_digit_is() {
         assert_eq!(
             [0.12, -0.21, 0.001, -0.001].map(|v| signed(v, 2)),
-            ["+0.12", "−0.21", "0.00", "0.00"].map(Into::into)
+            ["+0.12", "−0.21", "0.00", "0.00"].map(String::from)
         );
     }
 

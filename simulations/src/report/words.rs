@@ -12,16 +12,19 @@ use crate::results::Comparison;
 /// A scheme that loses no more than this many points is near enough to fp32 to be the headline.
 const NEAR_POINTS: f64 = 1.0;
 
-/// The answer in one or two sentences.
-pub(super) fn headline(comparison: &Comparison, overview: &Overview<'_>) -> String {
+/// The answer in one to three sentences, the most important first.
+pub(super) fn headline(comparison: &Comparison, overview: &Overview<'_>) -> Vec<String> {
     if overview.rounds == 0 {
-        return "No run has finished a round yet.".into();
+        return vec!["No run has finished a round yet.".into()];
     }
-    let body = match overview.baseline() {
+    let mut sentences = match overview.baseline() {
         Some(_) if overview.schemes.len() > 1 => against_baseline(overview),
         _ => on_their_own(overview),
     };
-    if comparison.complete { body } else { format!("So far: {body}") }
+    if let (false, Some(first)) = (comparison.complete, sentences.first_mut()) {
+        first.insert_str(0, "So far: ");
+    }
+    sentences
 }
 
 /// What the reader must know before trusting a row, one sentence each.
@@ -65,7 +68,7 @@ pub(super) fn spread_words(overview: &Overview<'_>) -> String {
     }
 }
 
-fn against_baseline(overview: &Overview<'_>) -> String {
+fn against_baseline(overview: &Overview<'_>) -> Vec<String> {
     let measured = |s: &&Scheme<'_>| s.saving.is_finite() && !s.is_baseline();
     let candidates: Vec<(&Scheme<'_>, Estimate)> =
         overview.schemes.iter().filter(measured).filter_map(|s| Some((s, s.change?))).collect();
@@ -74,12 +77,13 @@ fn against_baseline(overview: &Overview<'_>) -> String {
     let Some((pick, change)) = near.max_by(|a, b| cheaper(a, b)).or_else(closest) else {
         return on_their_own(overview);
     };
-    let mut text = format!("{} {} and {}.", pick.name, volume(pick.saving), distance(change, "it"));
+    let mut sentences = vec![format!("{} {} and {}.", pick.name, volume(pick.saving), distance(change, "it"))];
     let most = candidates.iter().max_by(|a, b| cheaper(a, b));
     if let Some((most, change)) = most.filter(|(s, _)| s.saving > 1.05 * pick.saving) {
-        text += &format!(" {} saves most, {}, but {}.", most.name, factor(most.saving), distance(change, BASELINE));
+        let (saving, distance) = (factor(most.saving), distance(change, BASELINE));
+        sentences.push(format!("{} saves most, {saving}, but {distance}.", most.name));
     }
-    text
+    sentences
 }
 
 /// By saving as it is shown, then by accuracy.
@@ -98,13 +102,14 @@ fn volume(saving: f64) -> String {
 
 /// How far a scheme ends from `other`, with what makes the figure sure or unsure.
 fn distance(change: &Estimate, other: &str) -> String {
-    let points = fixed(change.mean.abs(), 1);
+    let decimals = if change.mean.abs() < 1.0 { 2 } else { 1 };
+    let points = fixed(change.mean.abs(), decimals);
     let seeds = plural(change.n, "seed");
     let side = if change.mean < 0.0 { "below" } else { "above" };
     if change.n < 2 {
         return format!("ends {points} points {side} {other} (one seed, so the spread is not known)");
     }
-    let margin = fixed(change.margin(), 1);
+    let margin = fixed(change.margin(), decimals);
     if change.differs_from_zero() {
         return format!("ends {points} points {side} {other} (± {margin} at 95 %, {seeds})");
     }
@@ -115,25 +120,23 @@ fn distance(change: &Estimate, other: &str) -> String {
     format!("ends {points} points {side} {other}, though {seeds} differ too much to be sure (± {margin} at 95 %)")
 }
 
-fn on_their_own(overview: &Overview<'_>) -> String {
+fn on_their_own(overview: &Overview<'_>) -> Vec<String> {
     let with_accuracy = || overview.schemes.iter().filter(|s| s.accuracy.n > 0);
     let Some(best) = with_accuracy().max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean)) else {
-        return "No run ended with an accuracy.".into();
+        return vec!["No run ended with an accuracy.".into()];
     };
-    let mut text = format!("{} reaches {}", best.name, reached(best));
-    text += match with_accuracy().count() {
-        1 => ".",
-        _ => ", the highest here.",
-    };
+    let rank = if with_accuracy().count() > 1 { ", the highest here" } else { "" };
+    let mut sentences = vec![format!("{} reaches {}{rank}.", best.name, reached(best))];
     let least = with_accuracy().max_by(|a, b| a.saving.total_cmp(&b.saving));
     if let Some(least) = least.filter(|s| s.name != best.name && s.saving.is_finite()) {
         let gap = signed(100.0 * (least.accuracy.mean - best.accuracy.mean), 1);
-        text += &format!(" {} sends least, {} per coordinate, and ends {gap} points from it.", least.name, bits(least));
+        let rate = bits(least);
+        sentences.push(format!("{} sends least, {rate} per coordinate, and ends {gap} points from it.", least.name));
     }
     if overview.seeds == 1 {
-        text += " One seed: the spread is not known.";
+        sentences.push("One seed: the spread is not known.".into());
     }
-    text
+    sentences
 }
 
 fn reached(s: &Scheme<'_>) -> String {

@@ -33,7 +33,7 @@ pub(crate) fn run((scheme, bits, loss, nmse): Level, seed: u64, rounds: u64) -> 
     let rows: Vec<RoundRow> = (0..rounds)
         .map(|round| {
             let risen = 1.0 - (-(round as f64 + 1.0) / (4.5 + 30.0 * loss)).exp();
-            let shared = 0.006 * noise(seed, 1) + 0.012 * noise(seed, 100 + round) * (1.0 - 0.7 * risen);
+            let shared = 0.008 * noise(seed, 1) + 0.06 * noise(seed, 100 + round) * (1.0 - 0.93 * risen);
             let accuracy = 0.1 + (0.752 - loss) * risen + shared + 0.004 * noise(seed ^ tag, round);
             RoundRow {
                 round,

@@ -7,21 +7,20 @@
 use plotters::coord::Shift;
 use plotters::element::{Circle, DashedPathElement, PathElement, Polygon};
 use plotters::prelude::{DrawingArea, DrawingAreaErrorKind, DrawingBackend};
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, FontStyle, IntoFont, RGBColor, ShapeStyle, TextStyle, WHITE};
+use plotters::style::text_anchor::HPos;
+use plotters::style::{Color, RGBColor, ShapeStyle, WHITE};
 
 use super::super::stats::{Overview, Point, Scheme};
-use super::super::units::{factor, fixed, percent};
+use super::super::units::{factor, fixed, percent, visible};
 use super::super::words::spread_words;
+use super::lettering::{Label, Weight};
 use super::scale::{Span, byte_ticks, linear_ticks};
 
 /// Size on a page, in CSS pixels.
-pub(super) const WIDTH: u32 = 900;
+pub(super) const WIDTH: u32 = 920;
 pub(super) const HEIGHT: u32 = 520;
 /// Drawing units per pixel.
 pub(super) const SCALE: u32 = 4;
-/// Family name under which the font is registered; in the SVG it is the list of fonts to try.
-pub(super) const FONT: &str = "Inter, Helvetica, Arial, sans-serif";
 
 /// Colours of schemes other than fp32, in order; the page's style sheet has the same.
 pub(in super::super) const COLORS: [RGBColor; 7] = [
@@ -40,10 +39,10 @@ const GRID: RGBColor = RGBColor(0xe4, 0xe7, 0xea);
 
 /// The plot inside its axes, and the key's left edge, in pixels.
 const LEFT: f64 = 58.0;
-const RIGHT: f64 = 668.0;
+const RIGHT: f64 = 644.0;
 const TOP: f64 = 84.0;
 const BOTTOM: f64 = 456.0;
-const KEY: f64 = 694.0;
+const KEY: f64 = 670.0;
 const KEY_PITCH: f64 = 42.0;
 const KEY_ROWS: usize = 22;
 
@@ -55,12 +54,16 @@ pub(in super::super) fn color_places(overview: &Overview<'_>) -> Vec<Option<usiz
     overview.schemes.iter().map(|s| if s.is_baseline() { None } else { next.next() }).collect()
 }
 
-pub(super) fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, overview: &Overview<'_>) -> Drawn<DB> {
-    let pen = Pen { area };
+/// Draws all but the text, which is returned: SVG and bitmap set it each in their own way.
+pub(super) fn draw<DB: DrawingBackend>(
+    area: &DrawingArea<DB, Shift>,
+    overview: &Overview<'_>,
+) -> Result<Vec<Label>, DrawingAreaErrorKind<DB::ErrorType>> {
+    let mut pen = Pen { area, labels: Vec::new() };
     area.fill(&WHITE)?;
-    pen.text("Accuracy against bytes sent", (LEFT, 24.0), 19.0, TEXT, FontStyle::Bold, (HPos::Left, VPos::Center))?;
+    pen.text("Accuracy against bytes sent", (LEFT, 24.0), 19.0, TEXT, Weight::Semibold, HPos::Left);
     let under = format!("Top-1 accuracy on the test part, %. {}", spread_words(overview));
-    pen.text(&under, (LEFT, 49.0), 13.0, QUIET, FontStyle::Normal, (HPos::Left, VPos::Center))?;
+    pen.text(&under, (LEFT, 49.0), 13.0, QUIET, Weight::Regular, HPos::Left);
 
     let axes = Axes::over(overview);
     pen.axes(&axes)?;
@@ -73,7 +76,12 @@ pub(super) fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, overview: 
         pen.curve(&axes, scheme, *place)?;
     }
     order.sort_by(|a, b| b.0.accuracy.mean.total_cmp(&a.0.accuracy.mean));
-    pen.key(&order)
+    pen.key(&order)?;
+    if order.is_empty() {
+        let middle = ((LEFT + RIGHT) / 2.0, (TOP + BOTTOM) / 2.0);
+        pen.text("No round has been finished.", middle, 14.0, QUIET, Weight::Regular, HPos::Center);
+    }
+    Ok(pen.labels)
 }
 
 /// A point has a place only with an accuracy, and with bytes whose logarithm exists.
@@ -111,28 +119,24 @@ impl Axes {
 
 struct Pen<'a, DB: DrawingBackend> {
     area: &'a DrawingArea<DB, Shift>,
+    labels: Vec<Label>,
 }
 
 impl<DB: DrawingBackend> Pen<'_, DB> {
-    fn axes(&self, axes: &Axes) -> Drawn<DB> {
-        let label = |text: &str, at, anchor| self.text(text, at, 13.0, QUIET, FontStyle::Normal, anchor);
+    fn axes(&mut self, axes: &Axes) -> Drawn<DB> {
         for (value, text) in linear_ticks(axes.percent) {
             let y = axes.y(value);
             self.line(&[(LEFT, y), (RIGHT, y)], GRID, 1.0)?;
-            label(&text, (LEFT - 10.0, y), (HPos::Right, VPos::Center))?;
+            self.text(&text, (LEFT - 10.0, y), 13.0, QUIET, Weight::Regular, HPos::Right);
         }
         for (value, text) in byte_ticks(axes.log2_bytes) {
             let x = axes.x(value);
             self.line(&[(x, TOP), (x, BOTTOM)], GRID, 1.0)?;
-            label(&text, (x, BOTTOM + 18.0), (HPos::Center, VPos::Center))?;
+            self.text(&text, (x, BOTTOM + 18.0), 13.0, QUIET, Weight::Regular, HPos::Center);
         }
-        self.line(&[(LEFT, BOTTOM), (RIGHT, BOTTOM)], QUIET, 1.0)?;
-        let middle = (LEFT + RIGHT) / 2.0;
-        label(
-            "Payload bytes sent by all clients so far (log scale)",
-            (middle, BOTTOM + 44.0),
-            (HPos::Center, VPos::Center),
-        )
+        let (what, middle) = ("Payload bytes sent by all clients so far (log scale)", (LEFT + RIGHT) / 2.0);
+        self.text(what, (middle, BOTTOM + 44.0), 13.0, QUIET, Weight::Regular, HPos::Center);
+        self.line(&[(LEFT, BOTTOM), (RIGHT, BOTTOM)], QUIET, 1.0)
     }
 
     fn band(&self, axes: &Axes, scheme: &Scheme<'_>, place: Option<usize>) -> Drawn<DB> {
@@ -143,7 +147,7 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         if scheme.accuracy.n < 2 || outline.len() < 6 {
             return self.whisker(axes, points.last().copied(), place);
         }
-        self.area.draw(&Polygon::new(outline, color(place).mix(0.16)))
+        self.area.draw(&Polygon::new(outline, color(place).mix(0.22)))
     }
 
     /// The spread of a curve too short to have a band.
@@ -160,24 +164,22 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         points.last().map_or(Ok(()), |end| self.dot(*end, 4.0, color(place)))
     }
 
-    fn key(&self, order: &[(&Scheme<'_>, Option<usize>)]) -> Drawn<DB> {
+    fn key(&mut self, order: &[(&Scheme<'_>, Option<usize>)]) -> Drawn<DB> {
         let rows = order.len().clamp(1, KEY_ROWS);
         let pitch = KEY_PITCH.min((BOTTOM - TOP) / rows as f64);
+        let text = KEY + 38.0;
         for (row, (scheme, place)) in order.iter().take(KEY_ROWS).enumerate() {
             let y = TOP + 8.0 + pitch * row as f64;
             self.stroke(&[(KEY, y), (KEY + 24.0, y)], *place)?;
             self.dot((KEY + 24.0, y), 4.0, color(*place))?;
-            let (left, center) = (HPos::Left, VPos::Center);
-            self.text(&short(scheme.name), (KEY + 38.0, y), 14.0, TEXT, FontStyle::Bold, (left, center))?;
+            self.text(&short(scheme.name), (text, y), 14.0, TEXT, Weight::Semibold, HPos::Left);
             if pitch > 32.0 {
-                let below = (KEY + 38.0, y + 17.0);
-                self.text(&figures(scheme), below, 12.0, QUIET, FontStyle::Normal, (left, center))?;
+                self.text(&figures(scheme), (text, y + 17.0), 12.0, QUIET, Weight::Regular, HPos::Left);
             }
         }
         if order.len() > KEY_ROWS {
             let more = format!("and {} more", order.len() - KEY_ROWS);
-            let at = (KEY + 38.0, BOTTOM + 12.0);
-            self.text(&more, at, 12.0, QUIET, FontStyle::Normal, (HPos::Left, VPos::Center))?;
+            self.text(&more, (text, BOTTOM + 12.0), 12.0, QUIET, Weight::Regular, HPos::Left);
         }
         Ok(())
     }
@@ -201,17 +203,8 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         self.area.draw(&Circle::new(grid(at), (radius * f64::from(SCALE)) as i32, color.filled()))
     }
 
-    fn text(
-        &self,
-        text: &str,
-        at: (f64, f64),
-        size: f64,
-        color: RGBColor,
-        weight: FontStyle,
-        (h, v): (HPos, VPos),
-    ) -> Drawn<DB> {
-        let font = (FONT, 1.24 * size * f64::from(SCALE), weight).into_font(); // plotters' size is the line, 1.24 em
-        self.area.draw_text(text, &TextStyle::from(font).color(&color).pos(Pos::new(h, v)), grid(at))
+    fn text(&mut self, text: &str, at: (f64, f64), size: f64, color: RGBColor, weight: Weight, anchor: HPos) {
+        self.labels.push(Label { text: text.into(), at, size, color, weight, anchor });
     }
 }
 
@@ -223,13 +216,14 @@ fn figures(scheme: &Scheme<'_>) -> String {
     match scheme.saving {
         _ if scheme.is_baseline() => format!("{accuracy} %"),
         s if !s.is_finite() => format!("{accuracy} %"),
-        s => format!("{accuracy} %, {} saved", factor(s)),
+        s if s > 1.0 => format!("{accuracy} %, {} fewer bytes", factor(s)),
+        s => format!("{accuracy} %, {} more bytes", factor(1.0 / s)),
     }
 }
 
 fn short(name: &str) -> String {
     const MOST: usize = 20;
-    let shown: String = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MOST).collect();
+    let shown: String = visible(name).chars().take(MOST).collect();
     if name.chars().count() > MOST { shown + "…" } else { shown }
 }
 

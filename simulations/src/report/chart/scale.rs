@@ -36,14 +36,14 @@ impl Span {
     }
 }
 
-/// At most eight round values of a linear axis, with their labels.
+/// At most nine round values of a linear axis, with their labels.
 pub(super) fn linear_ticks(span: Span) -> Vec<(f64, String)> {
-    let raw = (span.to - span.from) / 6.0;
+    let raw = (span.to - span.from) / 8.0;
     let power = 10f64.powf(raw.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|s| *s >= raw).unwrap_or(raw);
     let decimals = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
     let first = (span.from / step).ceil();
-    (0..8)
+    (0..9)
         .map(|i| (first + f64::from(i)) * step)
         .filter(|v| span.holds(*v))
         .map(|v| (v, format!("{:.decimals$}", if v == 0.0 { 0.0 } else { v })))
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn ticks_are_round_and_inside() {
         let labels = |ticks: Vec<(f64, String)>| ticks.into_iter().map(|t| t.1).collect::<Vec<_>>();
-        assert_eq!(labels(linear_ticks(Span { from: 8.0, to: 73.0 })), ["20", "40", "60"]);
+        assert_eq!(labels(linear_ticks(Span { from: 8.0, to: 73.0 })), ["10", "20", "30", "40", "50", "60", "70"]);
         assert_eq!(
             labels(linear_ticks(Span { from: -0.02, to: 0.03 })),
             ["-0.02", "-0.01", "0.00", "0.01", "0.02", "0.03"]
