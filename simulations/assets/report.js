@@ -156,13 +156,13 @@
   }
 
   const all = () => true;
+  const every = (_u, splits) => splits; // uPlot drops most labels of a log axis by itself
   const height = () => (window.innerWidth < 600 ? 260 : 400);
 
   function drawBytes() {
     const log = byteScale === "log";
     const data = columns((s) => s.bytes, accuracy, all, (x) => x > 0);
     const x = log ? { time: false, distr: 3, log: 2, range: aroundLog(0.02) } : { time: false, range: around(0.02, 1) };
-    const every = (_u, splits) => splits;
     const axes = [
       axis({ size: 34, splits: byteSplits, filter: every, values: (_u, splits) => splits.map(tickBytes), grid: { stroke: css("--grid"), width: 1, filter: every } }),
       axis({ size: 44 }),
@@ -183,11 +183,21 @@
     });
   }
 
-  // Grid and labels at powers of ten only; at all ticks where there are few.
-  const decades = (_u, splits) => {
-    const isDecade = (v) => v !== null && Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-9;
-    return splits.filter(isDecade).length > 1 ? splits.map((v) => (isDecade(v) ? v : null)) : splits;
-  };
+  // Ticks of a log axis: powers of ten where there are enough, else 1, 2 and 5 times them, else evenly spaced values.
+  function logSplits(_u, _axis, min, max) {
+    const within = (factors) => {
+      const out = [];
+      for (let e = Math.floor(Math.log10(min)); e <= Math.log10(max); e += 1) {
+        for (const f of factors) {
+          const v = Number(`${f}e${e}`);
+          if (v >= min && v <= max) out.push(v);
+        }
+      }
+      return out;
+    };
+    const found = [[1], [1, 2, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9]].map(within).find((ticks) => ticks.length >= 3);
+    return found || [0.1, 0.5, 0.9].map((part) => Number((min + part * (max - min)).toPrecision(2)));
+  }
 
   function draw() {
     const hasError = schemes.some((s) => s.nmse.mean.some((v) => v > 0));
@@ -197,7 +207,8 @@
     drawRounds("rounds", accuracy, { scale: { range: around(0.05, 1) } }, all, percent);
     if (!hasError) return;
     const label = (_u, splits) => splits.map((v) => (v === null ? "" : small(v)));
-    const y = { scale: { distr: 3, range: aroundLog(0.08) }, axis: { size: 60, values: label, filter: decades, grid: { stroke: css("--grid"), width: 1, filter: decades } } };
+    const grid = { stroke: css("--grid"), width: 1, filter: every };
+    const y = { scale: { distr: 3, range: aroundLog(0.08) }, axis: { size: 60, splits: logSplits, values: label, filter: every, grid } };
     drawRounds("nmse", (s) => s.nmse, y, (v) => v > 0, small);
   }
 

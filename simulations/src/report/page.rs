@@ -26,6 +26,7 @@ pub(super) fn html(comparison: &Comparison, overview: &Overview<'_>, figure: &st
         "headline" => answer(&headline(comparison, overview)),
         "extent" => escape(&extent(overview)),
         "notes" => note_list(&notes(comparison, overview)),
+        "hidden" => if overview.rounds == 0 { "hidden" } else { "" }.into(),
         "spread" => escape(&spread_words(overview)),
         "schemes" => each(overview, scheme_row),
         "bars" => bars(overview),
@@ -116,7 +117,7 @@ fn dot_class(place: Option<usize>) -> String {
 fn scheme_row(s: &Scheme<'_>, dot: &str) -> String {
     let numbers = [
         with_spread(&s.accuracy, |v| percent(v, 2)),
-        with_spread(&s.last5_accuracy, |v| percent(v, 2)),
+        percent(s.last5_accuracy.mean, 2),
         change(s.change),
         bytes(s.bytes_per_update),
         fixed(s.bits_per_coordinate, 2),

@@ -61,13 +61,12 @@ fn cells(s: &Scheme<'_>) -> [String; 8] {
     ]
 }
 
-/// `71.23`, `71.23 (70.98..71.48)` or `71.23 ± 0.41`, by the number of seeds.
+/// `71.23`, `70.98..71.48` (whose middle is the mean) or `71.23 ± 0.41`, by the number of seeds.
 pub(super) fn with_spread(estimate: &Estimate, show: impl Fn(f64) -> String) -> String {
-    let mean = show(estimate.mean);
     match estimate.n {
-        0 | 1 => mean,
-        2 => format!("{mean} ({}..{})", show(estimate.min), show(estimate.max)),
-        _ => format!("{mean} ± {}", show(estimate.deviation).trim_start_matches('+')),
+        0 | 1 => show(estimate.mean),
+        2 => format!("{}..{}", show(estimate.min), show(estimate.max)),
+        _ => format!("{} ± {}", show(estimate.mean), show(estimate.deviation).trim_start_matches('+')),
     }
 }
 

@@ -59,11 +59,14 @@ pub(super) fn notes(comparison: &Comparison, overview: &Overview<'_>) -> Vec<Str
     notes
 }
 
-/// What the figures after the mean are.
+/// What the figures for accuracy are, by how many seeds schemes have.
 pub(super) fn spread_words(overview: &Overview<'_>) -> String {
+    let two = overview.schemes.iter().any(|s| s.runs.len() == 2);
     match overview.seeds {
-        0 | 1 => "One seed: how far seeds differ is not known.".into(),
-        2 => "Mean over 2 seeds, with min..max.".into(),
+        0 => "No seed has a result.".into(),
+        1 => "One seed: how far seeds differ is not known.".into(),
+        2 => "Two seeds: min..max.".into(),
+        n if two => format!("Mean ± sample standard deviation over {n} seeds, min..max over two."),
         n => format!("Mean ± sample standard deviation over {n} seeds."),
     }
 }
