@@ -10,7 +10,7 @@
 
   const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const ink = (s) => css(s.place === null ? "--s-base" : `--s${s.place % 7}`);
-  const faint = (color) => `color-mix(in srgb, ${color} 15%, transparent)`;
+  const faint = (color) => `${color}2b`; // the style sheet's colours are #rrggbb
   const dash = (s) => (s.place !== null && s.place >= 7 ? [7, 4] : undefined);
   const dotClass = (s) => (s.place === null ? "dot s-base" : `dot s${s.place % 7}${s.place >= 7 ? " dashed" : ""}`);
 
@@ -138,18 +138,22 @@
     return Object.assign({ stroke: css("--quiet"), font: `12px ${css("--sans")}`, labelFont: `12px ${css("--sans")}`, grid: { stroke: css("--grid"), width: 1 }, ticks: { show: false } }, more);
   }
 
-  function plot(id, height, data, scales, axes, rowsAt) {
+  const PRINTED = 308; // half the width of an A4 page within its margins, in CSS pixels
+  const widthOf = (box) => ("print" in root.dataset ? PRINTED : Math.max(200, box.clientWidth));
+
+  function plot(id, height, data, scales, axes, rowsAt, dataIdx) {
     const box = byId(id);
+    const inkAt = (_u, i) => ink(schemes[Math.floor((i - 1) / 3)]);
     charts.get(id)?.destroy();
     const options = {
-      width: Math.max(200, box.clientWidth),
+      width: widthOf(box),
       height,
       scales,
       axes,
       series: [{}, ...series()],
       bands: bands(),
       legend: { show: false },
-      cursor: { y: false, dataIdx: reached, points: { size: 8, width: 2, stroke: css("--card"), fill: (u, i) => u.series[i].stroke() } },
+      cursor: { y: false, dataIdx, points: { size: (_u, i) => (i % 3 === 1 ? 9 : 0), width: 0, fill: inkAt, stroke: inkAt } },
       plugins: [tooltip(rowsAt)],
     };
     charts.set(id, new uPlot(options, data, box));
@@ -159,24 +163,33 @@
   const every = (_u, splits) => splits; // uPlot drops most labels of a log axis by itself
   const height = () => (window.innerWidth < 600 ? 260 : 400);
 
+  // The byte axis fits the schemes shown, unless it is zoomed.
+  const ofShown = (range) => (u, min, max) => {
+    const [first, last] = [u.data[0][0], u.data[0].at(-1)];
+    const seen = schemes.filter((_s, i) => shown[i]).flatMap((s) => s.bytes.filter((b) => b > 0));
+    if (min !== first || max !== last || seen.length === 0) return range(u, min, max);
+    return range(u, seen.reduce((a, b) => Math.min(a, b)), seen.reduce((a, b) => Math.max(a, b)));
+  };
+
   function drawBytes() {
     const log = byteScale === "log";
     const data = columns((s) => s.bytes, accuracy, all, (x) => x > 0);
-    const x = log ? { time: false, distr: 3, log: 2, range: aroundLog(0.02) } : { time: false, range: around(0.02, 1) };
+    const range = ofShown(log ? aroundLog(0.02) : around(0.02, 1));
+    const x = log ? { time: false, distr: 3, log: 2, range } : { time: false, range };
     const axes = [
-      axis({ size: 34, splits: byteSplits, filter: every, values: (_u, splits) => splits.map(tickBytes), grid: { stroke: css("--grid"), width: 1, filter: every } }),
+      axis({ size: 30, splits: byteSplits, filter: every, values: (_u, splits) => splits.map(tickBytes), grid: { stroke: css("--grid"), width: 1, filter: every } }),
       axis({ size: 44 }),
     ];
     plot("bytes", height(), data, { x, y: { range: around(0.05, 1) } }, axes, (value) => ({
       title: `With ${bytes(value)} sent`,
       rows: rowsBy((s) => s.bytes.findLastIndex((b) => b > 0 && b <= value), accuracy, percent, (s, at) => [`round ${s.rounds[at]}`]),
-    }));
+    }), reached);
   }
 
   function drawRounds(id, bandOf, y, usable, show) {
     const data = columns((s) => s.rounds, bandOf, usable, all);
     const incrs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
-    const axes = [axis({ size: 34, incrs }), axis({ size: 44, ...y.axis })];
+    const axes = [axis({ size: 30, incrs }), axis({ size: 44, ...y.axis })];
     plot(id, 280, data, { x: { time: false, range: around(0.02, 1) }, y: y.scale }, axes, (value) => {
       const round = Math.max(1, Math.round(value));
       return { title: `After round ${round}`, rows: rowsBy((s) => s.rounds.indexOf(round), bandOf, show, () => []) };
@@ -218,6 +231,8 @@
     for (const u of charts.values()) {
       u.batch(() => { for (let k = 1; k <= 3; k += 1) u.setSeries(3 * i + k, { show: shown[i] }); });
     }
+    const u = charts.get("bytes");
+    u.setScale("x", { min: u.data[0][0], max: u.data[0].at(-1) });
   }
 
   function controls() {
@@ -252,7 +267,7 @@
   addEventListener("afterprint", () => { delete root.dataset.print; draw(); });
   new ResizeObserver(() => {
     for (const [id, u] of charts) {
-      const width = Math.max(200, byId(id).clientWidth);
+      const width = widthOf(byId(id));
       if (width !== u.width) u.setSize({ width, height: u.height });
     }
   }).observe(document.querySelector("main"));

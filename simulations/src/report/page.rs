@@ -117,12 +117,12 @@ fn dot_class(place: Option<usize>) -> String {
 fn scheme_row(s: &Scheme<'_>, dot: &str) -> String {
     let numbers = [
         with_spread(&s.accuracy, |v| percent(v, 2)),
-        percent(s.last5_accuracy.mean, 2),
         change(s.change),
+        factor(s.saving),
         bytes(s.bytes_per_update),
         fixed(s.bits_per_coordinate, 2),
         bytes(s.uplink_bytes),
-        factor(s.saving),
+        percent(s.last5_accuracy.mean, 2),
         seconds(s.round_seconds),
     ];
     let cells: String = numbers.iter().map(|n| format!("<td>{n}</td>")).collect();
