@@ -2,4 +2,5 @@
 //! cores; and the comparison of compression levels that it exists for.
 
 pub mod experiment;
+pub mod report;
 pub mod results;

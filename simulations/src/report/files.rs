@@ -1,0 +1,64 @@
+//! The files a program reads: every round as CSV, every run as JSON; and how any file of the report gets onto the disk.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::ReportError;
+use crate::results::{Comparison, RunSummary};
+
+/// Columns of `rounds.csv`: the run, then the fields of `RoundRow` by their names.
+const COLUMNS: [&str; 14] = [
+    "scheme",
+    "seed",
+    "round",
+    "accuracy",
+    "loss",
+    "train_loss",
+    "selected",
+    "counted",
+    "uncounted",
+    "uplink_bytes",
+    "downlink_bytes",
+    "update_nmse",
+    "seconds",
+    "closed_by",
+];
+
+/// `{ "results": [RunSummary...] }`, indented. A value that is not finite is `null`.
+pub fn summary_json(comparison: &Comparison) -> Result<String, ReportError> {
+    #[derive(Serialize)]
+    struct Summary<'a> {
+        results: Vec<&'a RunSummary>,
+    }
+    let summary = Summary { results: comparison.runs.iter().map(|r| &r.summary).collect() };
+    Ok(serde_json::to_string_pretty(&summary)? + "\n")
+}
+
+/// Every round of every run under one header.
+pub(super) fn rounds_csv(comparison: &Comparison) -> Result<Vec<u8>, ReportError> {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    writer.write_record(COLUMNS)?;
+    for run in &comparison.runs {
+        for row in &run.rounds {
+            writer.serialize((&run.summary.scheme, run.summary.seed, row))?;
+        }
+    }
+    writer.into_inner().map_err(|e| ReportError::Csv(e.into_error().into()))
+}
+
+/// Writes beside the target and renames, so a reader sees the old file or the new one, never a part.
+pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), ReportError> {
+    let at = |source| ReportError::Io { path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".report-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask has the last word
+    let mut file = builder.tempfile_in(folder).map_err(at)?;
+    file.write_all(content).map_err(at)?;
+    file.as_file().sync_all().map_err(at)?;
+    file.persist(path).map_err(|e| at(e.error))?;
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! What a researcher reads after a comparison: a table, files for programs, a figure and a page.
+//!
+//! Everything is made from one [`Comparison`]; nothing is measured here, and no clock is read, so the same results give
+//! the same report. Sizes are in binary units (1 KiB = 1024 bytes), accuracies in percent, differences in points.
+
+mod chart;
+mod files;
+mod page;
+mod payload;
+mod stats;
+mod table;
+mod units;
+mod words;
+
+use std::path::{Path, PathBuf};
+
+pub use files::summary_json;
+pub use table::table;
+
+use crate::results::Comparison;
+use stats::Overview;
+
+/// How text for a terminal is made. The caller knows whether there is one and what `NO_COLOR` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Text alone.
+    Plain,
+    /// With ANSI colours.
+    Color,
+}
+
+/// Why a report could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// A file or the folder could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Io {
+        /// What was being written.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Rounds could not be put into `rounds.csv`.
+    #[error("cannot make rounds.csv: {0}")]
+    Csv(#[from] csv::Error),
+    /// Results could not be put into JSON.
+    #[error("cannot put the results into JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The figure could not be drawn.
+    #[error("cannot draw the figure {figure}: {reason}")]
+    Figure {
+        /// Name of the file.
+        figure: &'static str,
+        /// What the drawing library said.
+        reason: String,
+    },
+}
+
+/// The answer to "what does each scheme cost in accuracy and save in bytes" in one to three sentences.
+pub fn headline(comparison: &Comparison) -> String {
+    units::visible(&words::headline(comparison, &Overview::of(comparison)).join(" "))
+}
+
+/// Writes `rounds.csv`, `summary.json`, `accuracy_vs_bytes.svg`, `accuracy_vs_bytes.png` and `report.html` into `dir`,
+/// which is made if it is not there. Each file is replaced as a whole or not at all.
+pub fn write(comparison: &Comparison, dir: &Path) -> Result<(), ReportError> {
+    std::fs::create_dir_all(dir).map_err(|source| ReportError::Io { path: dir.to_owned(), source })?;
+    let overview = Overview::of(comparison);
+    let svg = chart::svg(&overview)?;
+    let files: [(&str, Vec<u8>); 5] = [
+        ("rounds.csv", files::rounds_csv(comparison)?),
+        ("summary.json", summary_json(comparison)?.into_bytes()),
+        ("accuracy_vs_bytes.png", chart::png(&overview)?),
+        ("report.html", page::html(comparison, &overview, &svg)?.into_bytes()),
+        ("accuracy_vs_bytes.svg", svg.into_bytes()),
+    ];
+    for (name, content) in files {
+        files::write_atomically(&dir.join(name), &content)?;
+    }
+    Ok(())
+}

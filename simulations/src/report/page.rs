@@ -1,0 +1,202 @@
+//! The page `report.html`: one file that opens without a network.
+//!
+//! Layout, style and script are in `assets/`; here their places are filled. Every text from the results is escaped on its
+//! way in, and a content security policy in the page forbids it to load anything.
+
+use super::ReportError;
+use super::chart::figure::color_places;
+use super::payload;
+use super::stats::{Estimate, Overview, Scheme};
+use super::table::with_spread;
+use super::units::{ABSENT, bytes, count, factor, fixed, percent, plural, seconds, signed};
+use super::words::{headline, notes, spread_words};
+use crate::results::{Comparison, RunResult};
+
+const TEMPLATE: &str = include_str!("../../assets/report.html");
+const STYLE: &str = include_str!("../../assets/report.css");
+const SCRIPT: &str = include_str!("../../assets/report.js");
+const UPLOT_STYLE: &str = include_str!("../../assets/uplot/uPlot.min.css");
+const UPLOT_SCRIPT: &str = include_str!("../../assets/uplot/uPlot.iife.min.js");
+
+/// The whole page; `figure` is the SVG shown on paper and where scripts do not run.
+pub(super) fn html(comparison: &Comparison, overview: &Overview<'_>, figure: &str) -> Result<String, ReportError> {
+    let data = payload::json(overview)?;
+    Ok(fill(TEMPLATE, |place| match place {
+        "name" => escape(&comparison.name),
+        "headline" => answer(&headline(comparison, overview)),
+        "extent" => escape(&extent(overview)),
+        "notes" => note_list(&notes(comparison, overview)),
+        "hidden" => if overview.rounds == 0 { "hidden" } else { "" }.into(),
+        "spread" => escape(&spread_words(overview)),
+        "schemes" => each(overview, scheme_row),
+        "bars" => bars(overview),
+        "figure" => figure.into(),
+        "data" => escape(&comparison.data),
+        "model" => escape(&comparison.model),
+        "update" => escape(&update(comparison)),
+        "machine" => escape(&comparison.machine),
+        "command" => escape(&comparison.command),
+        "experiment" => escape(&comparison.experiment),
+        "run_count" => escape(&plural(comparison.runs.len(), "run")),
+        "runs" => comparison.runs.iter().map(run_row).collect(),
+        "curves" => data.clone(),
+        "style" => STYLE.into(),
+        "script" => SCRIPT.into(),
+        "uplot_style" => UPLOT_STYLE.into(),
+        "uplot_script" => UPLOT_SCRIPT.into(),
+        _ => String::new(),
+    }))
+}
+
+/// Replaces every `{{place}}` of the template, once: what is filled in is not looked at again.
+fn fill(template: &str, value: impl Fn(&str) -> String) -> String {
+    let mut out = String::with_capacity(2 * template.len());
+    let mut rest = template;
+    while let Some((before, (place, after))) = rest.split_once("{{").and_then(|(b, r)| Some((b, r.split_once("}}")?))) {
+        out += before;
+        out += &value(place.trim());
+        rest = after;
+    }
+    out + rest
+}
+
+/// Text as HTML text or attribute value; control characters other than line ends and tabs become visible.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            '\'' => out += "&#39;",
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The first sentence large, the others below it; figures stay with their signs at a line's end.
+fn answer(sentences: &[String]) -> String {
+    let held = |text: &str| escape(text).replace(" %", "&nbsp;%").replace("± ", "±&nbsp;");
+    let mut parts = sentences.iter().map(|s| held(s));
+    let first = parts.next().unwrap_or_default();
+    let rest: Vec<String> = parts.collect();
+    format!("<p class=\"headline\">{first}</p>\n<p class=\"second\">{}</p>", rest.join(" "))
+}
+
+fn extent(overview: &Overview<'_>) -> String {
+    let schemes = plural(overview.schemes.len(), "scheme");
+    let (seeds, rounds) = (plural(overview.seeds, "seed"), plural(overview.rounds as usize, "round"));
+    format!("{schemes}, {seeds} each, {rounds}")
+}
+
+fn update(comparison: &Comparison) -> String {
+    let raw = bytes(4.0 * comparison.coordinates as f64);
+    format!("{} coordinates, {raw} as raw fp32", count(comparison.coordinates))
+}
+
+fn note_list(notes: &[String]) -> String {
+    if notes.is_empty() {
+        return String::new();
+    }
+    let items: String = notes.iter().map(|n| format!("<li>{}</li>", escape(n))).collect();
+    format!("<ul class=\"notes\" role=\"note\">{items}</ul>")
+}
+
+fn each(overview: &Overview<'_>, row: fn(&Scheme<'_>, &str) -> String) -> String {
+    overview.schemes.iter().zip(color_places(overview)).map(|(s, place)| row(s, &dot_class(place))).collect()
+}
+
+fn dot_class(place: Option<usize>) -> String {
+    place.map_or("s-base".into(), |p| format!("s{}{}", p % 7, if p < 7 { "" } else { " dashed" }))
+}
+
+fn scheme_row(s: &Scheme<'_>, dot: &str) -> String {
+    let numbers = [
+        with_spread(&s.accuracy, |v| percent(v, 2)),
+        change(s.change),
+        factor(s.saving),
+        bytes(s.bytes_per_update),
+        fixed(s.bits_per_coordinate, 2),
+        bytes(s.uplink_bytes),
+        percent(s.last5_accuracy.mean, 2),
+        seconds(s.round_seconds),
+    ];
+    let cells: String = numbers.iter().map(|n| format!("<td>{n}</td>")).collect();
+    format!("<tr><th scope=\"row\"><i class=\"dot {dot}\"></i>{}</th>{cells}</tr>\n", escape(s.name))
+}
+
+fn change(change: Option<Estimate>) -> String {
+    let Some(change) = change else { return ABSENT.into() };
+    let shown = with_spread(&change, |v| signed(v, 2));
+    if change.n < 2 {
+        return shown;
+    }
+    let class = match change.differs_from_zero() {
+        true if change.mean < 0.0 => "worse",
+        true => "better",
+        false => "unclear",
+    };
+    let about = format!("± {} points at 95 %, {}", fixed(change.margin(), 2), plural(change.n, "pair"));
+    format!("<span class=\"{class}\" title=\"{about}\">{shown}</span>")
+}
+
+fn bars(overview: &Overview<'_>) -> String {
+    let most = overview.schemes.iter().map(|s| s.bytes_per_update).filter(|b| b.is_finite()).fold(0.0, f64::max);
+    let bar = |(s, place): (&Scheme<'_>, Option<usize>)| {
+        let share = 100.0 * s.bytes_per_update / most;
+        let width = if share.is_finite() { share.clamp(0.0, 100.0) } else { 0.0 };
+        let (name, dot) = (escape(s.name), dot_class(place));
+        let (size, rate) = (bytes(s.bytes_per_update), fixed(s.bits_per_coordinate, 2));
+        format!(
+            "<div class=\"bar\"><span>{name}</span><span class=\"track\"><i class=\"{dot}\" style=\"width:{width:.2}%\">\
+             </i></span><span>{size}</span><span class=\"quiet\">{rate} bits</span></div>\n"
+        )
+    };
+    overview.schemes.iter().zip(color_places(overview)).map(bar).collect()
+}
+
+fn run_row(run: &RunResult) -> String {
+    let s = &run.summary;
+    let numbers = [
+        s.seed.to_string(),
+        s.rounds.to_string(),
+        percent(s.final_accuracy, 2),
+        percent(s.mean_last5_accuracy, 2),
+        bytes(s.uplink_bytes_per_update),
+        bytes(s.uplink_bytes_total as f64),
+        bytes(s.downlink_bytes_total as f64),
+        seconds(s.round_seconds_median),
+        s.peak_rss_bytes.map_or(ABSENT.into(), |b| bytes(b as f64)),
+    ];
+    let cells: String = numbers.iter().map(|n| format!("<td>{n}</td>")).collect();
+    let (name, hash) = (escape(&s.scheme), escape(&s.model_hash));
+    format!("<tr><th scope=\"row\">{name}</th>{cells}<td class=\"hash\"><code>{hash}</code></td></tr>\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_become_markup() {
+        let hostile = "<img src=x onerror='a'>\"&\u{0}\u{1b}\n";
+        assert_eq!(escape(hostile), "&lt;img src=x onerror=&#39;a&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}\n");
+    }
+
+    #[test]
+    fn a_value_is_not_filled_again() {
+        assert_eq!(fill("{{a}} and {{ b }}, {{", |p| format!("<{p} {{{{a}}}}>")), "<a {{a}}> and <b {{a}}>, {{");
+    }
+
+    #[test]
+    fn the_style_sheet_has_the_colors_of_the_figure() {
+        for (place, c) in super::super::chart::figure::COLORS.iter().enumerate() {
+            let rule = format!("--s{place}: #{:02x}{:02x}{:02x};", c.0, c.1, c.2);
+            assert!(STYLE.contains(&rule), "{rule}");
+        }
+    }
+}
