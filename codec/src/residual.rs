@@ -36,12 +36,12 @@ pub enum Outcome<'a> {
 }
 
 impl Residual {
-    /// The residual with these values, e.g. read back from disk. It must have the length of the layout.
+    /// The residual with these values, e.g. read back from disk: as many as the layout has, or none for zero.
     ///
     /// # Errors
-    /// If it has not.
+    /// If there are more or fewer: they belong to another layout.
     pub fn from_values(values: Vec<f32>, layout: &Layout) -> Result<Self, DecodeError> {
-        if values.len() == layout.coordinates() {
+        if values.is_empty() || values.len() == layout.coordinates() {
             Ok(Self { values })
         } else {
             Err(DecodeError::Buffer { expected: layout.coordinates(), found: values.len() })

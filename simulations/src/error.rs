@@ -64,6 +64,9 @@ pub enum SimError {
     /// A payload contradicts its layout.
     #[error("a payload cannot be decoded: {0}")]
     Payload(#[from] DecodeError),
+    /// The report cannot be written.
+    #[error(transparent)]
+    Report(#[from] crate::report::ReportError),
     /// A file cannot be read or written.
     #[error("{}: {error}", path.display())]
     Io {

@@ -30,7 +30,8 @@ impl Federation {
         let seed = Seed(raw.partition_seed);
         let dataset = data::load(&experiment.data, &Places::from_environment(|name| std::env::var_os(name)), seed)?;
         let assignment = raw.partition.split(&dataset.train, dataset.classes, raw.clients, seed)?;
-        let model = Model::from_name(&experiment.raw.model.name, dataset.shape, dataset.classes).map_err(SimError::Model)?;
+        let model =
+            Model::from_name(&experiment.raw.model.name, dataset.shape, dataset.classes).map_err(SimError::Model)?;
         let layout = Layout::new(model.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())))
             .map_err(|error| SimError::Usage {
                 problem: format!("the model cannot be laid out: {error}"),

@@ -1,6 +1,15 @@
 //! The simulator: many virtual clients on one machine, in virtual time, over the coordinator's and the client's own
 //! cores; and the comparison of compression levels that it exists for.
 
+pub mod clock;
+pub mod codec_eval;
+pub mod compare;
+pub mod engine;
+pub mod error;
 pub mod experiment;
+pub mod federation;
+pub mod files;
+pub mod machine;
+pub mod model_file;
 pub mod report;
 pub mod results;

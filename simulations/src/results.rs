@@ -8,10 +8,13 @@ pub struct RoundRow {
     /// Round, counted from 0.
     pub round: u64,
     /// Top-1 accuracy of the global model on the test part after the round, in [0, 1].
+    #[serde(with = "nullable")]
     pub accuracy: f64,
     /// Mean cross-entropy of the global model on the test part, in nats.
+    #[serde(with = "nullable")]
     pub loss: f64,
     /// Mean training loss over the counted clients.
+    #[serde(with = "nullable")]
     pub train_loss: f64,
     /// Clients selected.
     pub selected: u64,
@@ -24,6 +27,7 @@ pub struct RoundRow {
     /// Payload bytes of the model sent to clients in this round.
     pub downlink_bytes: u64,
     /// Mean over counted updates of NMSE, the relative squared error of what was sent against what was meant.
+    #[serde(with = "nullable")]
     pub update_nmse: f64,
     /// Wall-clock seconds of the round without evaluation.
     pub seconds: f64,
@@ -41,8 +45,10 @@ pub struct RunSummary {
     /// Rounds done.
     pub rounds: u64,
     /// Accuracy after the last round, in [0, 1].
+    #[serde(with = "nullable")]
     pub final_accuracy: f64,
     /// Mean accuracy after each of the last five rounds.
+    #[serde(with = "nullable")]
     pub mean_last5_accuracy: f64,
     /// Mean payload bytes of an update, header and all.
     pub uplink_bytes_per_update: f64,
@@ -55,6 +61,7 @@ pub struct RunSummary {
     /// SHA-256 of the final parameters as little-endian f32, in hexadecimal.
     pub model_hash: String,
     /// Median wall-clock seconds of a round, evaluation excluded.
+    #[serde(with = "nullable")]
     pub round_seconds_median: f64,
     /// Peak resident memory of the process so far; null where the system does not tell.
     pub peak_rss_bytes: Option<u64>,
@@ -90,4 +97,18 @@ pub struct Comparison {
     pub complete: bool,
     /// Runs in order of scheme, then seed.
     pub runs: Vec<RunResult>,
+}
+
+/// JSON has no NaN: what was not measured is null there.
+mod nullable {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // the signature is serde's
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        if value.is_finite() { serializer.serialize_f64(*value) } else { serializer.serialize_none() }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+    }
 }

@@ -7,12 +7,7 @@ use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 use crate::experiment::Availability;
 
 /// When the client's update arrives after its assignment; `None` if it is lost.
-pub(super) fn duration(
-    availability: &Availability,
-    seed: Seed,
-    round: RoundId,
-    client: ClientId,
-) -> Option<Duration> {
+pub(super) fn duration(availability: &Availability, seed: Seed, round: RoundId, client: ClientId) -> Option<Duration> {
     let mut stream = seed.derive(Purpose::Behaviour, round.0, client.0).stream();
     if stream.next_unit() < availability.dropout {
         return None;

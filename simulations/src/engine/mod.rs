@@ -13,5 +13,6 @@ mod run;
 mod workers;
 
 pub use checkpoint::Checkpoint;
+pub(crate) use run::median;
 pub use run::{Progress, Run};
 pub use workers::Workers;

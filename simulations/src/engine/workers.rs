@@ -29,10 +29,8 @@ impl Workers {
     /// If the model's tensors make no layout.
     pub fn new(federation: &Federation, scheme: Scheme, threads: usize) -> Result<Self, SimError> {
         let participant = |_| {
-            Participant::new(federation.trainer(), scheme).map_err(|error| SimError::Usage {
-                problem: error.to_string(),
-                mend: "choose another model".into(),
-            })
+            Participant::new(federation.trainer(), scheme)
+                .map_err(|error| SimError::Usage { problem: error.to_string(), mend: "choose another model".into() })
         };
         Ok(Self { participants: (0..threads.max(1)).map(participant).collect::<Result<_, _>>()? })
     }

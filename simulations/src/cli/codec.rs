@@ -1,0 +1,72 @@
+//! `codec eval`, `codec encode` and `codec decode`.
+
+use std::{fs, path::Path};
+
+use nibble_codec::{Encoder, Layout, Payload, PayloadId, Scheme};
+use nibble_seed::{RoundId, Seed};
+use nibble_sim::{codec_eval::evaluate, error::SimError, files::write_whole, model_file};
+
+use super::{
+    args::{CodecCommand, Format},
+    print_json,
+};
+
+pub(super) fn codec(command: CodecCommand) -> Result<(), SimError> {
+    match command {
+        CodecCommand::Eval { file, schemes, repeat, format } => eval(&file, &schemes, repeat, format),
+        CodecCommand::Encode { file, scheme, seed, round, output } => {
+            let (layout, x) = model_file::read(&file)?;
+            let id = PayloadId { round: RoundId(round), seed: Seed(seed) };
+            let mut payload = Vec::new();
+            Encoder::new(scheme).encode(&layout, &x, id, &mut payload).map_err(|error| in_file(&file, &error))?;
+            write_whole(&output, &payload)?;
+            println!("{}: {} bytes, {:.4} bits a coordinate", output.display(), payload.len(), rate(&payload, &layout));
+            Ok(())
+        }
+        CodecCommand::Decode { payload, like, output } => {
+            let (layout, _) = model_file::read(&like)?;
+            let bytes = fs::read(&payload).map_err(SimError::io(&payload))?;
+            let parsed = Payload::parse(&bytes, &layout).map_err(|error| in_file(&payload, &error))?;
+            let mut values = vec![0.0; layout.coordinates()];
+            parsed.decode(&mut values).map_err(|error| in_file(&payload, &error))?;
+            model_file::write(&output, &layout, &values)?;
+            let header = parsed.header();
+            println!("{}: {}, round {}, seed {}", output.display(), header.coding, header.round, header.seed.0);
+            Ok(())
+        }
+    }
+}
+
+fn eval(file: &Path, schemes: &[Scheme], repeat: u64, format: Format) -> Result<(), SimError> {
+    if repeat == 0 {
+        return Err(SimError::Usage { problem: "--repeat 0 measures nothing".into(), mend: "give at least 1".into() });
+    }
+    let (layout, x) = model_file::read(file)?;
+    let measure = |scheme: &Scheme| evaluate(*scheme, &layout, &x, repeat).map_err(|error| in_file(file, &error));
+    let rows = schemes.iter().map(measure).collect::<Result<Vec<_>, _>>()?;
+    if format == Format::Json {
+        return print_json(&rows);
+    }
+    println!("{} coordinates in {} tensors, {repeat} encodings a scheme", x.len(), layout.tensors().len());
+    println!(
+        "{:22} {:>10} {:>8} {:>11} {:>11} {:>9} {:>9}",
+        "scheme", "bytes", "bits", "NMSE", "bias²", "enc GB/s", "dec GB/s"
+    );
+    for row in &rows {
+        let bias2 = row.bias2.map_or_else(|| "-".into(), |bias2| format!("{bias2:.3e}"));
+        println!(
+            "{:22} {:>10} {:>8.4} {:>11.4e} {bias2:>11} {:>9.2} {:>9.2}",
+            row.scheme, row.bytes, row.bits_per_coordinate, row.nmse, row.encode_gbps, row.decode_gbps
+        );
+    }
+    Ok(())
+}
+
+fn rate(payload: &[u8], layout: &Layout) -> f64 {
+    8.0 * payload.len() as f64 / layout.coordinates() as f64
+}
+
+fn in_file(file: &Path, error: &dyn std::error::Error) -> SimError {
+    let mend = "check that the file is whole and belongs to this model";
+    SimError::File { path: file.into(), problem: error.to_string(), mend: mend.into() }
+}

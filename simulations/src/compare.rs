@@ -1,0 +1,269 @@
+//! Every scheme under every seed, one run after the other: interruptible, resumable, and written down at the end.
+//!
+//! While it goes on, `state/` in the output directory holds the experiment, the finished runs and the checkpoint of the
+//! current one. It is removed once everything is written.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use nibble_codec::Scheme;
+use nibble_seed::Seed;
+
+use crate::{
+    clock::Stopwatch,
+    engine::Run,
+    error::SimError,
+    experiment::Experiment,
+    federation::Federation,
+    files::write_whole,
+    model_file, report,
+    results::{Comparison, RoundRow, RunResult, RunSummary},
+};
+
+/// How to run an experiment, beside what is in it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Worker threads, at least 1. They change nothing but the time it takes.
+    pub threads: usize,
+    /// Where the results go.
+    pub out: PathBuf,
+    /// What to do with an unfinished comparison in `out`.
+    pub unfinished: Unfinished,
+    /// How often the current run is checkpointed; zero is after every round.
+    pub checkpoint_every: Duration,
+    /// The command to print in the report.
+    pub command: String,
+}
+
+/// What to do with an unfinished comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// Refuse to touch it.
+    Refuse,
+    /// Go on with it.
+    Resume,
+    /// Throw it away.
+    Discard,
+}
+
+/// Sees how a comparison goes on.
+pub trait Observer {
+    /// A run begins, or goes on with `done` of its `rounds`. `index` counts from 0 over all `runs`.
+    fn run_begins(&mut self, index: usize, runs: usize, scheme: Scheme, seed: Seed, done: u64, rounds: u64);
+    /// A round was played.
+    fn round_ended(&mut self, row: &RoundRow);
+    /// A run reached its last round.
+    fn run_ended(&mut self, summary: &RunSummary);
+}
+
+/// Runs what `experiment` describes and writes the results. When `interrupted` becomes true the current round is
+/// finished, the state kept, the results so far written, and [`SimError::Interrupted`] returned.
+///
+/// # Errors
+/// If the experiment cannot run here, or its results cannot be written.
+pub fn compare(
+    experiment: &Experiment,
+    options: &Options,
+    observer: &mut dyn Observer,
+    interrupted: &AtomicBool,
+) -> Result<Comparison, SimError> {
+    let federation = Federation::load(experiment)?;
+    check_budget(experiment, &federation)?;
+    let state = State::open(experiment, options)?;
+    let planned: Vec<_> = experiment
+        .schemes
+        .iter()
+        .flat_map(|&scheme| experiment.seeds.iter().map(move |&seed| (scheme, seed)))
+        .collect();
+    let mut comparison = describe(experiment, &federation, options);
+    for (index, &(scheme, seed)) in planned.iter().enumerate() {
+        if let Some(finished) = state.finished(scheme, seed)? {
+            comparison.runs.push(finished);
+            continue;
+        }
+        let current = state.current(scheme, seed);
+        let mut run = Run::open(experiment, &federation, (scheme, seed), options.threads, &current)?;
+        let done = run.progress().rows.len() as u64;
+        observer.run_begins(index, planned.len(), scheme, seed, done, experiment.raw.rounds);
+        let went = play(&mut run, options.checkpoint_every, observer, interrupted)?;
+        let result = run.result();
+        if went == Went::Interrupted {
+            run.checkpoint()?;
+            comparison.runs.extend((!result.rounds.is_empty()).then_some(result));
+            return Err(stop(&comparison, options, planned.len()));
+        }
+        let model = options.out.join("models").join(format!("{}.safetensors", slug(scheme, seed)));
+        model_file::write(&model, federation.layout(), &run.progress().global)?;
+        state.finish(scheme, seed, &result)?;
+        observer.run_ended(&result.summary);
+        comparison.runs.push(result);
+    }
+    comparison.complete = true;
+    write_results(&comparison, &options.out)?;
+    state.remove()?;
+    Ok(comparison)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Went {
+    ToTheEnd,
+    Interrupted,
+}
+
+/// Plays rounds until the run is done or interrupted, with a checkpoint now and then.
+fn play(
+    run: &mut Run<'_>,
+    checkpoint_every: Duration,
+    observer: &mut dyn Observer,
+    interrupted: &AtomicBool,
+) -> Result<Went, SimError> {
+    let mut since = Stopwatch::start();
+    while !run.is_done() {
+        if interrupted.load(Ordering::Relaxed) {
+            return Ok(Went::Interrupted);
+        }
+        observer.round_ended(run.step()?);
+        if since.elapsed() >= checkpoint_every && !run.is_done() {
+            run.checkpoint()?;
+            since = Stopwatch::start();
+        }
+    }
+    Ok(Went::ToTheEnd)
+}
+
+/// Writes what there is of an interrupted comparison.
+fn stop(comparison: &Comparison, options: &Options, planned: usize) -> SimError {
+    let finished = comparison.runs.iter().filter(|run| run.summary.rounds > 0).count();
+    match write_results(comparison, &options.out) {
+        Ok(()) => SimError::Interrupted(format!(
+            " with {finished} of {planned} runs begun or done; what there is lies in {}, and --resume goes on",
+            options.out.display()
+        )),
+        Err(error) => error,
+    }
+}
+
+fn write_results(comparison: &Comparison, out: &Path) -> Result<(), SimError> {
+    write_whole(&out.join("experiment.toml"), comparison.experiment.as_bytes())?;
+    report::write(comparison, out).map_err(SimError::from)
+}
+
+fn describe(experiment: &Experiment, federation: &Federation, options: &Options) -> Comparison {
+    let coordinates = federation.layout().coordinates();
+    Comparison {
+        name: experiment.raw.name.clone(),
+        data: federation.describe_data(experiment),
+        model: format!("{} with {coordinates} parameters", experiment.raw.model.name),
+        coordinates: coordinates as u64,
+        command: options.command.clone(),
+        experiment: resolved(experiment),
+        machine: crate::machine::describe(options.threads),
+        complete: false,
+        runs: Vec::new(),
+    }
+}
+
+/// The experiment with every key spelled out.
+#[must_use]
+pub fn resolved(experiment: &Experiment) -> String {
+    toml::to_string(&experiment.raw).expect("an experiment that was read from TOML can be written as TOML")
+}
+
+/// Refuses schemes whose payloads exceed the budget: their size is known before anything runs.
+///
+/// # Errors
+/// If a scheme needs more bytes than the budget allows.
+pub fn check_budget(experiment: &Experiment, federation: &Federation) -> Result<(), SimError> {
+    let Some(budget) = experiment.raw.compression.uplink_budget_bytes else { return Ok(()) };
+    let needed = |scheme: &Scheme| scheme.coding.payload_bytes(federation.layout());
+    let Some(over) = experiment.schemes.iter().find(|scheme| needed(scheme) > budget) else { return Ok(()) };
+    let fits = ["int8", "int7", "int6", "int5", "int4", "int3", "int2"]
+        .into_iter()
+        .find(|name| name.parse::<Scheme>().is_ok_and(|scheme| needed(&scheme) <= budget));
+    let mend = match fits {
+        Some(name) => format!("{name} is the widest that fits; change compression.uplink or raise the budget"),
+        None => "no scheme fits; raise the budget, or choose a smaller model".into(),
+    };
+    Err(SimError::Budget { scheme: over.to_string(), needed: needed(over), budget, mend })
+}
+
+/// Names a run in file names.
+fn slug(scheme: Scheme, seed: Seed) -> String {
+    format!("{}-seed{}", scheme.to_string().replace(':', "-"), seed.0)
+}
+
+/// The directory of an unfinished comparison.
+struct State {
+    dir: PathBuf,
+}
+
+impl State {
+    fn open(experiment: &Experiment, options: &Options) -> Result<Self, SimError> {
+        let dir = options.out.join("state");
+        let file = dir.join("experiment.toml");
+        let (mine, found) = (resolved(experiment), fs::read_to_string(&file).ok());
+        match (found, options.unfinished) {
+            (Some(_), Unfinished::Refuse) => {
+                return Err(SimError::Usage {
+                    problem: format!("{} holds an unfinished comparison", options.out.display()),
+                    mend: "add --resume to go on with it, --fresh to throw it away, or choose another --out".into(),
+                });
+            }
+            (Some(found), Unfinished::Resume) if found != mine => {
+                return Err(SimError::Usage {
+                    problem: format!("{} holds an unfinished comparison of another experiment", options.out.display()),
+                    mend: format!("compare with {}, or use --fresh or another --out", file.display()),
+                });
+            }
+            (Some(_), Unfinished::Resume) => return Ok(Self { dir }),
+            (Some(_), Unfinished::Discard) | (None, _) => {}
+        }
+        if dir.exists() {
+            fs::remove_dir_all(&dir).map_err(SimError::io(&dir))?;
+        }
+        let models = options.out.join("models");
+        for dir in [&dir.join("runs"), &models] {
+            fs::create_dir_all(dir).map_err(SimError::io(dir))?;
+        }
+        write_whole(&file, mine.as_bytes())?;
+        Ok(Self { dir })
+    }
+
+    /// Where the run of `scheme` and `seed` keeps its checkpoint.
+    fn current(&self, scheme: Scheme, seed: Seed) -> PathBuf {
+        self.dir.join(slug(scheme, seed))
+    }
+
+    fn finished(&self, scheme: Scheme, seed: Seed) -> Result<Option<RunResult>, SimError> {
+        let path = self.result_file(scheme, seed);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let json = fs::read(&path).map_err(SimError::io(&path))?;
+        serde_json::from_slice(&json).map(Some).map_err(|error| SimError::File {
+            path,
+            problem: error.to_string(),
+            mend: "start afresh with --fresh".into(),
+        })
+    }
+
+    fn finish(&self, scheme: Scheme, seed: Seed, result: &RunResult) -> Result<(), SimError> {
+        let path = self.result_file(scheme, seed);
+        let json = serde_json::to_vec(result).map_err(|error| SimError::io(&path)(error.into()))?;
+        write_whole(&path, &json)?;
+        let current = self.current(scheme, seed);
+        fs::remove_dir_all(&current).map_err(SimError::io(current))
+    }
+
+    fn result_file(&self, scheme: Scheme, seed: Seed) -> PathBuf {
+        self.dir.join("runs").join(format!("{}.json", slug(scheme, seed)))
+    }
+
+    fn remove(self) -> Result<(), SimError> {
+        fs::remove_dir_all(&self.dir).map_err(SimError::io(self.dir))
+    }
+}

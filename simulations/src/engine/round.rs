@@ -1,0 +1,256 @@
+//! One round in virtual time: the coordinator's round core and the clients' cores, joined by a queue of events.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use nibble_client::{Assignment, Participant};
+use nibble_codec::{Coding, Encoder, Intent, Outcome as Settlement, Payload, PayloadId, Residual, Scheme};
+use nibble_learning::TrainReport;
+use nibble_seed::{ClientId, RoundId, Seed};
+use nibble_server::{
+    Aggregate, Contribution, Round,
+    round::{Counted, Effect, Event, Outcome, Record},
+    strategy::{FedAvg, Strategy},
+};
+
+use super::{behaviour, run::Run};
+use crate::{clock::Stopwatch, error::SimError, results::RoundRow};
+
+/// A client's assignment, as the round issued it.
+#[derive(Clone, Copy, Debug)]
+struct Assigned {
+    client: ClientId,
+    rounding: Seed,
+    order: Seed,
+    /// When its update arrives; `None` if it is lost.
+    arrives: Option<Duration>,
+}
+
+/// An update on its way.
+struct Sent {
+    payload: Vec<u8>,
+    report: TrainReport,
+    nmse: f64,
+}
+
+/// Things to happen, by virtual time, then in the order they were put.
+struct Queue {
+    events: BTreeMap<(Duration, usize), Event>,
+    put: usize,
+}
+
+impl Queue {
+    fn put(&mut self, at: Duration, event: Event) {
+        self.events.insert((at, self.put), event);
+        self.put += 1;
+    }
+}
+
+/// What the round wanted done, beside being woken.
+#[derive(Default)]
+struct Outcomes {
+    counted: Vec<Counted>,
+    receipts: Vec<(ClientId, Outcome)>,
+    record: Option<Record>,
+}
+
+impl Run<'_> {
+    /// Plays the next round. The row lacks the evaluation.
+    pub(super) fn play_round(&mut self) -> Result<RoundRow, SimError> {
+        let stopwatch = Stopwatch::start();
+        let id = RoundId(self.progress.rows.len() as u64);
+        let mut round = Round::open(id, self.seed, self.experiment.round.clone(), self.progress.clock);
+        let mut queue = Queue { events: BTreeMap::new(), put: 0 };
+        let assigned = self.select(&mut round, &mut queue);
+        let (held, model_bytes) = self.broadcast(id)?;
+        let sent = self.train(id, &assigned, &held)?;
+        for client in &assigned {
+            match (client.arrives, sent.get(&client.client)) {
+                // Updates are handed over in memory, exactly once: there are no repetitions to tell apart by digest.
+                (Some(at), Some(Sent { report, .. })) => {
+                    let (client, samples) = (client.client, report.samples);
+                    queue.put(at, Event::Update { client, samples, digest: [0; 32] });
+                }
+                _ => queue.put(self.progress.clock, Event::Lost(client.client)),
+            }
+        }
+        let outcomes = self.collect(&mut round, queue, &sent)?;
+        self.settle(&outcomes, &sent)?;
+        let downlink_bytes = model_bytes * assigned.len() as u64;
+        Ok(self.account(id, outcomes, &sent, downlink_bytes, stopwatch.elapsed()))
+    }
+
+    /// Everyone checks in; the round assigns its cohort.
+    fn select(&mut self, round: &mut Round, queue: &mut Queue) -> Vec<Assigned> {
+        let now = self.progress.clock;
+        let mut assigned = Vec::new();
+        for client in 0..self.experiment.raw.data.clients as u64 {
+            for effect in round.step(Event::CheckIn(ClientId(client)), now) {
+                match effect {
+                    Effect::Assign { client, rounding, order } => {
+                        let availability = &self.experiment.raw.availability;
+                        let takes = behaviour::duration(availability, self.seed, round.id(), client);
+                        assigned.push(Assigned { client, rounding, order, arrives: takes.map(|takes| now + takes) });
+                    }
+                    Effect::WakeAt(at) => queue.put(at, Event::Tick),
+                    Effect::Aggregate(_) | Effect::Receipt { .. } | Effect::End(_) => {}
+                }
+            }
+        }
+        assigned
+    }
+
+    /// The global model as clients receive it, and the bytes of its payload.
+    fn broadcast(&self, round: RoundId) -> Result<(Vec<f32>, u64), SimError> {
+        let layout = self.federation.layout();
+        let mut payload = Vec::new();
+        Encoder::new(Scheme { coding: Coding::Fp32, feedback: false })
+            .encode(layout, &self.progress.global, PayloadId { round, seed: Seed(0) }, &mut payload)
+            .map_err(|error| SimError::Downlink { round, error })?;
+        let mut held = vec![0.0; layout.coordinates()];
+        Payload::parse(&payload, layout)?.decode(&mut held)?;
+        Ok((held, payload.len() as u64))
+    }
+
+    /// Every client that is not lost trains and encodes; its intent waits among the residuals.
+    fn train(
+        &mut self,
+        round: RoundId,
+        assigned: &[Assigned],
+        held: &[f32],
+    ) -> Result<BTreeMap<ClientId, Sent>, SimError> {
+        let samples = &self.federation.assignment().clients;
+        let mut tasks: Vec<_> = assigned.iter().filter(|client| client.arrives.is_some()).collect();
+        // The longest first, so that no worker is left alone with one at the end.
+        tasks.sort_by_key(|task| (usize::MAX - samples[task.client.0 as usize].len(), task.client));
+        let residuals = Mutex::new(&mut self.residuals);
+        let sgd = &self.experiment.sgd;
+        let work = |participant: &mut Participant, task: &&Assigned| {
+            let Assigned { client, rounding, order, .. } = **task;
+            let residual = lock(&residuals).get(client)?;
+            let residual = Residual::from_values(residual, participant.layout())?;
+            let assignment = Assignment { round, rounding, order, samples: &samples[client.0 as usize], sgd };
+            let update = participant.perform(held, &assignment, &residual);
+            let update = update.map_err(|error| SimError::Client { round, client, error })?;
+            if let Some(intent) = update.intent {
+                lock(&residuals).put(client, intent.into_vector())?;
+            }
+            Ok((client, Sent { payload: update.payload, report: update.report, nmse: update.nmse }))
+        };
+        Ok(self.workers.each(&tasks, work)?.into_iter().collect())
+    }
+
+    /// Feeds the queue to the round and does what it says, until nothing is left to happen.
+    fn collect(
+        &mut self,
+        round: &mut Round,
+        mut queue: Queue,
+        sent: &BTreeMap<ClientId, Sent>,
+    ) -> Result<Outcomes, SimError> {
+        let mut outcomes = Outcomes::default();
+        while let Some(((now, _), event)) = queue.events.pop_first() {
+            for effect in round.step(event, now) {
+                match effect {
+                    Effect::Aggregate(counted) => {
+                        self.aggregate(&counted, sent)?;
+                        outcomes.counted = counted;
+                        queue.put(now, Event::Aggregated);
+                    }
+                    Effect::Receipt { client, outcome } => outcomes.receipts.push((client, outcome)),
+                    Effect::WakeAt(at) => queue.put(at, Event::Tick),
+                    Effect::End(record) => {
+                        self.progress.clock = record.ended;
+                        outcomes.record = Some(record);
+                    }
+                    Effect::Assign { .. } => {}
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Folds the counted updates into the global model, chunk by chunk.
+    fn aggregate(&mut self, counted: &[Counted], sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
+        let layout = self.federation.layout();
+        let contribution = |counted: &Counted| {
+            let payload = Payload::parse(&sent[&counted.client].payload, layout)?;
+            Ok(Contribution { client: counted.client, samples: counted.samples, payload })
+        };
+        let contributions = self.workers.each(counted, |_, counted| contribution(counted))?;
+        let aggregate = Aggregate::new(contributions).map_err(|error| SimError::Usage {
+            problem: error.to_string(),
+            mend: "report this as a defect: the round counted what cannot be aggregated".into(),
+        })?;
+        let mut rest = &mut self.progress.global[..];
+        let mut tiles = Vec::new();
+        for chunk in 0..layout.chunks() {
+            let (tile, after) = rest.split_at_mut(layout.chunk_range(chunk).len());
+            rest = after;
+            tiles.push((chunk, Mutex::new(tile)));
+        }
+        self.workers.each(&tiles, |_, (chunk, tile)| {
+            let mut tile = lock(tile);
+            let mut mean = Vec::new();
+            aggregate.mean_of_chunk(*chunk, tile.len(), &mut mean);
+            FedAvg.apply(&mean, &mut tile);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Turns every intent into the residual that its outcome leaves.
+    fn settle(&mut self, outcomes: &Outcomes, sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
+        if !self.scheme.feedback {
+            return Ok(());
+        }
+        let layout = self.federation.layout();
+        let residuals = Mutex::new(&mut self.residuals);
+        self.workers.each(&outcomes.receipts, |_, (client, outcome)| {
+            if *outcome != Outcome::Accepted {
+                return Ok(()); // the whole intent stays, as it lies there
+            }
+            let intent = Intent::from_vector(lock(&residuals).take(*client)?);
+            let payload = Payload::parse(&sent[client].payload, layout)?;
+            let residual = intent.settle(Settlement::Accepted(&payload))?;
+            lock(&residuals).put(*client, residual.into_values())
+        })?;
+        Ok(())
+    }
+
+    fn account(
+        &self,
+        id: RoundId,
+        outcomes: Outcomes,
+        sent: &BTreeMap<ClientId, Sent>,
+        downlink_bytes: u64,
+        elapsed: Duration,
+    ) -> RoundRow {
+        let counted: BTreeSet<_> = outcomes.counted.iter().map(|counted| counted.client).collect();
+        let mean = |of: &dyn Fn(&Sent) -> f64| {
+            counted.iter().map(|client| of(&sent[client])).sum::<f64>() / counted.len() as f64
+        };
+        let record = outcomes.record;
+        RoundRow {
+            round: id.0,
+            accuracy: f64::NAN,
+            loss: f64::NAN,
+            train_loss: mean(&|sent| sent.report.mean_loss),
+            selected: record.as_ref().map_or(0, |record| record.selected.len() as u64),
+            counted: counted.len() as u64,
+            uncounted: (sent.len() - counted.len()) as u64,
+            uplink_bytes: sent.values().map(|sent| sent.payload.len() as u64).sum(),
+            downlink_bytes,
+            update_nmse: mean(&|sent| sent.nmse),
+            seconds: elapsed.as_secs_f64(),
+            closed_by: record.map_or_else(String::new, |record| record.closed.to_string()),
+        }
+    }
+}
+
+/// Residuals and tiles are whole again before any panic can unwind past the lock, so poison carries no news.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,176 @@
+//! A run: its state between rounds, how it begins, goes on and is summed up.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nibble_codec::Scheme;
+use nibble_seed::Seed;
+use sha2::{Digest, Sha256};
+
+use super::{checkpoint::Checkpoint, residuals::Residuals, workers::Workers};
+use crate::{
+    clock::peak_rss_bytes,
+    error::SimError,
+    experiment::Experiment,
+    federation::Federation,
+    results::{RoundRow, RunResult, RunSummary},
+};
+
+/// What a run has come to.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The rounds so far.
+    pub rows: Vec<RoundRow>,
+    /// The global model.
+    pub global: Vec<f32>,
+    /// Virtual time.
+    pub clock: Duration,
+}
+
+/// One scheme under one seed.
+pub struct Run<'a> {
+    pub(super) experiment: &'a Experiment,
+    pub(super) federation: &'a Federation,
+    pub(super) scheme: Scheme,
+    pub(super) seed: Seed,
+    pub(super) workers: Workers,
+    pub(super) residuals: Residuals,
+    pub(super) progress: Progress,
+    /// Where residuals spill and checkpoints lie.
+    dir: PathBuf,
+}
+
+impl<'a> Run<'a> {
+    /// Goes on from the checkpoint in `dir`, or begins where there is none.
+    ///
+    /// # Errors
+    /// If `dir` cannot be used, or holds a checkpoint that is damaged or of another run.
+    pub fn open(
+        experiment: &'a Experiment,
+        federation: &'a Federation,
+        (scheme, seed): (Scheme, Seed),
+        threads: usize,
+        dir: &Path,
+    ) -> Result<Self, SimError> {
+        fs::create_dir_all(dir).map_err(SimError::io(dir))?;
+        let workers = Workers::new(federation, scheme, threads)?;
+        let cap_bytes = experiment.raw.compression.residual_memory_mib.saturating_mul(1 << 20);
+        let spill = dir.join("residuals");
+        let (progress, residuals) = match Checkpoint::load(dir)? {
+            Some((checkpoint, global)) => {
+                check_same(&checkpoint, scheme, seed, dir)?;
+                let residuals = Residuals::restore(spill, cap_bytes, &checkpoint.residuals)?;
+                let clock = Duration::from_nanos(checkpoint.clock_nanos);
+                (Progress { rows: checkpoint.rows, global, clock }, residuals)
+            }
+            None => {
+                let global = federation.trainer().init(seed);
+                let progress = Progress { rows: Vec::new(), global, clock: Duration::ZERO };
+                (progress, Residuals::restore(spill, cap_bytes, &Default::default())?)
+            }
+        };
+        Ok(Self { experiment, federation, scheme, seed, workers, residuals, progress, dir: dir.into() })
+    }
+
+    /// Whether every round was played.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.progress.rows.len() as u64 >= self.experiment.raw.rounds
+    }
+
+    /// Plays one round and evaluates the model after it.
+    ///
+    /// # Errors
+    /// If a client fails, or residuals cannot be kept.
+    pub fn step(&mut self) -> Result<&RoundRow, SimError> {
+        let mut row = self.play_round()?;
+        let samples = self.federation.dataset().test.len();
+        let evaluation = self.workers.evaluate(&self.progress.global, samples)?;
+        (row.accuracy, row.loss) = (evaluation.accuracy(), evaluation.mean_loss());
+        self.progress.rows.push(row);
+        Ok(&self.progress.rows[self.progress.rows.len() - 1])
+    }
+
+    /// Makes the run durable: whatever happens next, [`Run::open`] goes on from here.
+    ///
+    /// # Errors
+    /// If it cannot be written; the checkpoint before is then as it was.
+    pub fn checkpoint(&mut self) -> Result<(), SimError> {
+        let residuals = self.residuals.save_all()?;
+        let checkpoint = Checkpoint {
+            scheme: self.scheme.to_string(),
+            seed: self.seed.0,
+            clock_nanos: u64::try_from(self.progress.clock.as_nanos()).unwrap_or(u64::MAX),
+            rows: self.progress.rows.clone(),
+            model: model_hash(&self.progress.global),
+            residuals,
+        };
+        checkpoint.save(&self.dir, &self.progress.global)?;
+        self.residuals.checkpointed(&checkpoint.residuals)
+    }
+
+    /// The run's state.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// The rounds so far, summed up.
+    #[must_use]
+    pub fn result(&self) -> RunResult {
+        let rows = &self.progress.rows;
+        let sent: u64 = rows.iter().map(|row| row.counted + row.uncounted).sum();
+        let uplink_bytes_total: u64 = rows.iter().map(|row| row.uplink_bytes).sum();
+        let uplink_bytes_per_update = uplink_bytes_total as f64 / sent.max(1) as f64;
+        let last = &rows[rows.len().saturating_sub(5)..];
+        let summary = RunSummary {
+            scheme: self.scheme.to_string(),
+            seed: self.seed.0,
+            rounds: rows.len() as u64,
+            final_accuracy: rows.last().map_or(f64::NAN, |row| row.accuracy),
+            mean_last5_accuracy: last.iter().map(|row| row.accuracy).sum::<f64>() / last.len() as f64,
+            uplink_bytes_per_update,
+            bits_per_coordinate: 8.0 * uplink_bytes_per_update / self.federation.layout().coordinates() as f64,
+            uplink_bytes_total,
+            downlink_bytes_total: rows.iter().map(|row| row.downlink_bytes).sum(),
+            model_hash: model_hash(&self.progress.global),
+            round_seconds_median: median(rows.iter().map(|row| row.seconds).collect()),
+            peak_rss_bytes: peak_rss_bytes(),
+        };
+        RunResult { summary, rounds: rows.clone() }
+    }
+}
+
+/// SHA-256 of parameters as little-endian f32, in hexadecimal.
+#[must_use]
+pub(super) fn model_hash(global: &[f32]) -> String {
+    let mut sha = Sha256::new();
+    for chunk in global.chunks(4096) {
+        sha.update(crate::files::to_bytes(chunk));
+    }
+    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The median, NaN of nothing.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => (values[n / 2 - 1] + values[n / 2]) / 2.0,
+    }
+}
+
+fn check_same(checkpoint: &Checkpoint, scheme: Scheme, seed: Seed, dir: &Path) -> Result<(), SimError> {
+    if (checkpoint.scheme.as_str(), checkpoint.seed) == (scheme.to_string().as_str(), seed.0) {
+        return Ok(());
+    }
+    Err(SimError::File {
+        path: dir.into(),
+        problem: format!("holds a run of {} with seed {}", checkpoint.scheme, checkpoint.seed),
+        mend: "use another directory, or start afresh with --fresh".into(),
+    })
+}
