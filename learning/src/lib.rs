@@ -4,8 +4,14 @@
 
 pub mod data;
 mod error;
+mod gemm;
+mod model;
+mod net;
 pub mod partition;
+mod sgd;
 mod trainer;
 
 pub use error::LearningError;
+pub use model::Model;
+pub use sgd::SgdTrainer;
 pub use trainer::{Evaluation, SgdConfig, StepHook, Task, TensorSpec, TrainReport, Trainer};
