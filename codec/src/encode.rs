@@ -7,7 +7,7 @@ use nibble_seed::{RoundId, Seed};
 use crate::{
     block::{Level, MOST_MAGNITUDE, SegmentCoding, kernel::magnitude_bits},
     error::EncodeError,
-    header::{HEADER_BYTES, Header, MOST_GAIN},
+    header::{HEADER_BYTES, Header},
     layout::{CHUNK_COORDINATES, Layout},
     payload::{CHUNK_HEADER_BYTES, body_bytes_of_chunk, chunk_checksum},
     raw::Raw,
@@ -15,6 +15,9 @@ use crate::{
     simd::{Backend, Kernels},
     sums,
 };
+
+/// Feedback keeps the error of an update at most this share of it, so that the residual stays bounded.
+const MOST_NMSE: f64 = 0.9;
 
 /// What a payload is for: part of its header, and of its rounding noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +58,10 @@ impl Encoder {
 
     /// Replaces `out` by the payload of `x`.
     ///
-    /// Under feedback, decoded values carry the gain <x, x̂>/‖x̂‖², the least-squares fit of what was decoded to what
-    /// was meant. It makes any coding contractive (NMSE at most 1), so that the residual cannot diverge; for an
-    /// unbiased coding of variance ω it is the scaling 1/(1 + ω) of EF-BV (Condat, Yi, Richtárik 2022).
+    /// Under feedback, an update whose error would exceed 0.9 of its own energy carries a gain below 1, the largest that
+    /// keeps it there. The coding is then contractive, so the residual cannot diverge (EF-BV, Condat, Yi, Richtárik
+    /// 2022, scales by 1/(1 + ω) for the same reason). Shrinking no more than needed matters where clients take part
+    /// now and then: what a gain holds back waits for the client's next turn.
     ///
     /// # Errors
     /// If `x` has the wrong length or holds a value that is not finite or cannot be represented; `out` is then empty.
@@ -135,10 +139,10 @@ impl Encoder {
         })
     }
 
-    /// <x, x̂>/‖x̂‖² over all coordinates, in f64 and in a fixed order.
+    /// The gain under feedback; see [`gain`].
     fn fit_gain(&mut self, block: BlockCoding, layout: &Layout, x: &[f32], seed: Seed, body: &[u8]) -> f32 {
         self.decoded.resize(CHUNK_COORDINATES.min(layout.coordinates()), 0.0);
-        let (mut dot, mut norm) = (0.0, 0.0);
+        let mut products = [0.0; 3];
         let mut rest = body;
         for chunk in 0..layout.chunks() {
             rest = &rest[CHUNK_HEADER_BYTES..];
@@ -148,12 +152,11 @@ impl Encoder {
                 rest = after;
                 let decoded = &mut self.decoded[..segment.len];
                 self.kernels.decode(&coding, bytes, 1.0, decoded);
-                let (segment_dot, segment_norm) = sums::dot_and_norm(&x[segment.start..][..segment.len], decoded);
-                dot += segment_dot;
-                norm += segment_norm;
+                let segment = sums::products(&x[segment.start..][..segment.len], decoded);
+                products.iter_mut().zip(segment).for_each(|(sum, segment)| *sum += segment);
             }
         }
-        if norm > 0.0 { ((dot / norm) as f32).clamp(0.0, MOST_GAIN) } else { 1.0 }
+        gain(products)
     }
 
     /// Why `x` could not be encoded: its first coordinate that is not finite, or beyond the coding's range.
@@ -181,4 +184,17 @@ fn tensor_levels(block: BlockCoding, layout: &Layout, x: &[f32]) -> Vec<Option<L
         magnitude => Some(Level::covering(magnitude)),
     };
     layout.tensors().iter().map(level).collect()
+}
+
+/// The largest gain up to 1 at which NMSE is at most [`MOST_NMSE`], given ‖x‖², <x, x̂> and ‖x̂‖²; where there is none,
+/// the gain of least error.
+fn gain([xx, xy, yy]: [f64; 3]) -> f32 {
+    // NMSE(gain) x ‖x‖² = xx - 2 gain xy + gain² yy
+    let slack = (MOST_NMSE - 1.0) * xx;
+    if yy - 2.0 * xy <= slack || yy == 0.0 {
+        return 1.0;
+    }
+    let discriminant = xy * xy + slack * yy;
+    let root = if discriminant > 0.0 { discriminant.sqrt() } else { 0.0 };
+    (((xy + root) / yy) as f32).clamp(0.0, 1.0)
 }

@@ -15,15 +15,13 @@ const MAGIC: [u8; 4] = *b"NIBL";
 const VERSION: u8 = 1;
 /// Bytes the header's own checksum covers.
 const CHECKED: usize = HEADER_BYTES - 4;
-/// Largest gain a header may carry. Least squares stays below 2; the rest is room, and keeps decoded values finite.
-pub(crate) const MOST_GAIN: f32 = 16.0;
 
 /// What a payload says of itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Header {
     /// How the vector was encoded.
     pub coding: Coding,
-    /// Factor on every decoded value; 1 unless the encoder fitted it for error feedback.
+    /// Factor on every decoded value; below 1 only where feedback needs it.
     pub gain: f32,
     /// Hash of the layout.
     pub layout: u64,
@@ -87,7 +85,7 @@ impl Header {
             return Err(DecodeError::Checksum { what: "the header", found, expected });
         }
         let gain = f32::from_le_bytes(array(header, 12));
-        if !(0.0..=MOST_GAIN).contains(&gain) {
+        if !(0.0..=1.0).contains(&gain) {
             return Err(DecodeError::Field { field: "gain", found: gain.to_bits().into() });
         }
         let coding = coding_of(header[5], header[6], header[7], u32::from_le_bytes(array(header, 8)))?;

@@ -137,8 +137,8 @@ impl<'a> Payload<'a> {
             let range = self.layout.chunk_range(chunk);
             decoded.resize(range.len(), 0.0);
             self.decode_chunk(chunk, &mut decoded)?;
-            let chunk = sums::error_and_norm(&x[range], &decoded);
-            (error, norm) = (error + chunk.0, norm + chunk.1);
+            let [chunk_error, chunk_norm] = sums::error_and_norm(&x[range], &decoded);
+            (error, norm) = (error + chunk_error, norm + chunk_norm);
         }
         Ok(if error == 0.0 { 0.0 } else { error / norm })
     }

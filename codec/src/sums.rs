@@ -2,22 +2,23 @@
 
 const LANES: usize = 16;
 
-/// <x, y> and ‖y‖².
-pub(crate) fn dot_and_norm(x: &[f32], y: &[f32]) -> (f64, f64) {
-    pairwise(x, y, |x, y| (x * y, y * y))
+/// ‖x‖², <x, y> and ‖y‖².
+pub(crate) fn products(x: &[f32], y: &[f32]) -> [f64; 3] {
+    pairwise(x, y, |x, y| [x * x, x * y, y * y])
 }
 
 /// ‖x − y‖² and ‖x‖².
-pub(crate) fn error_and_norm(x: &[f32], y: &[f32]) -> (f64, f64) {
-    pairwise(x, y, |x, y| ((x - y) * (x - y), x * x))
+pub(crate) fn error_and_norm(x: &[f32], y: &[f32]) -> [f64; 2] {
+    pairwise(x, y, |x, y| [(x - y) * (x - y), x * x])
 }
 
-fn pairwise(x: &[f32], y: &[f32], terms: impl Fn(f64, f64) -> (f64, f64)) -> (f64, f64) {
-    let (mut firsts, mut seconds) = ([0.0; LANES], [0.0; LANES]);
+fn pairwise<const N: usize>(x: &[f32], y: &[f32], terms: impl Fn(f64, f64) -> [f64; N]) -> [f64; N] {
+    let mut sums = [[0.0; LANES]; N];
     let mut add = |x: &[f32], y: &[f32]| {
-        for (((first, second), &x), &y) in firsts.iter_mut().zip(&mut seconds).zip(x).zip(y) {
-            let terms = terms(f64::from(x), f64::from(y));
-            (*first, *second) = (*first + terms.0, *second + terms.1);
+        for (lane, (&x, &y)) in x.iter().zip(y).enumerate() {
+            for (sums, term) in sums.iter_mut().zip(terms(f64::from(x), f64::from(y))) {
+                sums[lane] += term;
+            }
         }
     };
     let ((x, x_tail), (y, y_tail)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
@@ -25,5 +26,5 @@ fn pairwise(x: &[f32], y: &[f32], terms: impl Fn(f64, f64) -> (f64, f64)) -> (f6
         add(x, y);
     }
     add(x_tail, y_tail);
-    (firsts.iter().sum(), seconds.iter().sum())
+    sums.map(|sums| sums.iter().sum())
 }

@@ -91,7 +91,7 @@ fn the_golden_payload_is_made_of_these_bytes() {
     ];
     // Codes: 0 -> 7; 1 -> 14; -1 -> 0; 0.5 -> 3.5 + 7 -> 10; -0.25 -> -1.75 + 7 -> 5. Three bytes: i mod 3.
     assert_eq!(bytes, expected);
-    assert_eq!(decode(&bytes, &layout).unwrap(), [0.0, 1.0, -1.0, 3.0 / 7.0, -2.0 / 7.0]);
+    assert_eq!(decode(&bytes, &layout).unwrap(), [0.0, 1.0, -1.0, 3.0 * (1.0 / 7.0), -2.0 * (1.0 / 7.0)]);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn every_fault_has_its_error() {
     assert!(matches!(resealed(6, &[9]), E::Field { field: "bits", .. }));
     assert!(matches!(resealed(7, &[4]), E::Field { field: "rounding", .. }));
     assert!(matches!(resealed(8, &[63]), E::Field { field: "block", .. }));
-    for gain in [f32::NAN, -1.0, f32::INFINITY, 17.0] {
+    for gain in [f32::NAN, -1.0, f32::INFINITY, 1.5] {
         assert!(matches!(resealed(12, &gain.to_le_bytes()), E::Field { field: "gain", .. }), "{gain}");
     }
     assert!(matches!(resealed(16, &[0xff]), E::Layout { .. }));
@@ -287,7 +287,7 @@ fn feedback_conserves_what_was_meant_and_never_diverges() {
             let intent = residual.intend(delta);
             let bytes = encode(scheme, &layout, intent.vector(), round).unwrap();
             let payload = Payload::parse(&bytes, &layout).unwrap();
-            assert!(payload.nmse(intent.vector()).unwrap() <= 1.0 + 1e-6, "{scheme} is contractive");
+            assert!(payload.nmse(intent.vector()).unwrap() <= 0.9 + 1e-6, "{scheme} is contractive");
             residual = if round % 5 == 3 {
                 intent.settle(Outcome::Returned).unwrap()
             } else {

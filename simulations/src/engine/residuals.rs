@@ -101,14 +101,20 @@ impl Residuals {
         Ok(())
     }
 
-    /// Saves every vector and returns which file holds which client's, for a checkpoint to name.
+    /// Makes every vector durable and returns which file holds which client's, for a checkpoint to name.
     pub(super) fn save_all(&mut self) -> Result<BTreeMap<u64, u64>, SimError> {
         let clients: Vec<_> = self.clients.keys().copied().collect();
         clients.into_iter().try_for_each(|client| self.save(client))?;
-        if !self.clients.is_empty() {
+        let files: BTreeMap<_, _> =
+            self.clients.iter().filter_map(|(client, slot)| Some((client.0, slot.file?))).collect();
+        for file in files.values().filter(|file| !self.pinned.contains(file)) {
+            let path = self.path(*file);
+            fs::File::open(&path).and_then(|file| file.sync_data()).map_err(SimError::io(path))?;
+        }
+        if !files.is_empty() {
             crate::files::sync_directory(&self.dir)?;
         }
-        Ok(self.clients.iter().filter_map(|(client, slot)| Some((client.0, slot.file?))).collect())
+        Ok(files)
     }
 
     /// The checkpoint that names `files` is durable: files of earlier ones may go.
@@ -126,7 +132,7 @@ impl Residuals {
         fs::create_dir_all(&self.dir).map_err(SimError::io(&self.dir))?;
         let mut bytes = to_bytes(vector);
         bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
-        fs::write(&path, &bytes).and_then(|()| fs::File::open(&path)?.sync_data()).map_err(SimError::io(&path))?;
+        fs::write(&path, &bytes).map_err(SimError::io(&path))?;
         *saved = Some(file);
         Ok(())
     }
