@@ -195,6 +195,6 @@ fn gain([xx, xy, yy]: [f64; 3]) -> f32 {
         return 1.0;
     }
     let discriminant = xy * xy + slack * yy;
-    let root = if discriminant > 0.0 { discriminant.sqrt() } else { 0.0 };
+    let root = if discriminant > 0.0 { libm::sqrt(discriminant) } else { 0.0 };
     (((xy + root) / yy) as f32).clamp(0.0, 1.0)
 }

@@ -93,6 +93,12 @@ pub enum SimError {
         /// How to mend it.
         mend: String,
     },
+    /// The reference workload went another way than PyTorch.
+    #[error("{problem}")]
+    Reference {
+        /// By how much.
+        problem: String,
+    },
     /// The user interrupted; what was done is kept.
     #[error("interrupted{0}")]
     Interrupted(String),

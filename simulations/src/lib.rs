@@ -11,5 +11,6 @@ pub mod federation;
 pub mod files;
 pub mod machine;
 pub mod model_file;
+pub mod reference;
 pub mod report;
 pub mod results;

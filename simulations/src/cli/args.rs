@@ -34,6 +34,8 @@ pub(super) enum Command {
     Codec(CodecCommand),
     /// Measure the speed and memory of simulated rounds on this machine.
     Bench(BenchArgs),
+    /// Hold accuracies on Fashion-MNIST against PyTorch's, round by round.
+    Reference(ReferenceArgs),
 }
 
 impl Default for Command {
@@ -222,6 +224,22 @@ pub(super) struct BenchArgs {
     /// What to print.
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: Format,
+}
+
+#[derive(Clone, Debug, ClapArgs)]
+pub(super) struct ReferenceArgs {
+    /// mlp or cnn.
+    #[arg(long, default_value = "mlp")]
+    pub(super) model: String,
+    /// S1 (100 clients, IID), S2 (100 clients, Dirichlet 0.3), S3 (1,000 clients of 60 samples).
+    #[arg(long, value_delimiter = ',', default_value = "S1,S3")]
+    pub(super) settings: Vec<String>,
+    /// Most rounds to play of each curve, which have 20 or 50.
+    #[arg(long, default_value_t = 5)]
+    pub(super) rounds: u64,
+    /// Worker threads. Default: all processors.
+    #[arg(long)]
+    pub(super) threads: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

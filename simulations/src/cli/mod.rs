@@ -8,6 +8,7 @@ mod compare;
 mod config;
 mod data;
 mod progress;
+mod reference;
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -34,6 +35,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(command) => config::config(command),
         Command::Data(command) => data::data(command),
         Command::Codec(command) => codec::codec(command),
+        Command::Reference(command) => reference::reference(&command),
         Command::Bench(command) => bench::bench(command, started),
     };
     match result {
