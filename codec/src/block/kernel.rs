@@ -11,6 +11,10 @@ const COMMON: usize = 64;
 /// Marks a block of zeros among levels.
 const ZERO: i16 = i16::MIN;
 
+/// Whole registers at whole cache lines: a vector that straddles two is stored and loaded at half speed.
+#[repr(align(64))]
+struct Aligned<T>(T);
+
 /// See [`super::reference::encode`].
 #[inline(always)]
 pub(crate) fn encode(coding: &SegmentCoding, x: &[f32], level: Option<Level>, out: &mut [u8]) -> bool {
@@ -136,42 +140,54 @@ fn encode_block<const BITS: u8, const MOST: usize>(
     inverse_step: f32,
     packed: &mut [u8],
 ) {
+    let counter = (first / 2) as u32;
+    if let Some(x) = x.as_array::<COMMON>() {
+        // Codes stay as wide as the floats until they are packed: no register is stored narrow and loaded wide.
+        let mut codes = Aligned([0u32; COMMON]);
+        let ((x, _), (groups, _)) = (x.as_chunks::<32>(), codes.0.as_chunks_mut::<32>());
+        for (i, (x, codes)) in x.iter().zip(groups).enumerate() {
+            *codes = quantize::<BITS>(coding, x, counter + 16 * i as u32, inverse_step);
+        }
+        return pack::<BITS, u32>(&codes.0, packed);
+    }
     let mut codes = [0u8; MOST];
     let codes = &mut codes[..x.len()];
-    let counter = (first / 2) as u32;
-    let (groups, tail) = x.as_chunks::<32>();
-    let (code_groups, code_tail) = codes.as_chunks_mut::<32>();
-    for (i, (x, codes)) in groups.iter().zip(code_groups).enumerate() {
-        quantize::<BITS>(coding, x, counter + 16 * i as u32, inverse_step, codes);
+    for (i, (x, codes)) in x.chunks(32).zip(codes.chunks_mut(32)).enumerate() {
+        let mut group = [0.0; 32];
+        group[..x.len()].copy_from_slice(x);
+        let quantized = quantize::<BITS>(coding, &group, counter + 16 * i as u32, inverse_step);
+        codes.iter_mut().zip(quantized).for_each(|(code, quantized)| *code = quantized as u8);
     }
-    if !tail.is_empty() {
-        let (mut x, mut codes) = ([0.0; 32], [0; 32]);
-        x[..tail.len()].copy_from_slice(tail);
-        quantize::<BITS>(coding, &x, counter + 16 * groups.len() as u32, inverse_step, &mut codes);
-        code_tail.copy_from_slice(&codes[..tail.len()]);
-    }
-    pack::<BITS>(codes, packed);
+    pack::<BITS, u8>(codes, packed);
 }
 
 /// Codes of 32 coordinates whose noise comes from 16 hashes at `counter`.
 #[inline(always)]
-fn quantize<const BITS: u8>(
-    coding: &SegmentCoding,
-    x: &[f32; 32],
-    counter: u32,
-    inverse_step: f32,
-    codes: &mut [u8; 32],
-) {
-    let noise = match coding.rounding {
-        Rounding::Nearest => [0.0; 32],
-        Rounding::Stochastic | Rounding::Dithered => noise(coding, counter),
-    };
-    for ((code, &x), noise) in codes.iter_mut().zip(x).zip(noise) {
+fn quantize<const BITS: u8>(coding: &SegmentCoding, x: &[f32; 32], counter: u32, inverse_step: f32) -> [u32; 32] {
+    match coding.rounding {
+        Rounding::Nearest => quantize_with::<BITS>(x, inverse_step, |_| (0.0, 0.0)),
+        Rounding::Stochastic | Rounding::Dithered => quantize_with::<BITS>(x, inverse_step, |i| {
+            let hash = coding.dither.hash(counter + i);
+            (noise_of(hash & 0xffff), noise_of(hash >> 16))
+        }),
+    }
+}
+
+/// `noise` gives that of coordinates i and i + 16.
+#[inline(always)]
+fn quantize_with<const BITS: u8>(x: &[f32; 32], inverse_step: f32, noise: impl Fn(u32) -> (f32, f32)) -> [u32; 32] {
+    let code = |x: f32, noise: f32| {
         let shifted = x * inverse_step + (qmax::<BITS>() + noise);
         let above = if shifted > 0.0 { shifted } else { 0.0 };
         let within = if above < 2.0 * qmax::<BITS>() { above } else { 2.0 * qmax::<BITS>() };
-        *code = super::reference::round_half_even(within) as u8;
+        super::reference::round_half_even(within)
+    };
+    let mut codes = [0; 32];
+    for i in 0..16 {
+        let (low, high) = noise(i as u32);
+        (codes[i], codes[i + 16]) = (code(x[i], low), code(x[i + 16], high));
     }
+    codes
 }
 
 /// The noise of 32 coordinates from 16 hashes.
@@ -188,22 +204,22 @@ fn noise(coding: &SegmentCoding, counter: u32) -> [f32; 32] {
 }
 
 #[inline(always)]
-fn pack<const BITS: u8>(codes: &[u8], packed: &mut [u8]) {
+fn pack<const BITS: u8, C: Copy + Into<u32>>(codes: &[C], packed: &mut [u8]) {
     let mut packed = packed;
     let mut shift = 0;
     for &width in planes(BITS) {
         let stride = plane_bytes(width, codes.len());
         let (plane, rest) = packed.split_at_mut(stride);
         packed = rest;
-        let mask = mask(width);
-        for (out, code) in plane.iter_mut().zip(codes) {
-            *out = (code >> shift) & mask;
-        }
-        for field in 1..8 / usize::from(width) {
-            let codes = codes.get(field * stride..).unwrap_or(&[]);
-            for (out, code) in plane.iter_mut().zip(codes) {
-                *out |= ((code >> shift) & mask) << (field as u8 * width);
+        let fields = 8 / usize::from(width);
+        for (i, out) in plane.iter_mut().enumerate() {
+            let mut byte = 0;
+            for field in 0..fields {
+                // Only the last byte of a short block can lack a coordinate for some of its fields.
+                let code = codes.get(field * stride + i).map_or(0, |&code| code.into());
+                byte |= ((code >> shift) & u32::from(mask(width))) << (field as u32 * u32::from(width));
             }
+            *out = byte as u8;
         }
         shift += width;
     }

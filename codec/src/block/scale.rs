@@ -27,6 +27,29 @@ const OCTAVE: [f32; 16] = [
     1.915_206_6,
 ];
 
+/// Fraction bits of each step of the octave, then two that no fraction reaches.
+const STEPS: [u32; 18] = {
+    let mut steps = [u32::MAX; 18];
+    let mut step = 0;
+    while step < 16 {
+        steps[step] = OCTAVE[step].to_bits() & 0x7f_ffff;
+        step += 1;
+    }
+    steps
+};
+/// For each sixteenth of the fractions: how many steps lie below all of it.
+const SURE: [u8; 16] = {
+    let mut sure = [0; 16];
+    let mut sixteenth = 0;
+    while sixteenth < 16 {
+        while STEPS[sure[sixteenth] as usize] < (sixteenth as u32) << 19 {
+            sure[sixteenth] += 1;
+        }
+        sixteenth += 1;
+    }
+    sure
+};
+
 /// The scale 2^(level/16), as far as f32 goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Level(pub(crate) i16);
@@ -43,7 +66,10 @@ impl Level {
     #[inline(always)]
     pub(crate) fn covering(magnitude_bits: u32) -> Self {
         let (exponent, fraction) = ((magnitude_bits >> 23) as i16 - 127, magnitude_bits & 0x7f_ffff);
-        let step: i16 = OCTAVE.iter().map(|step| i16::from(step.to_bits() & 0x7f_ffff < fraction)).sum();
+        // How many steps of the octave lie below the fraction: those below its sixteenth, and up to two inside it.
+        let sure = usize::from(SURE[(fraction >> 19) as usize]);
+        let below = |step: usize| i16::from(STEPS[step] < fraction);
+        let step = sure as i16 + below(sure) + below(sure + 1);
         Self((exponent * PER_OCTAVE + step).max(Self::MIN.0))
     }
 
