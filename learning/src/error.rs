@@ -31,4 +31,47 @@ pub enum LearningError {
         /// Steps taken.
         steps: u64,
     },
+    /// No built-in model of that name.
+    #[error("there is no model `{name}`; known are {}", known.join(", "))]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: &'static [&'static str],
+    },
+    /// A model that cannot take the samples.
+    #[error(
+        "the model {model} cannot take {}x{}x{} samples (channels x height x width) of {classes} classes: {why}",
+        shape.0, shape.1, shape.2
+    )]
+    ModelShape {
+        /// The model.
+        model: &'static str,
+        /// Channels, height and width of a sample.
+        shape: (usize, usize, usize),
+        /// Number of classes.
+        classes: usize,
+        /// What the model needs.
+        why: &'static str,
+    },
+    /// A data set that is not what the model was built for.
+    #[error("the model was built for {expected} {what}, but the data has {found}")]
+    DataMismatch {
+        /// What differs.
+        what: &'static str,
+        /// What the model was built for.
+        expected: usize,
+        /// What the data has.
+        found: usize,
+    },
+    /// A setting of local training outside its range.
+    #[error("{setting} is {found}, but must be {expected}")]
+    Setting {
+        /// Its name.
+        setting: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        found: f64,
+    },
 }

@@ -4,7 +4,12 @@
 
 pub mod data;
 mod error;
+mod kernels;
+mod nn;
+mod sgd;
 mod trainer;
 
 pub use error::LearningError;
+pub use nn::Model;
+pub use sgd::SgdTrainer;
 pub use trainer::{Evaluation, SgdConfig, StepHook, Task, TensorSpec, TrainReport, Trainer};

@@ -126,9 +126,5 @@ pub trait Trainer: Send {
     ///
     /// # Errors
     /// If lengths or the range do not fit.
-    fn evaluate(
-        &mut self,
-        parameters: &[f32],
-        range: core::ops::Range<usize>,
-    ) -> Result<Evaluation, LearningError>;
+    fn evaluate(&mut self, parameters: &[f32], range: core::ops::Range<usize>) -> Result<Evaluation, LearningError>;
 }
