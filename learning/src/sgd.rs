@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use nibble_seed::{Purpose, Seed};
 
-use crate::data::{Dataset, Samples};
+use crate::data::{Dataset, Features, Samples};
 use crate::error::LearningError;
-use crate::kernels::Axpy;
+use crate::kernels::{Axpy, Grey};
 use crate::nn::{Model, Sink};
 use crate::trainer::{Evaluation, SgdConfig, Task, TensorSpec, TrainReport, Trainer};
 
@@ -175,11 +175,14 @@ impl Trainer for SgdTrainer {
 /// Copies samples into the model's input, and their labels.
 fn load(model: &mut Model, labels: &mut Vec<u8>, from: &Samples, indices: impl ExactSizeIterator<Item = usize>) {
     labels.clear();
-    let batch = indices.len();
+    let (batch, backend) = (indices.len(), model.backend());
     let input = model.input(batch);
     let width = input.len() / batch;
     for (index, row) in indices.zip(input.chunks_exact_mut(width)) {
-        from.features.read(index, row);
+        match &from.features {
+            Features::Bytes(rows) if let Some(from) = rows.row(index).to_slice() => backend.run(Grey { from, to: row }),
+            features => features.read(index, row),
+        }
         labels.push(from.labels[index]);
     }
 }

@@ -10,7 +10,7 @@
 use super::flatten::BLOCK;
 use super::layer::{Backward, Forward, Layer};
 use super::pool::{Pool, PoolShape};
-use crate::kernels::{Backend, Dense, Entry, Row, Sparse};
+use crate::kernels::{Aligned, Backend, Dense, Entry, Row, Sparse};
 use crate::trainer::TensorSpec;
 
 /// What a convolution is made from.
@@ -38,18 +38,18 @@ pub(crate) struct Conv {
     blocks: usize,
     pool: PoolShape,
     /// The padded image of one sample, `[blocks][height][width][block]`, and room for one vector more.
-    padded: Vec<f32>,
+    padded: Aligned,
     /// Likewise the gradient by it.
-    padded_gradient: Vec<f32>,
+    padded_gradient: Aligned,
     /// Where the segments of the first position begin in `padded`.
     segments: Vec<usize>,
     /// Weights as the forward pass reads them: `[segment][kernel][block][out]`, `out` padded.
-    forward_weight: Vec<f32>,
+    forward_weight: Aligned,
     /// Weights as the input gradient reads them, `[segment][out][run]`, `run` padded to whole vectors; and their gradient.
-    segment_weight: Vec<f32>,
-    segment_gradient: Vec<f32>,
+    segment_weight: Aligned,
+    segment_gradient: Aligned,
     /// Two rows of outputs before pooling.
-    lines: Vec<f32>,
+    lines: Aligned,
     /// Which of the four each output came from, for all samples of the batch.
     winners: Vec<u8>,
     by_channel: Lists,
@@ -82,12 +82,12 @@ impl Conv {
         let run = config.kernel * block;
         let positions = pool.height * pool.width;
         Self {
-            padded: vec![0.0; padded],
-            padded_gradient: vec![0.0; padded],
-            forward_weight: vec![0.0; segments.len() * run * pool.channels],
-            segment_weight: vec![0.0; segments.len() * config.channels * run.next_multiple_of(BLOCK)],
-            segment_gradient: vec![0.0; segments.len() * config.channels * run.next_multiple_of(BLOCK)],
-            lines: vec![0.0; 2 * pool.width * pool.channels],
+            padded: Aligned::zeroed(padded),
+            padded_gradient: Aligned::zeroed(padded),
+            forward_weight: Aligned::zeroed(segments.len() * run * pool.channels),
+            segment_weight: Aligned::zeroed(segments.len() * config.channels * run.next_multiple_of(BLOCK)),
+            segment_gradient: Aligned::zeroed(segments.len() * config.channels * run.next_multiple_of(BLOCK)),
+            lines: Aligned::zeroed(2 * pool.width * pool.channels),
             winners: Vec::new(),
             by_channel: Lists::new(config.channels, pool.outputs() / pool.channels),
             by_position: Lists::new(positions, pool.channels),

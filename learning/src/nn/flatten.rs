@@ -4,7 +4,7 @@ use super::layer::{Backward, Forward, Layer, lanes};
 use crate::kernels::{Backend, Transpose};
 use crate::trainer::TensorSpec;
 
-/// Flattens images of `channels` channels in blocks of 16 and `pixels` pixels; plain rows are images of one pixel.
+/// Flattens images of `channels` channels, in blocks of 16 of which the last is padded, and `pixels` pixels.
 pub(crate) struct Flatten {
     pub(crate) channels: usize,
     pub(crate) pixels: usize,
@@ -14,16 +14,13 @@ pub(crate) struct Flatten {
 pub(crate) const BLOCK: usize = 16;
 
 impl Flatten {
-    /// Numbers of a sample in rows: the last block may be padded, unless the sample is one pixel and needs no blocks.
+    /// Numbers of a sample in rows.
     fn row_len(&self) -> usize {
-        if self.pixels == 1 { self.channels } else { self.channels.next_multiple_of(BLOCK) * self.pixels }
+        self.channels.next_multiple_of(BLOCK) * self.pixels
     }
 
-    /// Calls `transpose` with row offset, column (feature) and number of channels of each block of each pixel.
+    /// Calls `visit` with the offset in a row, first feature and number of channels of each block of each pixel.
     fn for_each_block(&self, mut visit: impl FnMut(usize, usize, usize)) {
-        if self.pixels == 1 {
-            return visit(0, 0, self.channels);
-        }
         for first in (0..self.channels).step_by(BLOCK) {
             for pixel in 0..self.pixels {
                 let channels = BLOCK.min(self.channels - first);

@@ -1,10 +1,10 @@
-//! A linear layer, optionally followed by ReLU: `y = relu(W x + b)`, columns in, columns out.
+//! A linear layer, optionally followed by ReLU: `y = relu(W x + b)`, rows or columns in, columns out.
 //!
 //! `W` is `[outputs, inputs]`, `x` `[inputs, lanes]`, `y` `[outputs, lanes]`. The gradient by `W` sums outer products
-//! over the samples whose output gradient is not zero.
+//! over the samples whose output gradient is not zero; it wants the samples in rows, the forward pass in columns.
 
 use super::layer::{Backward, Forward, Layer, lanes};
-use crate::kernels::{Dense, Entry, Row, Sparse, Transpose};
+use crate::kernels::{Aligned, Dense, Entry, Row, Sparse, Transpose};
 use crate::trainer::TensorSpec;
 
 /// What follows the linear map.
@@ -16,14 +16,24 @@ pub(crate) enum Activation {
     Relu,
 }
 
+/// How the input of a linear layer is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// One sample after the other, as a data set has them; for a first layer, which passes no gradient on.
+    Rows,
+    /// One sample a lane.
+    Columns,
+}
+
 /// A linear layer.
 pub(crate) struct Linear {
     name: &'static str,
     inputs: usize,
     outputs: usize,
+    layout: Input,
     activation: Activation,
-    /// The input in rows, each padded to whole vectors.
-    samples: Vec<f32>,
+    /// The input in the other layout; rows are padded to whole vectors.
+    turned: Aligned,
     /// The non-zeros of the output gradient, one list an output.
     rows: Vec<Row>,
     entries: Vec<Entry>,
@@ -31,14 +41,24 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    pub(crate) fn new(name: &'static str, inputs: usize, outputs: usize, activation: Activation) -> Self {
-        let (samples, rows, entries) = (Vec::new(), vec![Row::default(); outputs], Vec::new());
-        Self { name, inputs, outputs, activation, samples, rows, entries, bias_gradient: vec![0.0; outputs] }
+    pub(crate) fn new(
+        name: &'static str,
+        layout: Input,
+        inputs: usize,
+        outputs: usize,
+        activation: Activation,
+    ) -> Self {
+        let rows = vec![Row::default(); outputs];
+        let (turned, entries, bias_gradient) = (Aligned::default(), Vec::new(), vec![0.0; outputs]);
+        Self { name, inputs, outputs, layout, activation, turned, rows, entries, bias_gradient }
     }
 
-    /// From one sample of `samples` to the next.
+    /// From one sample in rows to the next.
     fn stride(&self) -> usize {
-        self.inputs.next_multiple_of(16)
+        match self.layout {
+            Input::Rows => self.inputs,
+            Input::Columns => self.inputs.next_multiple_of(16),
+        }
     }
 
     /// Lists the non-zeros of `gradient` (`[outputs, lanes]`) by output, and sums each output's.
@@ -69,7 +89,10 @@ impl Layer for Linear {
     }
 
     fn reserve(&mut self, batch: usize) {
-        self.samples.resize(batch * self.stride(), 0.0);
+        self.turned.reserve(match self.layout {
+            Input::Rows => self.inputs * lanes(batch),
+            Input::Columns => batch * self.stride(),
+        });
         self.entries.resize(self.outputs * batch + 1, Entry::default());
     }
 
@@ -79,13 +102,22 @@ impl Layer for Linear {
         for (output, &bias) in pass.output.chunks_exact_mut(lanes).zip(bias) {
             output.fill(bias);
         }
+        let input = match self.layout {
+            Input::Columns => pass.input,
+            Input::Rows => {
+                let (from, from_stride, to_stride) = (pass.input, self.inputs, lanes);
+                let (to, rows, columns) = (&mut *self.turned, pass.batch, self.inputs);
+                pass.backend.run(Transpose { from, from_stride, to, to_stride, rows, columns });
+                &self.turned
+            }
+        };
         pass.backend.run(Dense {
             a: weight,
             row_stride: self.inputs,
             step: 1,
             segments: &[0],
             run: self.inputs,
-            b: pass.input,
+            b: input,
             c: pass.output,
             columns: lanes,
         });
@@ -115,19 +147,20 @@ impl Layer for Linear {
             });
         }
         self.list(pass.output_gradient, pass.batch);
-        pass.backend.run(Transpose {
-            from: pass.input,
-            from_stride: lanes,
-            to_stride: self.stride(),
-            to: &mut self.samples,
-            rows: self.inputs,
-            columns: pass.batch,
-        });
+        let samples = match self.layout {
+            Input::Rows => pass.input,
+            Input::Columns => {
+                let (from, from_stride, to_stride) = (pass.input, lanes, self.stride());
+                let (to, rows, columns) = (&mut *self.turned, self.inputs, pass.batch);
+                pass.backend.run(Transpose { from, from_stride, to, to_stride, rows, columns });
+                &self.turned
+            }
+        };
         let (target, scale) = pass.sink.target();
         pass.backend.run(Sparse {
             rows: &self.rows,
             entries: &self.entries,
-            b: &self.samples,
+            b: samples,
             c: target,
             width: self.inputs,
             scale,

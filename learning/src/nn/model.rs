@@ -6,10 +6,10 @@
 use super::conv::{Conv, ConvConfig};
 use super::flatten::Flatten;
 use super::layer::{Backward, Forward, Layer, Sink, lanes};
-use super::linear::{Activation, Linear};
+use super::linear::{Activation, Input, Linear};
 use super::loss;
 use crate::error::LearningError;
-use crate::kernels::Backend;
+use crate::kernels::{Aligned, Backend};
 use crate::trainer::TensorSpec;
 
 /// A classifier: layers, the names and shapes of their parameters, and room for a batch.
@@ -22,7 +22,7 @@ pub struct Model {
     backend: Backend,
     /// Samples there is room for.
     capacity: usize,
-    input: Vec<f32>,
+    input: Aligned,
 }
 
 /// A layer in its place.
@@ -30,8 +30,8 @@ struct Layered {
     layer: Box<dyn Layer>,
     /// Its part of the flat parameters.
     parameters: core::ops::Range<usize>,
-    output: Vec<f32>,
-    output_gradient: Vec<f32>,
+    output: Aligned,
+    output_gradient: Aligned,
 }
 
 impl Model {
@@ -62,19 +62,12 @@ impl Model {
             "mlp" => (
                 "mlp",
                 vec![
-                    Box::new(Flatten { channels: features, pixels: 1 }),
-                    Box::new(Linear::new("fc1", features, 200, Activation::Relu)),
-                    Box::new(Linear::new("fc2", 200, 200, Activation::Relu)),
-                    Box::new(Linear::new("fc3", 200, classes, Activation::None)),
+                    Box::new(Linear::new("fc1", Input::Rows, features, 200, Activation::Relu)),
+                    Box::new(Linear::new("fc2", Input::Columns, 200, 200, Activation::Relu)),
+                    Box::new(Linear::new("fc3", Input::Columns, 200, classes, Activation::None)),
                 ],
             ),
-            "logreg" => (
-                "logreg",
-                vec![
-                    Box::new(Flatten { channels: features, pixels: 1 }),
-                    Box::new(Linear::new("fc", features, classes, Activation::None)),
-                ],
-            ),
+            "logreg" => ("logreg", vec![Box::new(Linear::new("fc", Input::Rows, features, classes, Activation::None))]),
             "cnn" if height % 4 != 0 || width % 4 != 0 => {
                 return unfit("cnn", "it halves height and width twice, so both must be multiples of 4");
             }
@@ -87,8 +80,8 @@ impl Model {
                 let second = Conv::new(second);
                 let (channels, height, width) = second.output();
                 let flatten = Flatten { channels, pixels: height * width };
-                let hidden = Linear::new("fc1", channels * height * width, 512, Activation::Relu);
-                let output = Linear::new("fc2", 512, classes, Activation::None);
+                let hidden = Linear::new("fc1", Input::Columns, channels * height * width, 512, Activation::Relu);
+                let output = Linear::new("fc2", Input::Columns, 512, classes, Activation::None);
                 ("cnn", vec![Box::new(first), Box::new(second), Box::new(flatten), Box::new(hidden), Box::new(output)])
             }
             _ => return Err(LearningError::UnknownModel { name: name.to_owned(), known: Self::names() }),
@@ -114,10 +107,10 @@ impl Model {
         let place = |layer: Box<dyn Layer>| {
             let start = end;
             end += layer.tensors().iter().map(TensorSpec::numel).sum::<usize>();
-            Layered { layer, parameters: start..end, output: Vec::new(), output_gradient: Vec::new() }
+            Layered { layer, parameters: start..end, output: Aligned::default(), output_gradient: Aligned::default() }
         };
         let layers = layers.into_iter().map(place).collect();
-        Self { name, shape, classes, tensors, layers, backend, capacity: 0, input: Vec::new() }
+        Self { name, shape, classes, tensors, layers, backend, capacity: 0, input: Aligned::default() }
     }
 
     /// Its name.
@@ -165,11 +158,11 @@ impl Model {
             return;
         }
         self.capacity = batch;
-        self.input.resize(batch * self.features(), 0.0);
+        self.input.reserve(batch * self.features() + 16); // the last sample is read in whole vectors
         for Layered { layer, output, output_gradient, .. } in &mut self.layers {
             layer.reserve(batch);
-            output.resize(layer.output_len(batch), 0.0);
-            output_gradient.resize(layer.output_len(batch), 0.0);
+            output.reserve(layer.output_len(batch));
+            output_gradient.reserve(layer.output_len(batch));
         }
     }
 
@@ -183,7 +176,7 @@ impl Model {
     pub(crate) fn backward(&mut self, mut sink: Sink<'_>, labels: &[u8]) -> f64 {
         self.forward(sink.parameters(), labels.len());
         let batch = labels.len();
-        let (backend, input_len) = (self.backend, batch * self.features());
+        let backend = self.backend;
         let Some(last) = self.layers.last_mut() else { return 0.0 };
         let len = last.layer.output_len(batch);
         last.output_gradient[..len].copy_from_slice(&last.output[..len]);
@@ -198,7 +191,7 @@ impl Model {
                     let gradient = (i > first).then_some(&mut previous.output_gradient[..len]);
                     (&previous.output[..len], gradient)
                 }
-                None => (&self.input[..input_len], None),
+                None => (&self.input[..], None),
             };
             let (len, sink) = (layer.output_len(batch), sink.slice(parameters.clone()));
             let (output, output_gradient) = (&output[..len], &mut output_gradient[..len]);
@@ -215,7 +208,7 @@ impl Model {
 
     /// Logits of the input, `[classes, lanes]`.
     pub(crate) fn forward(&mut self, parameters: &[f32], batch: usize) -> &[f32] {
-        let mut input = &self.input[..batch * self.shape.0 * self.shape.1 * self.shape.2];
+        let mut input = &self.input[..];
         for layered in &mut self.layers {
             let output = &mut layered.output[..layered.layer.output_len(batch)];
             let parameters = &parameters[layered.parameters.clone()];
