@@ -200,3 +200,6 @@ fn check(sgd: &SgdConfig) -> Result<(), LearningError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

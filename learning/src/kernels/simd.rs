@@ -41,6 +41,9 @@ enum Kind {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     Portable,
+    /// What aarch64 runs, for tests elsewhere, slowly.
+    #[cfg(test)]
+    PortableFused,
 }
 
 impl Backend {
@@ -67,19 +70,20 @@ impl Backend {
     /// All that this CPU has, the fastest first.
     #[cfg(test)]
     pub(crate) fn available() -> Vec<Self> {
-        match Self::detect().0 {
+        let kinds: &[Kind] = match Self::detect().0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => vec![Self(Kind::Avx512), Self(Kind::Avx2), Self(Kind::Portable)],
+            Kind::Avx512 => &[Kind::Avx512, Kind::Avx2, Kind::PortableFused, Kind::Portable],
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => vec![Self(Kind::Avx2), Self(Kind::Portable)],
-            Kind::Portable => vec![Self(Kind::Portable)],
-        }
+            Kind::Avx2 => &[Kind::Avx2, Kind::PortableFused, Kind::Portable],
+            _ => &[Kind::PortableFused, Kind::Portable],
+        };
+        kinds.iter().copied().map(Self).collect()
     }
 
     /// Whether products are added with one rounding, as on every backend but the portable one of some CPUs.
     #[cfg(test)]
     pub(crate) fn is_fused(self) -> bool {
-        self.0 != Kind::Portable || cfg!(target_arch = "aarch64")
+        self.0 != Kind::Portable || FUSED
     }
 
     /// Runs `kernel` with this instruction set.
@@ -91,7 +95,9 @@ impl Backend {
             // SAFETY: a backend of this kind is made only where all features of `run_avx2` were detected.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => unsafe { run_avx2(kernel) },
-            Kind::Portable => kernel.run(Portable),
+            Kind::Portable => kernel.run(Portable::<FUSED>),
+            #[cfg(test)]
+            Kind::PortableFused => kernel.run(Portable::<true>),
         }
     }
 }
@@ -169,14 +175,17 @@ mod x86 {
     x86_simd!(Avx2, "avx2,fma", __m256, 8, false, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps);
 }
 
+/// Whether every CPU of this architecture has fused multiply-add; elsewhere `f32::mul_add` may be a slow library call.
+const FUSED: bool = cfg!(target_arch = "aarch64");
+
 /// Plain arrays of four, which compilers turn into whatever the target always has (SSE2, NEON).
 #[derive(Clone, Copy)]
-struct Portable;
+struct Portable<const FUSED: bool>;
 
-impl Simd for Portable {
+impl<const FUSED: bool> Simd for Portable<FUSED> {
     type Vector = [f32; 4];
     const LANES: usize = 4;
-    const MANY_REGISTERS: bool = cfg!(target_arch = "aarch64");
+    const MANY_REGISTERS: bool = FUSED;
 
     #[inline(always)]
     fn splat(self, value: f32) -> [f32; 4] {
@@ -195,7 +204,6 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn mul_add(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
-        let fused = cfg!(target_arch = "aarch64"); // elsewhere `f32::mul_add` may be a slow library call
-        core::array::from_fn(|i| if fused { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] })
+        core::array::from_fn(|i| if FUSED { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] })
     }
 }
