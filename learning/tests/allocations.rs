@@ -3,8 +3,8 @@
 #![allow(unsafe_code)] // a counting allocator has to be one
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::Array2;
 use nibble_learning::data::{Dataset, Features, Samples};
@@ -13,12 +13,15 @@ use nibble_seed::Seed;
 
 struct Counting;
 
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Of this thread: the test harness has others.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
 
 // SAFETY: hands everything to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: the caller's promises are the system allocator's.
         unsafe { System.alloc(layout) }
     }
@@ -52,10 +55,10 @@ fn a_step_allocates_nothing() {
         let global = trainer.init(Seed(0));
         let mut delta = vec![0.0; global.len()];
         let mut count = |samples: &[u32], sgd: &SgdConfig, hook: Option<&mut Nothing>| {
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let before = ALLOCATIONS.get();
             let hook = hook.map(|hook| hook as &mut dyn StepHook);
             trainer.train(&global, Task { samples, sgd, order: Seed(0), hook }, &mut delta).unwrap();
-            ALLOCATIONS.load(Ordering::Relaxed) - before
+            ALLOCATIONS.get() - before
         };
         let all: Vec<u32> = (0..40).collect();
         for sgd in [&sgd, &momentum] {
@@ -63,13 +66,13 @@ fn a_step_allocates_nothing() {
             assert_eq!(count(&all, sgd, None), count(&all[..20], sgd, None), "{name}");
             assert_eq!(count(&all, sgd, Some(&mut Nothing)), count(&all[..20], sgd, None), "{name} with a hook");
         }
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = ALLOCATIONS.get();
         trainer.evaluate(&global, 0..40).unwrap();
         trainer.evaluate(&global, 0..7).unwrap();
-        let first = ALLOCATIONS.load(Ordering::Relaxed) - before;
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let first = ALLOCATIONS.get() - before;
+        let before = ALLOCATIONS.get();
         trainer.evaluate(&global, 0..40).unwrap();
         assert!(first > 0, "the first evaluation of {name} made room");
-        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), before, "evaluating {name}");
+        assert_eq!(ALLOCATIONS.get(), before, "evaluating {name}");
     }
 }
