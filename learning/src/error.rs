@@ -31,48 +31,47 @@ pub enum LearningError {
         /// Steps taken.
         steps: u64,
     },
-    /// A model name that is not registered.
+    /// No built-in model of that name.
     #[error("there is no model `{name}`; known are {}", known.join(", "))]
     UnknownModel {
-        /// The name.
+        /// The name asked for.
         name: String,
         /// The names there are.
         known: &'static [&'static str],
     },
-    /// A model that cannot take the data's shape.
-    #[error("the model `{model}` needs {needs}, but the samples are {}x{}x{} in {classes} classes", shape.0, shape.1, shape.2)]
+    /// A model that cannot take the samples.
+    #[error(
+        "the model {model} cannot take {}x{}x{} samples (channels x height x width) of {classes} classes: {why}",
+        shape.0, shape.1, shape.2
+    )]
     ModelShape {
-        /// Name of the model.
-        model: String,
-        /// What it could take.
-        needs: &'static str,
+        /// The model.
+        model: &'static str,
         /// Channels, height and width of a sample.
         shape: (usize, usize, usize),
-        /// Classes of the data.
+        /// Number of classes.
         classes: usize,
+        /// What the model needs.
+        why: &'static str,
     },
-    /// A trainer whose model was made for other data.
-    #[error("the model was made for samples of shape and classes {model:?}, but the data has {data:?}")]
-    OtherData {
-        /// Shape and classes the model was made for.
-        model: ((usize, usize, usize), usize),
-        /// Those of the data.
-        data: ((usize, usize, usize), usize),
+    /// A data set that is not what the model was built for.
+    #[error("the model was built for {expected} {what}, but the data has {found}")]
+    DataMismatch {
+        /// What differs.
+        what: &'static str,
+        /// What the model was built for.
+        expected: usize,
+        /// What the data has.
+        found: usize,
     },
-    /// A label past the classes.
-    #[error("sample {index} has label {label}, but there are {classes} classes")]
-    Label {
-        /// The sample.
-        index: usize,
-        /// Its label.
-        label: u8,
-        /// Classes of the data.
-        classes: usize,
-    },
-    /// A setting that must be at least 1.
-    #[error("`{key}` must be at least 1")]
-    Zero {
-        /// The setting.
-        key: &'static str,
+    /// A setting of local training outside its range.
+    #[error("{setting} is {found}, but must be {expected}")]
+    Setting {
+        /// Its name.
+        setting: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        found: f64,
     },
 }

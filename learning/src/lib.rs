@@ -4,14 +4,13 @@
 
 pub mod data;
 mod error;
-mod gemm;
-mod model;
-mod net;
+mod kernels;
+mod nn;
 pub mod partition;
 mod sgd;
 mod trainer;
 
 pub use error::LearningError;
-pub use model::Model;
+pub use nn::Model;
 pub use sgd::SgdTrainer;
 pub use trainer::{Evaluation, SgdConfig, StepHook, Task, TensorSpec, TrainReport, Trainer};

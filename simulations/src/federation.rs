@@ -61,7 +61,8 @@ impl Federation {
     /// A trainer for one more thread.
     #[must_use]
     pub fn trainer(&self) -> Box<dyn Trainer> {
-        Box::new(SgdTrainer::new(self.model.clone(), Arc::clone(&self.dataset)))
+        let trainer = SgdTrainer::new(self.model.clone(), Arc::clone(&self.dataset));
+        Box::new(trainer.expect("the model was made for this data set's shape and classes"))
     }
 
     /// Data, clients and partition in words.

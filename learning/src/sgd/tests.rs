@@ -1,81 +1,151 @@
 use ndarray::Array2;
 
 use super::*;
-use crate::data::Features;
-use crate::trainer::StepHook;
+use crate::kernels::Backend;
 
-/// Twenty samples of six features in three classes, ten of them for tests.
-fn data() -> Arc<Dataset> {
-    let part = |key: u64, n: usize| {
-        let stream = Seed(key);
-        let features = Array2::from_shape_fn((n, 6), |(i, j)| stream.unit_at((6 * i + j) as u64));
-        let labels = (0..n).map(|i| (i % 3) as u8).collect();
-        Samples { features: Features::Floats(features), labels, owners: None }
-    };
-    Arc::new(Dataset { name: "noise".into(), classes: 3, shape: (1, 2, 3), train: part(1, 20), test: part(2, 70) })
+fn samples(seed: u64, n: usize, features: usize) -> Samples {
+    let level = |i| (Seed(seed).at(i) as u8).saturating_sub(100);
+    let levels = (0..(n * features) as u64).map(level).collect();
+    let labels = (0..n as u64).map(|i| (Seed(seed).at(i) % 3) as u8).collect();
+    Samples { features: Features::Bytes(Array2::from_shape_vec((n, features), levels).unwrap()), labels, owners: None }
+}
+
+fn trainer_on(name: &str, backend: Backend) -> SgdTrainer {
+    let shape = (1, 8, 8);
+    let (train, test) = (samples(1, 50, 64), samples(2, 70, 64));
+    let data = Dataset { name: "test".to_owned(), classes: 3, shape, train, test };
+    SgdTrainer::new(Model::with_backend(name, shape, 3, backend).unwrap(), Arc::new(data)).unwrap()
 }
 
 fn trainer(name: &str) -> SgdTrainer {
-    let data = data();
-    SgdTrainer::new(Model::from_name(name, data.shape, data.classes).unwrap(), data)
+    trainer_on(name, Backend::detect())
 }
 
-fn train<'a>(
-    trainer: &mut SgdTrainer,
-    sgd: &'a SgdConfig,
-    hook: Option<&'a mut dyn StepHook>,
-) -> (Vec<f32>, TrainReport) {
-    let global = trainer.init(Seed(0));
-    let mut delta = vec![f32::NAN; global.len()];
-    let task = Task { samples: &[0, 1, 2, 3, 4, 5, 6], sgd, order: Seed(5), hook };
-    let report = trainer.train(&global, task, &mut delta).unwrap();
-    (delta, report)
+fn train(trainer: &mut SgdTrainer, samples: &[u32], sgd: &SgdConfig) -> Result<(Vec<f32>, TrainReport), LearningError> {
+    let global = trainer.init(Seed(3));
+    let mut delta = vec![0.0; global.len()];
+    let report = trainer.train(&global, Task { samples, sgd, order: Seed(4), hook: None }, &mut delta)?;
+    Ok((delta, report))
 }
 
-struct Look(Vec<f32>);
+const ALL: [u32; 5] = [7, 49, 0, 21, 22];
 
-impl StepHook for Look {
-    fn on_step(&mut self, step: u64, _: &[f32], gradient: &mut [f32]) {
-        if step == 0 {
-            self.0 = gradient.to_vec();
+#[test]
+fn processors_with_fused_multiply_add_agree_bit_for_bit() {
+    let sgd = SgdConfig { epochs: 3, batch: 4, ..SgdConfig::default() };
+    for name in Model::names() {
+        let results = Backend::available().into_iter().map(|backend| {
+            let mut trainer = trainer_on(name, backend);
+            let (delta, report) = train(&mut trainer, &ALL, &sgd).unwrap();
+            (backend, delta, report, trainer.evaluate(&trainer.init(Seed(3)), 0..70).unwrap())
+        });
+        let results: Vec<_> = results.collect();
+        for (backend, delta, report, evaluation) in &results {
+            if backend.is_fused() {
+                assert!(*delta == results[0].1, "{name} on {backend:?} differs");
+                assert_eq!((report, evaluation), (&results[0].2, &results[0].3), "{name}");
+            } else {
+                let distance = |a: &[f32]| a.iter().zip(delta).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(distance(&results[0].1) < 1e-4, "{name}");
+            }
         }
     }
 }
 
 #[test]
-fn the_plain_step_is_the_general_one() {
-    let sgd = SgdConfig { batch: 3, epochs: 2, ..SgdConfig::default() };
-    for name in ["mlp", "logreg"] {
-        let (plain, report) = train(&mut trainer(name), &sgd, None);
-        let mut look = Look(Vec::new());
-        let (hooked, same) = train(&mut trainer(name), &sgd, Some(&mut look));
-        assert_eq!((report.samples, report.steps), (7, 6));
-        assert!((report.mean_loss - same.mean_loss).abs() < 1e-6);
-        for (a, b) in plain.iter().zip(&hooked) {
-            assert!((a - b).abs() < 1e-6, "{a} is not {b}");
+fn a_result_depends_on_nothing_that_was_done_before() {
+    let sgd = SgdConfig { epochs: 2, batch: 3, ..SgdConfig::default() };
+    let heavy = SgdConfig { batch: 40, momentum: 0.9, ..sgd };
+    for name in Model::names() {
+        let fresh = train(&mut trainer(name), &ALL, &sgd).unwrap();
+        let fresh_heavy = train(&mut trainer(name), &ALL, &heavy).unwrap();
+        let mut used = trainer(name);
+        let parameters = used.init(Seed(9));
+        let evaluation = used.evaluate(&parameters, 0..70).unwrap();
+        for _ in 0..2 {
+            assert!(train(&mut used, &ALL, &heavy).unwrap() == fresh_heavy, "{name}");
+            assert!(train(&mut used, &ALL, &sgd).unwrap() == fresh, "{name}");
+            assert_eq!(used.evaluate(&parameters, 0..70).unwrap(), evaluation);
         }
-        assert!(look.0.iter().any(|&g| g != 0.0));
     }
 }
 
 #[test]
-fn init_is_that_of_the_reference_workload() {
-    let model = Model::from_name("mlp", (1, 28, 28), 10).unwrap();
-    let parameters = model.init(Seed(0));
-    assert_eq!(parameters.len(), 199_210);
-    for (p, expected) in parameters.iter().zip([-0.011_304_84, 0.009_438_16, -0.007_343_66]) {
-        assert!((p - expected as f32).abs() < 5e-9, "{p} is not {expected}");
-    }
-    assert_eq!(Model::from_name("cnn", (1, 28, 28), 10).unwrap().init(Seed(0)).len(), 1_663_370);
-}
-
-#[test]
-fn evaluation_adds_up() {
+fn batches_follow_the_order_and_keep_the_rest() {
+    // One step a sample: training on the permuted samples, each alone and one after the other, is the same.
     let mut trainer = trainer("mlp");
-    let parameters = trainer.init(Seed(1));
-    let all = trainer.evaluate(&parameters, 0..70).unwrap();
-    let mut sum = trainer.evaluate(&parameters, 0..33).unwrap();
-    sum += trainer.evaluate(&parameters, 33..70).unwrap();
-    assert_eq!((all.samples, all.correct), (70, sum.correct));
-    assert!((all.loss_sum - sum.loss_sum).abs() < 1e-9);
+    let sgd = SgdConfig { batch: 1, epochs: 2, ..SgdConfig::default() };
+    let (delta, report) = train(&mut trainer, &ALL, &sgd).unwrap();
+    assert_eq!((report.samples, report.steps), (5, 10));
+    let mut parameters = trainer.init(Seed(3));
+    let mut step = vec![0.0; parameters.len()];
+    let mut losses = 0.0;
+    let single = SgdConfig { epochs: 1, ..sgd };
+    for order in [Seed(4), Seed(4).derive(Purpose::BatchOrder, 1, 0)] {
+        for i in order.permutation(5) {
+            let samples = &[ALL[i as usize]];
+            let task = Task { samples, sgd: &single, order: Seed(0), hook: None };
+            losses += trainer.train(&parameters, task, &mut step).unwrap().mean_loss;
+            parameters.iter_mut().zip(&step).for_each(|(p, s)| *p += s);
+        }
+    }
+    assert!((report.mean_loss - losses / 10.0).abs() < 1e-5);
+    for ((p, global), delta) in parameters.iter().zip(trainer.init(Seed(3))).zip(&delta) {
+        assert!((p - global - delta).abs() < 1e-5);
+    }
+    let rest = SgdConfig { batch: 3, ..SgdConfig::default() };
+    assert_eq!(train(&mut trainer, &ALL, &rest).unwrap().1.steps, 2);
+}
+
+#[test]
+fn slices_of_an_evaluation_add_up() {
+    let mut trainer = trainer("cnn");
+    let parameters = trainer.init(Seed(5));
+    let whole = trainer.evaluate(&parameters, 0..70).unwrap();
+    let mut sum = Evaluation::default();
+    for range in [0..1, 1..34, 34..34, 34..70] {
+        sum += trainer.evaluate(&parameters, range).unwrap();
+    }
+    assert_eq!((sum.samples, sum.correct), (70, whole.correct));
+    assert!((sum.loss_sum - whole.loss_sum).abs() < 1e-9);
+}
+
+#[test]
+fn floats_and_bytes_train_alike() {
+    let mut bytes = trainer("logreg");
+    let mut data = Dataset::clone(&bytes.data);
+    let Features::Bytes(levels) = &data.train.features else { panic!("made of bytes") };
+    data.train.features = Features::Floats(levels.mapv(|level| f32::from(level) / 255.0));
+    let model = Model::from_name("logreg", data.shape, 3).unwrap();
+    let mut floats = SgdTrainer::new(model, Arc::new(data)).unwrap();
+    let sgd = SgdConfig::default();
+    assert!(train(&mut floats, &ALL, &sgd).unwrap() == train(&mut bytes, &ALL, &sgd).unwrap());
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused() {
+    let mut trainer = trainer("mlp");
+    let good = SgdConfig::default();
+    let mut refused = |samples: &[u32], sgd: &SgdConfig| train(&mut trainer, samples, sgd).unwrap_err().to_string();
+    assert_eq!(refused(&[], &good), "the client has no samples to train on");
+    assert_eq!(refused(&[3, 50], &good), "sample 50 was asked for, but the data has 50 samples");
+    assert_eq!(refused(&ALL, &SgdConfig { batch: 0, ..good }), "batch is 0, but must be at least 1");
+    assert_eq!(refused(&ALL, &SgdConfig { epochs: 0, ..good }), "epochs is 0, but must be at least 1");
+    assert_eq!(refused(&ALL, &SgdConfig { momentum: 1.0, ..good }), "momentum is 1, but must be in [0, 1)");
+    assert_eq!(refused(&ALL, &SgdConfig { weight_decay: -1.0, ..good }), "weight_decay is -1, but must be at least 0");
+    assert_eq!(refused(&ALL, &SgdConfig { lr: f32::NAN, ..good }), "lr is NaN, but must be a finite number");
+    let wild = SgdConfig { lr: 1e30, epochs: 4, ..good };
+    assert!(refused(&ALL, &wild).starts_with("training diverged: the delta is not finite after 4 steps"));
+
+    let global = trainer.init(Seed(0));
+    let task = || Task { samples: &ALL, sgd: &good, order: Seed(0), hook: None };
+    let mut delta = global.clone();
+    let error = trainer.train(&global[1..], task(), &mut delta).unwrap_err().to_string();
+    assert_eq!(error, "the model has 53803 parameters, but the global vector has 53802");
+    assert!(trainer.train(&global, task(), &mut delta[1..]).is_err());
+    assert!(trainer.evaluate(&global[1..], 0..1).is_err());
+    assert!(trainer.evaluate(&global, 69..71).is_err());
+    let model = Model::from_name("mlp", (1, 8, 7), 3).unwrap();
+    let error = SgdTrainer::new(model, Arc::clone(&trainer.data)).err().unwrap().to_string();
+    assert_eq!(error, "the model was built for 7 pixels of width, but the data has 8");
 }
