@@ -5,7 +5,7 @@
 //! outcome known:           residual = intended - what was accepted of it
 //! ```
 
-use nibble_codec::{Encoder, Intent, Layout, Payload, PayloadId, Residual, Scheme};
+use nibble_codec::{Coding, Encoder, Intent, Layout, Payload, PayloadId, Residual, Scheme};
 use nibble_learning::{SgdConfig, Task, TrainReport, Trainer};
 use nibble_seed::{RoundId, Seed};
 
@@ -16,6 +16,7 @@ pub struct Participant {
     trainer: Box<dyn Trainer>,
     layout: Layout,
     encoder: Encoder,
+    delta: Vec<f32>,
 }
 
 /// What the coordinator asks of a client, and what the client trains on.
@@ -54,7 +55,8 @@ impl Participant {
     /// If the trainer's tensors make no layout.
     pub fn new(trainer: Box<dyn Trainer>, scheme: Scheme) -> Result<Self, ClientError> {
         let layout = Layout::new(trainer.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())))?;
-        Ok(Self { trainer, layout, encoder: Encoder::new(scheme) })
+        let delta = vec![0.0; layout.coordinates()];
+        Ok(Self { trainer, layout, encoder: Encoder::new(scheme), delta })
     }
 
     /// The layout of parameters and updates.
@@ -68,26 +70,30 @@ impl Participant {
         &mut *self.trainer
     }
 
-    /// Trains from `global`, adds the residual and encodes. Without feedback the residual is ignored.
+    /// Trains from `global`, adds the residual and encodes. Without feedback the residual is ignored. The payload takes
+    /// the place of what is in `buffer`, to spare an allocation.
     ///
     /// # Errors
-    /// If training or encoding fails; nothing is then changed.
+    /// If training or encoding fails.
     pub fn perform(
         &mut self,
         global: &[f32],
         assignment: &Assignment<'_>,
-        residual: &Residual,
+        residual: Residual,
+        buffer: Vec<u8>,
     ) -> Result<Update, ClientError> {
-        let mut delta = vec![0.0; self.layout.coordinates()];
         let task = Task { samples: assignment.samples, sgd: assignment.sgd, order: assignment.order, hook: None };
-        let report = self.trainer.train(global, task, &mut delta)?;
-        let feedback = self.encoder.scheme().feedback;
-        let nothing = Residual::default();
-        let intent = if feedback { residual } else { &nothing }.intend(delta);
+        let report = self.trainer.train(global, task, &mut self.delta)?;
+        let scheme = self.encoder.scheme();
+        let intent = scheme.feedback.then(|| residual.intend(&self.delta));
+        let vector = intent.as_ref().map_or(&self.delta[..], Intent::vector);
         let id = PayloadId { round: assignment.round, seed: assignment.rounding };
-        let mut payload = Vec::new();
-        self.encoder.encode(&self.layout, intent.vector(), id, &mut payload)?;
-        let nmse = Payload::parse(&payload, &self.layout)?.nmse(intent.vector())?;
-        Ok(Update { payload, report, nmse, intent: feedback.then_some(intent) })
+        let mut payload = buffer;
+        self.encoder.encode(&self.layout, vector, id, &mut payload)?;
+        let nmse = match scheme.coding {
+            Coding::Fp32 => 0.0,
+            _ => Payload::parse(&payload, &self.layout)?.nmse(vector)?,
+        };
+        Ok(Update { payload, report, nmse, intent })
     }
 }

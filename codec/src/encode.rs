@@ -66,8 +66,8 @@ impl Encoder {
     /// # Errors
     /// If `x` has the wrong length or holds a value that is not finite or cannot be represented; `out` is then empty.
     pub fn encode(&mut self, layout: &Layout, x: &[f32], id: PayloadId, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        out.clear();
         if x.len() != layout.coordinates() {
+            out.clear();
             return Err(EncodeError::Length { expected: layout.coordinates(), found: x.len() });
         }
         let bytes = self.scheme.coding.payload_bytes(layout);
@@ -81,7 +81,7 @@ impl Encoder {
             body_bytes: bytes - HEADER_BYTES as u64,
             chunks: layout.chunks() as u32,
         };
-        out.resize(bytes as usize, 0);
+        out.resize(bytes as usize, 0); // every byte is written below
         let (head, body) = out.split_at_mut(HEADER_BYTES);
         if !self.encode_chunks(layout, x, id.seed, body) {
             out.clear();

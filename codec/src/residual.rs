@@ -5,8 +5,8 @@
 //! accepted: residual = intended - decode(payload)        rejected, discarded: residual = intended
 //! ```
 //!
-//! The residual moves only when the outcome is known: an [`Intent`] leaves it as it is, and settling the intent, which
-//! consumes it, gives the next one. Whoever fails in between still has the old residual.
+//! The residual moves only when the outcome is known: an [`Intent`] consumes it, and settling the intent, which consumes
+//! that, gives the next one. Whoever must survive a failure in between keeps what is on disk until then.
 
 use alloc::vec::Vec;
 
@@ -60,18 +60,21 @@ impl Residual {
         &self.values
     }
 
-    /// Adds what was left out to `delta`, which becomes the vector to send.
+    /// What is to be sent: `delta` with what was left out added.
     ///
     /// # Panics
     /// If `delta` and the residual have different lengths: they belong to different layouts.
-    pub fn intend(&self, mut delta: Vec<f32>) -> Intent {
-        if !self.values.is_empty() {
-            assert_eq!(delta.len(), self.values.len(), "delta and residual belong to one layout");
-            for (delta, residual) in delta.iter_mut().zip(&self.values) {
-                *delta += residual;
+    pub fn intend(self, delta: &[f32]) -> Intent {
+        let mut vector = self.values;
+        if vector.is_empty() {
+            vector.extend_from_slice(delta);
+        } else {
+            assert_eq!(delta.len(), vector.len(), "delta and residual belong to one layout");
+            for (residual, delta) in vector.iter_mut().zip(delta) {
+                *residual += delta;
             }
         }
-        Intent { vector: delta }
+        Intent { vector }
     }
 }
 

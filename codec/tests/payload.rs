@@ -284,7 +284,7 @@ fn feedback_conserves_what_was_meant_and_never_diverges() {
         for round in 0..200 {
             let delta = update(3000, round);
             meant.iter_mut().zip(&delta).for_each(|(meant, &delta)| *meant += f64::from(delta));
-            let intent = residual.intend(delta);
+            let intent = residual.intend(&delta);
             let bytes = encode(scheme, &layout, intent.vector(), round).unwrap();
             let payload = Payload::parse(&bytes, &layout).unwrap();
             assert!(payload.nmse(intent.vector()).unwrap() <= 0.9 + 1e-6, "{scheme} is contractive");

@@ -16,7 +16,7 @@ use crate::{error::SimError, experiment::Experiment};
 pub struct Federation {
     dataset: Arc<Dataset>,
     assignment: Assignment,
-    model: Model,
+    model: String,
     layout: Layout,
 }
 
@@ -37,7 +37,7 @@ impl Federation {
                 problem: format!("the model cannot be laid out: {error}"),
                 mend: "choose another model".into(),
             })?;
-        Ok(Self { dataset: Arc::new(dataset), assignment, model, layout })
+        Ok(Self { dataset: Arc::new(dataset), assignment, model: experiment.raw.model.name.clone(), layout })
     }
 
     /// The data.
@@ -61,8 +61,9 @@ impl Federation {
     /// A trainer for one more thread.
     #[must_use]
     pub fn trainer(&self) -> Box<dyn Trainer> {
-        let trainer = SgdTrainer::new(self.model.clone(), Arc::clone(&self.dataset));
-        Box::new(trainer.expect("the model was made for this data set's shape and classes"))
+        let trainer = Model::from_name(&self.model, self.dataset.shape, self.dataset.classes)
+            .and_then(|model| SgdTrainer::new(model, Arc::clone(&self.dataset)));
+        Box::new(trainer.expect("this model was made for this data set when the federation was loaded"))
     }
 
     /// Data, clients and partition in words.

@@ -35,10 +35,10 @@ struct Measured {
     final_accuracy: f64,
 }
 
-pub(super) fn bench(args: BenchArgs, started: Stopwatch) -> Result<(), SimError> {
+pub(super) fn bench(args: &BenchArgs, started: Stopwatch) -> Result<(), SimError> {
     let rows = match args.row {
-        Some(row) => vec![measure(row, &args, started)?],
-        None => Row::value_variants().iter().map(|&row| in_own_process(row, &args)).collect::<Result<_, _>>()?,
+        Some(row) => vec![measure(row, args, started)?],
+        None => Row::value_variants().iter().map(|&row| in_own_process(row, args)).collect::<Result<_, _>>()?,
     };
     if args.format == Format::Json {
         return print_json(&rows);

@@ -36,7 +36,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Data(command) => data::data(command),
         Command::Codec(command) => codec::codec(command),
         Command::Reference(command) => reference::reference(&command),
-        Command::Bench(command) => bench::bench(command, started),
+        Command::Bench(command) => bench::bench(&command, started),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

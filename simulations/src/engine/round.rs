@@ -80,7 +80,9 @@ impl Run<'_> {
         let outcomes = self.collect(&mut round, queue, &sent)?;
         self.settle(&outcomes, &sent)?;
         let downlink_bytes = model_bytes * assigned.len() as u64;
-        Ok(self.account(id, outcomes, &sent, downlink_bytes, stopwatch.elapsed()))
+        let row = self.account(id, outcomes, &sent, downlink_bytes, stopwatch.elapsed());
+        self.spare.extend(sent.into_values().map(|sent| sent.payload));
+        Ok(row)
     }
 
     /// Everyone checks in; the round assigns its cohort.
@@ -126,14 +128,15 @@ impl Run<'_> {
         let mut tasks: Vec<_> = assigned.iter().filter(|client| client.arrives.is_some()).collect();
         // The longest first, so that no worker is left alone with one at the end.
         tasks.sort_by_key(|task| (usize::MAX - samples[task.client.0 as usize].len(), task.client));
-        let residuals = Mutex::new(&mut self.residuals);
-        let sgd = &self.experiment.sgd;
+        let (residuals, spare) = (Mutex::new(&mut self.residuals), Mutex::new(&mut self.spare));
+        let (sgd, feedback) = (&self.experiment.sgd, self.scheme.feedback);
         let work = |participant: &mut Participant, task: &&Assigned| {
             let Assigned { client, rounding, order, .. } = **task;
-            let residual = lock(&residuals).get(client)?;
+            let residual = if feedback { lock(&residuals).get(client)? } else { Vec::new() };
             let residual = Residual::from_values(residual, participant.layout())?;
             let assignment = Assignment { round, rounding, order, samples: &samples[client.0 as usize], sgd };
-            let update = participant.perform(held, &assignment, &residual);
+            let buffer = lock(&spare).pop().unwrap_or_default();
+            let update = participant.perform(held, &assignment, residual, buffer);
             let update = update.map_err(|error| SimError::Client { round, client, error })?;
             if let Some(intent) = update.intent {
                 lock(&residuals).put(client, intent.into_vector())?;

@@ -39,6 +39,8 @@ pub struct Run<'a> {
     pub(super) workers: Workers,
     pub(super) residuals: Residuals,
     pub(super) progress: Progress,
+    /// Buffers of payloads that were folded, for the next round's.
+    pub(super) spare: Vec<Vec<u8>>,
     /// Where residuals spill and checkpoints lie.
     dir: PathBuf,
 }
@@ -72,7 +74,17 @@ impl<'a> Run<'a> {
                 (progress, Residuals::restore(spill, cap_bytes, &Default::default())?)
             }
         };
-        Ok(Self { experiment, federation, scheme, seed, workers, residuals, progress, dir: dir.into() })
+        Ok(Self {
+            experiment,
+            federation,
+            scheme,
+            seed,
+            workers,
+            residuals,
+            progress,
+            spare: Vec::new(),
+            dir: dir.into(),
+        })
     }
 
     /// Whether every round was played.
