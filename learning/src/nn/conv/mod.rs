@@ -13,7 +13,6 @@ mod pool;
 use self::geometry::Geometry;
 use self::lists::Lists;
 use self::pool::Pool;
-use super::flatten::BLOCK;
 use super::layer::{Backward, Forward, Layer};
 use crate::kernels::{Aligned, Backend, Dense, Sparse};
 use crate::trainer::TensorSpec;
