@@ -19,7 +19,7 @@ pub(crate) struct Transpose<'a> {
 }
 
 /// Side of the square that is turned in registers.
-const SIDE: usize = 8;
+const SIDE: usize = 4;
 
 impl Kernel for Transpose<'_> {
     #[inline(always)]

@@ -67,12 +67,19 @@ impl Linear {
         let mut end = 0;
         for (o, gradient) in gradient.chunks_exact(lanes).enumerate() {
             let start = end;
+            let list = &mut self.entries[start..=start + batch];
+            let mut len = 0;
             for (sample, &value) in (0..).zip(&gradient[..batch]) {
-                self.entries[end] = Entry { from: sample * stride, value };
-                end += usize::from(value != 0.0); // overwritten by the next unless it counts: no branch to mispredict
+                list[len] = Entry { from: sample * stride, value };
+                len += usize::from(value != 0.0); // overwritten by the next unless it counts: no branch to mispredict
             }
+            end += len;
             self.rows[o] = Row { to: (o * self.inputs) as u32, start: start as u32, end: end as u32 };
-            self.bias_gradient[o] = self.entries[start..end].iter().map(|entry| entry.value).sum();
+            let mut sums = [0.0; 16]; // one sum a lane, so that no addition waits for the one before
+            for gradient in gradient.chunks_exact(16) {
+                sums.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value);
+            }
+            self.bias_gradient[o] = sums.iter().sum();
         }
     }
 }

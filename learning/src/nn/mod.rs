@@ -12,7 +12,6 @@ mod layer;
 mod linear;
 mod loss;
 mod model;
-mod pool;
 
 pub(crate) use layer::Sink;
 pub use model::Model;
