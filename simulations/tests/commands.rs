@@ -11,8 +11,8 @@ use support::{Sandbox, json};
 const TINY: [&str; 8] = ["--rounds", "2", "--seeds", "0,1", "--schemes", "fp32,int8,int4", "--set", "data.clients=20"];
 
 fn update(sandbox: &Sandbox, name: &str, values: &[f32]) {
-    let layout = Layout::new([("a.weight", vec![values.len() - 2]), ("b.bias", vec![2])]).unwrap();
-    model_file::write(&sandbox.path(name), &layout, values).unwrap();
+    let layout = Layout::new([("a.weight", vec![values.len() - 2]), ("b.bias", vec![2])]).expect("two tensors");
+    model_file::write(&sandbox.path(name), &layout, values).expect("a writable directory");
 }
 
 fn wave(len: usize) -> Vec<f32> {

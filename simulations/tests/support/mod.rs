@@ -1,5 +1,5 @@
 //! Runs the real `nibble-sim` in a directory of its own.
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code, unreachable_pub)] // each test file uses its part
 
 use std::{
     fs,
