@@ -1,4 +1,5 @@
 //! Payloads end to end: round trips, golden bytes, refusals, feedback, and bytes from hell.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 
