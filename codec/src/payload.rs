@@ -96,7 +96,7 @@ impl<'a> Payload<'a> {
     pub fn decode_chunk(&self, index: usize, out: &mut [f32]) -> Result<(), DecodeError> {
         check_buffer(out.len(), self.layout.chunk_range(index).len())?;
         match self.header.coding.raw() {
-            Some(raw) => raw.each_value(self.body(index), |i, value| out[i] = value),
+            Some(raw) => raw.decode(self.body(index), out),
             None => self.each_segment(index, |coding, bytes, range| {
                 self.kernels.decode(coding, bytes, self.header.gain, &mut out[range]);
             }),
@@ -114,7 +114,7 @@ impl<'a> Payload<'a> {
     pub fn fold_chunk(&self, index: usize, weight: f64, sum: &mut [f64]) -> Result<(), DecodeError> {
         check_buffer(sum.len(), self.layout.chunk_range(index).len())?;
         match self.header.coding.raw() {
-            Some(raw) => raw.each_value(self.body(index), |i, value| sum[i] += weight * f64::from(value)),
+            Some(raw) => self.kernels.fold_raw(raw, self.body(index), weight, sum),
             None => self.each_segment(index, |coding, bytes, range| {
                 self.kernels.fold(coding, bytes, self.header.gain, weight, &mut sum[range]);
             }),
@@ -164,7 +164,9 @@ impl<'a> Payload<'a> {
     fn check_content(&self, chunk: usize) -> Result<(), DecodeError> {
         let mut undefined = None;
         match self.header.coding.raw() {
-            Some(raw) => undefined = (!raw.is_finite(self.body(chunk))).then_some("value: not a finite number"),
+            Some(raw) => {
+                undefined = (!self.kernels.is_finite_raw(raw, self.body(chunk))).then_some("value: not a finite number")
+            }
             None => self.each_segment(chunk, |coding, bytes, range| {
                 undefined = undefined.or_else(|| self.kernels.undefined(coding, bytes, range.len()));
             }),

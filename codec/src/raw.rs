@@ -57,15 +57,28 @@ impl Raw {
     }
 
     /// Whether every value in `bytes` is finite.
+    #[inline(always)]
     pub(crate) fn is_finite(self, bytes: &[u8]) -> bool {
         let mut finite = true;
         self.each_value(bytes, |_, value| finite &= value.is_finite());
         finite
     }
 
+    /// Writes the values in `bytes` to `out`.
+    #[inline(always)]
+    pub(crate) fn decode(self, bytes: &[u8], out: &mut [f32]) {
+        self.each_value(bytes, |i, value| out[i] = value);
+    }
+
+    /// Adds `weight` times the values in `bytes` to `sum`.
+    #[inline(always)]
+    pub(crate) fn fold(self, bytes: &[u8], weight: f64, sum: &mut [f64]) {
+        self.each_value(bytes, |i, value| sum[i] += weight * f64::from(value));
+    }
+
     /// Calls `f` with the index and value of every coordinate in `bytes`.
     #[inline(always)]
-    pub(crate) fn each_value(self, bytes: &[u8], mut f: impl FnMut(usize, f32)) {
+    fn each_value(self, bytes: &[u8], mut f: impl FnMut(usize, f32)) {
         match self {
             Self::Fp32 => {
                 for (i, &bytes) in bytes.as_chunks::<4>().0.iter().enumerate() {

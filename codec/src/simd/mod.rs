@@ -5,7 +5,10 @@
 //! aarch64 includes NEON. The only unsafe code is the call into an instance whose features were detected.
 #![allow(unsafe_code)]
 
-use crate::block::{Level, SegmentCoding, kernel, reference};
+use crate::{
+    block::{Level, SegmentCoding, kernel, reference},
+    raw::Raw,
+};
 
 /// Which instance of the kernels to run. All give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +61,9 @@ impl Kernels {
     }
 }
 
-/// Defines a method of [`Kernels`] that runs a function of `reference` or `kernel` on the chosen backend.
+/// Defines a method of [`Kernels`] that runs the reference or the kernel on the chosen backend.
 macro_rules! dispatch {
-    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)?, reference: $reference:expr) => {
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)?, reference: $reference:expr, kernel: $kernel:expr) => {
         impl Kernels {
             $(#[$doc])*
             #[allow(clippy::too_many_arguments)]
@@ -68,16 +71,16 @@ macro_rules! dispatch {
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx2")]
                 fn avx2($($arg: $type),*) $(-> $result)? {
-                    kernel::$name($($arg),*)
+                    $kernel
                 }
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
                 fn avx512($($arg: $type),*) $(-> $result)? {
-                    kernel::$name($($arg),*)
+                    $kernel
                 }
                 match self.0 {
                     Backend::Reference => $reference,
-                    Backend::Portable => kernel::$name($($arg),*),
+                    Backend::Portable => $kernel,
                     // SAFETY: `Kernels` is only made for backends that `Backend::available` detected on this CPU.
                     #[cfg(target_arch = "x86_64")]
                     Backend::Avx2 => unsafe { avx2($($arg),*) },
@@ -93,23 +96,42 @@ macro_rules! dispatch {
 dispatch! {
     /// Encodes a segment; see [`reference::encode`].
     fn encode(coding: &SegmentCoding, x: &[f32], level: Option<Level>, out: &mut [u8]) -> bool,
-    reference: reference::encode(coding, x, level, out)
+    reference: reference::encode(coding, x, level, out),
+    kernel: kernel::encode(coding, x, level, out)
 }
 
 dispatch! {
     /// Decodes a valid segment; see [`reference::decode`].
     fn decode(coding: &SegmentCoding, bytes: &[u8], gain: f32, out: &mut [f32]),
-    reference: reference::decode(coding, bytes, gain, out)
+    reference: reference::decode(coding, bytes, gain, out),
+    kernel: kernel::decode(coding, bytes, gain, out)
 }
 
 dispatch! {
     /// Adds `weight` times the decoded values to `sum`.
     fn fold(coding: &SegmentCoding, bytes: &[u8], gain: f32, weight: f64, sum: &mut [f64]),
-    reference: reference::fold(coding, bytes, gain, weight, sum)
+    reference: reference::fold(coding, bytes, gain, weight, sum),
+    kernel: kernel::fold(coding, bytes, gain, weight, sum)
 }
 
 dispatch! {
     /// What is undefined in the bytes of a segment of `len` coordinates, if anything is.
     fn undefined(coding: &SegmentCoding, bytes: &[u8], len: usize) -> Option<&'static str>,
-    reference: reference::undefined(coding, bytes, len)
+    reference: reference::undefined(coding, bytes, len),
+    kernel: kernel::undefined(coding, bytes, len)
+}
+
+// Raw codings are their own reference: a conversion leaves nothing to be said twice.
+dispatch! {
+    /// Adds `weight` times raw values to `sum`.
+    fn fold_raw(raw: Raw, bytes: &[u8], weight: f64, sum: &mut [f64]),
+    reference: raw.fold(bytes, weight, sum),
+    kernel: raw.fold(bytes, weight, sum)
+}
+
+dispatch! {
+    /// Whether every raw value is finite.
+    fn is_finite_raw(raw: Raw, bytes: &[u8]) -> bool,
+    reference: raw.is_finite(bytes),
+    kernel: raw.is_finite(bytes)
 }
