@@ -85,6 +85,7 @@ pub fn compare(curve: Curve, rounds: u64, threads: usize) -> Result<Compared, Si
         Override::new("data.dataset", "fashion-mnist"),
         Override::new("data.clients", clients),
         Override::new("data.partition", partition),
+        Override::new("local.epochs", 1),
         Override::new("model.name", curve.model.as_str()),
         Override::new("local.lr", if curve.model == "cnn" { 0.05 } else { 0.1 }),
         Override::new("cohort.size", cohort),

@@ -86,6 +86,7 @@ fn measure(row: Row, args: &BenchArgs, started: Stopwatch) -> Result<Measured, S
         Override::new("data.dataset", args.dataset.as_str()),
         Override::new("data.clients", clients),
         Override::new("data.partition", iid),
+        Override::new("local.epochs", 1),
         Override::new("model.name", model),
         Override::new("local.lr", lr),
         Override::new("cohort.size", cohort),

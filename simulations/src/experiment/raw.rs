@@ -1,4 +1,4 @@
-//! The experiment file, key by key. Every key has a default: that of the comparison that runs without a file.
+//! The experiment file, key by key. Every key has a default.
 
 use std::path::PathBuf;
 

@@ -6,10 +6,13 @@ use toml::{Table, de::DeTable};
 
 use super::{Experiment, ExperimentError, Override, Raw};
 
+/// The experiment that runs when none is named.
+const BUILT_IN: &str = include_str!("../../experiments/levels.toml");
+
 /// An experiment file with overrides, before it is read.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
-    /// The file; without one every key has its default.
+    /// The file; without one, the built-in comparison of levels.
     pub file: Option<PathBuf>,
     /// Keys that replace those of the file, in order.
     pub overrides: Vec<Override>,
@@ -26,7 +29,7 @@ impl Source {
             Some(file) => {
                 fs::read_to_string(file).map_err(|error| ExperimentError::File { file: file.clone(), error })?
             }
-            None => String::new(),
+            None => BUILT_IN.to_owned(),
         };
         // The file alone first: its errors then show the line.
         let from_file: Raw = toml::from_str(&text)
