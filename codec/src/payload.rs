@@ -175,6 +175,15 @@ impl<'a> Payload<'a> {
     }
 }
 
+impl Coding {
+    /// Bytes of a payload of this layout, header and all. It depends on nothing else.
+    #[must_use]
+    pub fn payload_bytes(self, layout: &Layout) -> u64 {
+        let chunk = |index| (CHUNK_HEADER_BYTES + body_bytes_of_chunk(self, layout, index)) as u64;
+        HEADER_BYTES as u64 + (0..layout.chunks()).map(chunk).sum::<u64>()
+    }
+}
+
 /// Bytes of the body of chunk `index`.
 pub(crate) fn body_bytes_of_chunk(coding: Coding, layout: &Layout, index: usize) -> usize {
     match coding {

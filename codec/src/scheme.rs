@@ -5,12 +5,7 @@
 use alloc::string::{String, ToString};
 use core::{fmt, str::FromStr};
 
-use crate::{
-    error::SchemeError,
-    header::HEADER_BYTES,
-    layout::Layout,
-    payload::{CHUNK_HEADER_BYTES, body_bytes_of_chunk},
-};
+use crate::error::SchemeError;
 
 /// A coding with or without error feedback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,15 +103,6 @@ impl FromStr for Scheme {
             }
         };
         Ok(Self { coding: coding.parse()?, feedback })
-    }
-}
-
-impl Coding {
-    /// Bytes of a payload of this layout, header and all. It depends on nothing else.
-    #[must_use]
-    pub fn payload_bytes(self, layout: &Layout) -> u64 {
-        let chunk = |index| (CHUNK_HEADER_BYTES + body_bytes_of_chunk(self, layout, index)) as u64;
-        HEADER_BYTES as u64 + (0..layout.chunks()).map(chunk).sum::<u64>()
     }
 }
 

@@ -4,11 +4,22 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use nibble_codec::Layout;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use sha2::{Digest, Sha256};
 
 use crate::{
     error::SimError,
     files::{from_bytes, to_bytes, write_whole},
 };
+
+/// SHA-256 of parameters as little-endian f32, in hexadecimal: what tells two models apart.
+#[must_use]
+pub fn hash(values: &[f32]) -> String {
+    let mut sha = Sha256::new();
+    for chunk in values.chunks(4096) {
+        sha.update(to_bytes(chunk));
+    }
+    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Writes `values`, laid out by `layout`.
 ///

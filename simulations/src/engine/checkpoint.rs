@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::SimError,
     files::{from_bytes, to_bytes, write_whole},
+    model_file,
     results::RoundRow,
 };
 
@@ -68,7 +69,7 @@ impl Checkpoint {
         let checkpoint: Self = serde_json::from_slice(&json).map_err(|error| damaged(&path, error.to_string()))?;
         let file = checkpoint.model_file(dir);
         let bytes = fs::read(&file).map_err(SimError::io(&file))?;
-        let global = from_bytes(&bytes).filter(|global| super::run::model_hash(global) == checkpoint.model);
+        let global = from_bytes(&bytes).filter(|global| model_file::hash(global) == checkpoint.model);
         let global = global.ok_or_else(|| damaged(&file, "the model in it is damaged".into()))?;
         Ok(Some((checkpoint, global)))
     }

@@ -8,7 +8,6 @@ use std::{
 
 use nibble_codec::Scheme;
 use nibble_seed::Seed;
-use sha2::{Digest, Sha256};
 
 use super::{checkpoint::Checkpoint, residuals::Residuals, workers::Workers};
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
     error::SimError,
     experiment::Experiment,
     federation::Federation,
+    model_file,
     results::{RoundRow, RunResult, RunSummary},
 };
 
@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
             seed: self.seed.0,
             clock_nanos: u64::try_from(self.progress.clock.as_nanos()).unwrap_or(u64::MAX),
             rows: self.progress.rows.clone(),
-            model: model_hash(&self.progress.global),
+            model: model_file::hash(&self.progress.global),
             residuals,
         };
         checkpoint.save(&self.dir, &self.progress.global)?;
@@ -148,22 +148,12 @@ impl<'a> Run<'a> {
             bits_per_coordinate: 8.0 * uplink_bytes_per_update / self.federation.layout().coordinates() as f64,
             uplink_bytes_total,
             downlink_bytes_total: rows.iter().map(|row| row.downlink_bytes).sum(),
-            model_hash: model_hash(&self.progress.global),
+            model_hash: model_file::hash(&self.progress.global),
             round_seconds_median: median(rows.iter().map(|row| row.seconds).collect()),
             peak_rss_bytes: peak_rss_bytes(),
         };
         RunResult { summary, rounds: rows.clone() }
     }
-}
-
-/// SHA-256 of parameters as little-endian f32, in hexadecimal.
-#[must_use]
-pub(super) fn model_hash(global: &[f32]) -> String {
-    let mut sha = Sha256::new();
-    for chunk in global.chunks(4096) {
-        sha.update(crate::files::to_bytes(chunk));
-    }
-    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The median, NaN of nothing.
