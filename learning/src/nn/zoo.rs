@@ -43,7 +43,7 @@ impl Model {
             "samples must have at least one feature"
         } else if !(2..=256).contains(&classes) {
             "there must be 2 to 256 classes"
-        } else if model == "cnn" && (shape.1 % 4 != 0 || shape.2 % 4 != 0) {
+        } else if model == "cnn" && !(shape.1.is_multiple_of(4) && shape.2.is_multiple_of(4)) {
             "it halves height and width twice, so both must be multiples of 4"
         } else {
             let layers = match model {
