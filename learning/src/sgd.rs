@@ -30,21 +30,24 @@ impl SgdTrainer {
     /// A trainer of `model` on `data`.
     ///
     /// # Errors
-    /// If the model was built for samples of another shape or number of classes.
+    /// If the model was built for samples of another shape or number of classes, or the data belies its own.
     pub fn new(model: Model, data: Arc<Dataset>) -> Result<Self, LearningError> {
         let (expected, found) = (model.shape(), data.shape);
-        let checks = [
+        let mut checks = vec![
             ("channels", expected.0, found.0),
             ("pixels of height", expected.1, found.1),
             ("pixels of width", expected.2, found.2),
             ("classes", model.classes(), data.classes),
         ];
-        for (what, expected, found) in checks {
-            if expected != found {
-                return Err(LearningError::DataMismatch { what, expected, found });
-            }
+        for samples in [&data.train, &data.test] {
+            checks.push(("features a sample", found.0 * found.1 * found.2, samples.features.width()));
+            let largest = samples.labels.iter().max().map_or(0, |&label| usize::from(label) + 1);
+            checks.push(("classes", model.classes(), largest.max(model.classes())));
         }
-        Ok(Self { model, data, labels: Vec::new(), gradient: Vec::new(), velocity: Vec::new() })
+        match checks.into_iter().find(|(_, expected, found)| expected != found) {
+            Some((what, expected, found)) => Err(LearningError::DataMismatch { what, expected, found }),
+            None => Ok(Self { model, data, labels: Vec::new(), gradient: Vec::new(), velocity: Vec::new() }),
+        }
     }
 
     /// The model.
@@ -59,9 +62,11 @@ impl SgdTrainer {
     }
 
     /// Allocates what training needs, so that steps do not.
-    fn reserve(&mut self, sgd: &SgdConfig, collect: bool) {
-        self.model.reserve(sgd.batch);
-        self.labels.reserve(sgd.batch);
+    fn reserve(&mut self, task: &Task<'_>, collect: bool) {
+        let sgd = task.sgd;
+        let batch = sgd.batch.min(task.samples.len());
+        self.model.reserve(batch);
+        self.labels.reserve(batch);
         let parameters = self.model.parameters();
         if collect {
             self.gradient.resize(parameters, 0.0);
@@ -131,7 +136,7 @@ impl Trainer for SgdTrainer {
             return Err(LearningError::SampleIndex { index: index as usize, samples });
         }
         let collect = task.hook.is_some() || task.sgd.momentum != 0.0 || task.sgd.weight_decay != 0.0;
-        self.reserve(task.sgd, collect);
+        self.reserve(&task, collect);
         delta.copy_from_slice(global); // trained in place, the difference is taken at the end
         let (mut steps, mut loss_sum) = (0, 0.0);
         for epoch in 0..u64::from(task.sgd.epochs) {

@@ -129,7 +129,7 @@ impl Layer for Linear {
             columns: lanes,
         });
         if self.activation == Activation::Relu {
-            pass.output.iter_mut().for_each(|y| *y = y.max(0.0));
+            pass.output.iter_mut().for_each(|y| *y = if *y < 0.0 { 0.0 } else { *y }); // NaN stays, to be noticed
         }
     }
 

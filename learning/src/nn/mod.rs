@@ -12,6 +12,7 @@ mod layer;
 mod linear;
 mod loss;
 mod model;
+mod zoo;
 
 pub(crate) use layer::Sink;
 pub use model::Model;

@@ -1,14 +1,7 @@
-//! The built-in models and a batch's way through their layers.
-//!
-//! `cnn` and `mlp` (there called 2NN) are those of McMahan, Moore, Ramage, Hampson, Agüera y Arcas:
-//! "Communication-efficient learning of deep networks from decentralized data", AISTATS 2017, section 3.
+//! A batch's way through the layers of a model.
 
-use super::conv::{Conv, ConvConfig};
-use super::flatten::Flatten;
 use super::layer::{Backward, Forward, Layer, Sink, lanes};
-use super::linear::{Activation, Input, Linear};
 use super::loss;
-use crate::error::LearningError;
 use crate::kernels::{Aligned, Backend};
 use crate::trainer::TensorSpec;
 
@@ -35,66 +28,6 @@ struct Layered {
 }
 
 impl Model {
-    /// Names of the models, as in configurations: `mlp` (hidden layers of 200 and 200), `cnn`, `logreg`.
-    #[must_use]
-    pub fn names() -> &'static [&'static str] {
-        &["mlp", "cnn", "logreg"]
-    }
-
-    /// Builds a model for samples of `shape` (channels, height, width) in `classes` classes.
-    ///
-    /// # Errors
-    /// If there is no such model or it cannot take such samples.
-    pub fn from_name(name: &str, shape: (usize, usize, usize), classes: usize) -> Result<Self, LearningError> {
-        Self::with_backend(name, shape, classes, Backend::detect())
-    }
-
-    pub(crate) fn with_backend(
-        name: &str,
-        shape: (usize, usize, usize),
-        classes: usize,
-        backend: Backend,
-    ) -> Result<Self, LearningError> {
-        let (channels, height, width) = shape;
-        let features = channels * height * width;
-        let unfit = |model, why| Err(LearningError::ModelShape { model, shape, classes, why });
-        let (name, layers): (_, Vec<Box<dyn Layer>>) = match name {
-            "mlp" => (
-                "mlp",
-                vec![
-                    Box::new(Linear::new("fc1", Input::Rows, features, 200, Activation::Relu)),
-                    Box::new(Linear::new("fc2", Input::Columns, 200, 200, Activation::Relu)),
-                    Box::new(Linear::new("fc3", Input::Columns, 200, classes, Activation::None)),
-                ],
-            ),
-            "logreg" => ("logreg", vec![Box::new(Linear::new("fc", Input::Rows, features, classes, Activation::None))]),
-            "cnn" if height % 4 != 0 || width % 4 != 0 => {
-                return unfit("cnn", "it halves height and width twice, so both must be multiples of 4");
-            }
-            "cnn" => {
-                let first =
-                    ConvConfig { name: "conv1", input: shape, channels: 32, kernel: 5, padding: 2, planar: true };
-                let first = Conv::new(first);
-                let input = first.output();
-                let second = ConvConfig { name: "conv2", input, channels: 64, kernel: 5, padding: 2, planar: false };
-                let second = Conv::new(second);
-                let (channels, height, width) = second.output();
-                let flatten = Flatten { channels, pixels: height * width };
-                let hidden = Linear::new("fc1", Input::Columns, channels * height * width, 512, Activation::Relu);
-                let output = Linear::new("fc2", Input::Columns, 512, classes, Activation::None);
-                ("cnn", vec![Box::new(first), Box::new(second), Box::new(flatten), Box::new(hidden), Box::new(output)])
-            }
-            _ => return Err(LearningError::UnknownModel { name: name.to_owned(), known: Self::names() }),
-        };
-        if features == 0 {
-            return unfit(name, "samples must have at least one feature");
-        }
-        if !(2..=256).contains(&classes) {
-            return unfit(name, "there must be 2 to 256 classes");
-        }
-        Ok(Self::from_layers(name, shape, classes, layers, backend))
-    }
-
     pub(super) fn from_layers(
         name: &'static str,
         shape: (usize, usize, usize),

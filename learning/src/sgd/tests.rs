@@ -123,6 +123,37 @@ fn floats_and_bytes_train_alike() {
 }
 
 #[test]
+fn a_number_that_is_none_is_noticed() {
+    for name in Model::names() {
+        let mut trainer = trainer(name);
+        let mut data = Dataset::clone(&trainer.data);
+        let mut features = Array2::zeros((50, 64));
+        features[[7, 20]] = f32::NAN;
+        data.train.features = Features::Floats(features);
+        trainer.data = Arc::new(data);
+        assert!(train(&mut trainer, &[7], &SgdConfig::default()).is_err(), "{name}");
+        assert!(train(&mut trainer, &[8], &SgdConfig::default()).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn the_bits_are_those_of_every_other_processor() {
+    let sgd = SgdConfig { epochs: 2, batch: 2, ..SgdConfig::default() };
+    let hashes = Model::names().iter().map(|name| {
+        let (delta, _) = train(&mut trainer(name), &ALL, &sgd).unwrap();
+        delta.iter().fold(0, |hash, value| Seed(hash).at(u64::from(value.to_bits()))) // order counts
+    });
+    let hashes: Vec<u64> = hashes.collect();
+    if Backend::detect().is_fused() {
+        assert_eq!(
+            hashes,
+            [0x80A0_AD1A_12D5_091B, 0x859A_8E8F_0A6E_C818, 0xD92B_5A67_9A4D_152B],
+            "if the arithmetic was meant to change, so may these"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_trained_is_refused() {
     let mut trainer = trainer("mlp");
     let good = SgdConfig::default();
@@ -148,4 +179,13 @@ fn what_cannot_be_trained_is_refused() {
     let model = Model::from_name("mlp", (1, 8, 7), 3).unwrap();
     let error = SgdTrainer::new(model, Arc::clone(&trainer.data)).err().unwrap().to_string();
     assert_eq!(error, "the model was built for 7 pixels of width, but the data has 8");
+    let mut data = Dataset::clone(&trainer.data);
+    data.test.labels[3] = 3;
+    let model = || Model::from_name("mlp", (1, 8, 8), 3).unwrap();
+    let error = SgdTrainer::new(model(), Arc::new(data)).err().unwrap().to_string();
+    assert_eq!(error, "the model was built for 3 classes, but the data has 4");
+    let mut data = Dataset::clone(&trainer.data);
+    data.train.features = Features::Bytes(Array2::zeros((50, 63)));
+    let error = SgdTrainer::new(model(), Arc::new(data)).err().unwrap().to_string();
+    assert_eq!(error, "the model was built for 64 features a sample, but the data has 63");
 }

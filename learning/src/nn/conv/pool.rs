@@ -51,11 +51,11 @@ impl Kernel for Pool<'_> {
                 for c in 0..BLOCK {
                     let (mut best, mut winner) = (four[0][c], 0);
                     for (candidate, values) in (1..).zip(&four[1..]) {
-                        let better = values[c] > best;
+                        let better = values[c] > best || values[c].is_nan(); // as in PyTorch: NaN stays, to be noticed
                         best = if better { values[c] } else { best };
                         winner = if better { candidate } else { winner };
                     }
-                    output[c] = best.max(0.0);
+                    output[c] = if best < 0.0 { 0.0 } else { best };
                     winners[c] = winner;
                 }
             }
