@@ -164,9 +164,10 @@ impl<'a> Payload<'a> {
     fn check_content(&self, chunk: usize) -> Result<(), DecodeError> {
         let mut undefined = None;
         match self.header.coding.raw() {
-            Some(raw) => {
-                undefined = (!self.kernels.is_finite_raw(raw, self.body(chunk))).then_some("value: not a finite number")
+            Some(raw) if !self.kernels.is_finite_raw(raw, self.body(chunk)) => {
+                undefined = Some("value: not a finite number");
             }
+            Some(_) => {}
             None => self.each_segment(chunk, |coding, bytes, range| {
                 undefined = undefined.or_else(|| self.kernels.undefined(coding, bytes, range.len()));
             }),
