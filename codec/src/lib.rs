@@ -12,7 +12,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-pub mod block;
+mod block;
 mod checksum;
 mod encode;
 mod error;
@@ -25,6 +25,7 @@ mod scheme;
 mod simd;
 mod sums;
 
+pub use block::MOST_MAGNITUDE;
 pub use encode::{Encoder, PayloadId};
 pub use error::{DecodeError, EncodeError, LayoutError, SchemeError};
 pub use header::{HEADER_BYTES, Header};

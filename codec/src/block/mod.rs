@@ -6,7 +6,7 @@
 //! top level: i16 | scale codes: u8 a block | packed codes: bits x n, block after block
 //! ```
 //!
-//! [`reference`] says what every bit means, one coordinate at a time; `kernel` computes the same in a form that
+//! `reference` says what every bit means, one coordinate at a time; `kernel` computes the same in a form that
 //! compilers turn into SIMD, and must agree with it bit for bit.
 
 pub(crate) mod kernel;
