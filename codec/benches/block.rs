@@ -22,7 +22,8 @@ fn block(c: &mut Criterion) {
     let id = PayloadId { round: RoundId(0), seed: Seed(7) };
     let mut group = c.benchmark_group("codec");
     group.throughput(Throughput::Bytes(4 * COORDINATES as u64)).sample_size(10);
-    for name in ["fp32", "int8", "int4", "int3", "int2", "int4:nearest", "int4:dithered"] {
+    for name in ["fp32", "int8", "int4", "int3", "int2", "int4:nearest", "int4:dithered", "int4:block32", "int2:tensor"]
+    {
         let scheme: Scheme = name.parse().expect("a scheme of this crate");
         for &backend in Backend::available().iter().filter(|&&backend| backend != Backend::Reference) {
             let mut encoder = Encoder::with_backend(scheme, backend);

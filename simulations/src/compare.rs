@@ -4,7 +4,7 @@
 //! current one. It is removed once everything is written.
 
 use std::{
-    fs,
+    fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -73,6 +73,7 @@ pub fn compare(
 ) -> Result<Comparison, SimError> {
     let federation = Federation::load(experiment)?;
     check_budget(experiment, &federation)?;
+    let _lock = lock(&options.out)?;
     let state = State::open(experiment, options)?;
     let planned: Vec<_> = experiment
         .schemes
@@ -140,7 +141,7 @@ fn stop(comparison: &Comparison, options: &Options, planned: usize) -> SimError 
     let finished = comparison.runs.iter().filter(|run| run.summary.rounds > 0).count();
     match write_results(comparison, &options.out) {
         Ok(()) => SimError::Interrupted(format!(
-            " with {finished} of {planned} runs begun or done; what there is lies in {}, and --resume goes on",
+            " in run {finished} of {planned}; what there is lies in {}, and --resume goes on",
             options.out.display()
         )),
         Err(error) => error,
@@ -194,6 +195,21 @@ pub fn check_budget(experiment: &Experiment, federation: &Federation) -> Result<
 /// Names a run in file names.
 fn slug(scheme: Scheme, seed: Seed) -> String {
     format!("{}-seed{}", scheme.to_string().replace(':', "-"), seed.0)
+}
+
+/// Keeps other processes out of the output directory until the file is dropped.
+fn lock(out: &Path) -> Result<File, SimError> {
+    fs::create_dir_all(out).map_err(SimError::io(out))?;
+    let path = out.join(".lock");
+    let file = File::create(&path).map_err(SimError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SimError::Usage {
+            problem: format!("another process is writing to {}", out.display()),
+            mend: "wait for it, or choose another --out".into(),
+        }),
+        Err(TryLockError::Error(error)) => Err(SimError::io(path)(error)),
+    }
 }
 
 /// The directory of an unfinished comparison.

@@ -11,8 +11,15 @@ use crate::error::SimError;
 /// Replaces the file at `path` by `bytes`.
 ///
 /// # Errors
-/// If it cannot be written; the old file, if any, is then as it was.
+/// If it cannot be written, or something other than a file is there; what is there is then as it was.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SimError> {
+    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(SimError::File {
+            path: path.into(),
+            problem: "is there already and not an ordinary file".into(),
+            mend: "give the name of a file, new or to be replaced".into(),
+        });
+    }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = || SimError::io(path);
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed())?;

@@ -227,3 +227,38 @@ fn an_output_that_cannot_be_written_is_named() {
     sandbox.write("file", "not a directory");
     assert!(sandbox.fails(&["compare", "--out", "file/out"], 1).contains("file/out"));
 }
+
+#[test]
+fn an_output_that_is_an_input_or_no_file_is_refused() {
+    let sandbox = Sandbox::new();
+    update(&sandbox, "x.safetensors", &wave(300));
+    let before = fs::read(sandbox.path("x.safetensors")).unwrap();
+    let same = sandbox.fails(&["codec", "encode", "x.safetensors", "--scheme", "int4", "-o", "./x.safetensors"], 2);
+    assert!(same.contains("both input and output"), "{same}");
+    assert_eq!(fs::read(sandbox.path("x.safetensors")).unwrap(), before);
+    fs::create_dir(sandbox.path("dir")).unwrap();
+    let directory = sandbox.fails(&["codec", "encode", "x.safetensors", "--scheme", "int4", "-o", "dir"], 1);
+    assert!(directory.contains("not an ordinary file"), "{directory}");
+}
+
+#[test]
+fn an_output_directory_in_use_is_left_alone() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("out")).unwrap();
+    let file = fs::File::create(sandbox.path("out/.lock")).unwrap();
+    file.lock().unwrap();
+    let args = ["run", "--rounds", "1", "--set", "model.name=logreg", "--out", "out"];
+    assert!(sandbox.fails(&args, 2).contains("another process"));
+    assert!(!sandbox.path("out/state").exists());
+    drop(file);
+    sandbox.ok(&args);
+}
+
+#[test]
+fn rounds_that_all_fail_are_not_passed_over() {
+    let sandbox = Sandbox::new();
+    let sets = ["--set", "availability.dropout=0.999999", "--set", "model.name=logreg"];
+    let output = sandbox.output(&[&["run", "--rounds", "2", "--format", "json"], &sets[..]].concat());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && stderr.contains("2 of 2 rounds were abandoned"), "{stderr}");
+}

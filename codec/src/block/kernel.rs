@@ -3,8 +3,10 @@
 //! Compiled once for each CPU feature set by `simd`; agrees with [`super::reference`] bit for bit, because every float
 //! operation is the same one and none is contracted or reordered. Blocks of 64 take the paths with constant lengths.
 
+use alloc::vec::Vec;
+
 use super::{Level, MOST_BLOCKS, SegmentCoding, plane_bytes, planes, rounding::noise_of, scale::MOST_MAGNITUDE};
-use crate::{layout::CHUNK_COORDINATES, scheme::Rounding};
+use crate::scheme::Rounding;
 
 /// Coordinates of the block size that everybody uses.
 const COMMON: usize = 64;
@@ -112,6 +114,7 @@ fn encode_bits<const BITS: u8>(coding: &SegmentCoding, x: &[f32], level: Option<
     let (head, mut packed) = out.split_at_mut(super::TOP_BYTES + levels.len());
     let (head, scales) = head.split_at_mut(super::TOP_BYTES);
     head.copy_from_slice(&top.0.to_le_bytes());
+    let mut scratch = Vec::new();
     for (index, ((block, level), scale)) in x.chunks(coding.block).zip(levels).zip(scales).enumerate() {
         let (codes, rest) = packed.split_at_mut(coding.packed_bytes(block.len()));
         packed = rest;
@@ -124,34 +127,55 @@ fn encode_bits<const BITS: u8>(coding: &SegmentCoding, x: &[f32], level: Option<
         let inverse_step = qmax::<BITS>() / Level::from_code(*scale, top).scale();
         let first = index * coding.block;
         match block.as_array::<COMMON>() {
-            Some(block) => encode_block::<BITS, COMMON>(coding, block, first, inverse_step, codes),
-            None => encode_block::<BITS, CHUNK_COORDINATES>(coding, block, first, inverse_step, codes),
+            Some(block) => encode_common::<BITS>(coding, block, first, inverse_step, codes),
+            None => with_codes(block.len(), &mut scratch, |unpacked| {
+                encode_odd::<BITS>(coding, block, first, inverse_step, unpacked, codes);
+            }),
         }
     }
     true
 }
 
-/// Quantizes and packs one block of at most `MOST` coordinates that starts at coordinate `first` of its segment.
+/// Calls `f` with room for `len` codes: on the stack for short blocks, in `scratch` for long ones.
 #[inline(always)]
-fn encode_block<const BITS: u8, const MOST: usize>(
+fn with_codes(len: usize, scratch: &mut Vec<u8>, f: impl FnOnce(&mut [u8])) {
+    if len <= COMMON {
+        return f(&mut [0; COMMON][..len]);
+    }
+    scratch.resize(len.max(scratch.len()), 0);
+    f(&mut scratch[..len]);
+}
+
+/// Quantizes and packs one block that starts at coordinate `first` of its segment.
+#[inline(always)]
+fn encode_common<const BITS: u8>(
     coding: &SegmentCoding,
-    x: &[f32],
+    x: &[f32; COMMON],
     first: usize,
     inverse_step: f32,
     packed: &mut [u8],
 ) {
+    // Codes stay as wide as the floats until they are packed: no register is stored narrow and loaded wide.
+    let mut codes = Aligned([0u32; COMMON]);
     let counter = (first / 2) as u32;
-    if let Some(x) = x.as_array::<COMMON>() {
-        // Codes stay as wide as the floats until they are packed: no register is stored narrow and loaded wide.
-        let mut codes = Aligned([0u32; COMMON]);
-        let ((x, _), (groups, _)) = (x.as_chunks::<32>(), codes.0.as_chunks_mut::<32>());
-        for (i, (x, codes)) in x.iter().zip(groups).enumerate() {
-            *codes = quantize::<BITS>(coding, x, counter + 16 * i as u32, inverse_step);
-        }
-        return pack::<BITS, u32>(&codes.0, packed);
+    let ((x, _), (groups, _)) = (x.as_chunks::<32>(), codes.0.as_chunks_mut::<32>());
+    for (i, (x, codes)) in x.iter().zip(groups).enumerate() {
+        *codes = quantize::<BITS>(coding, x, counter + 16 * i as u32, inverse_step);
     }
-    let mut codes = [0u8; MOST];
-    let codes = &mut codes[..x.len()];
+    pack::<BITS, u32>(&codes.0, packed);
+}
+
+/// [`encode_common`] for blocks of any length, with room for their codes.
+#[inline(always)]
+fn encode_odd<const BITS: u8>(
+    coding: &SegmentCoding,
+    x: &[f32],
+    first: usize,
+    inverse_step: f32,
+    codes: &mut [u8],
+    packed: &mut [u8],
+) {
+    let counter = (first / 2) as u32;
     for (i, (x, codes)) in x.chunks(32).zip(codes.chunks_mut(32)).enumerate() {
         let mut group = [0.0; 32];
         group[..x.len()].copy_from_slice(x);
@@ -266,6 +290,7 @@ fn each_value_bits<const BITS: u8, T>(
     each: impl Fn(&mut T, f32) + Copy,
 ) {
     let (top, scales, mut packed) = coding.split(bytes, out.len());
+    let mut scratch = Vec::new();
     for (index, (block, &scale)) in out.chunks_mut(coding.block).zip(scales).enumerate() {
         let (codes, rest) = packed.split_at(coding.packed_bytes(block.len()));
         packed = rest;
@@ -276,23 +301,25 @@ fn each_value_bits<const BITS: u8, T>(
         let unit = Level::from_code(scale, Level(top)).scale() / qmax::<BITS>() * gain;
         let first = index * coding.block;
         match block.as_mut_array::<COMMON>() {
-            Some(block) => decode_block::<BITS, COMMON, T>(coding, codes, first, unit, block, each),
-            None => decode_block::<BITS, CHUNK_COORDINATES, T>(coding, codes, first, unit, block, each),
+            Some(block) => decode_block::<BITS, T>(coding, codes, first, unit, &mut [0; COMMON], block, each),
+            None => with_codes(block.len(), &mut scratch, |unpacked| {
+                decode_block::<BITS, T>(coding, codes, first, unit, unpacked, block, each);
+            }),
         }
     }
 }
 
+/// Unpacks one block that starts at coordinate `first` of its segment into `codes`, and calls `each` with its values.
 #[inline(always)]
-fn decode_block<const BITS: u8, const MOST: usize, T>(
+fn decode_block<const BITS: u8, T>(
     coding: &SegmentCoding,
     packed: &[u8],
     first: usize,
     unit: f32,
+    codes: &mut [u8],
     out: &mut [T],
     each: impl Fn(&mut T, f32) + Copy,
 ) {
-    let mut codes = [0u8; MOST];
-    let codes = &mut codes[..out.len()];
     unpack::<BITS>(packed, codes);
     if coding.rounding != Rounding::Dithered {
         for (out, &code) in out.iter_mut().zip(&*codes) {

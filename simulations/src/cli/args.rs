@@ -46,6 +46,7 @@ impl Default for Command {
 
 /// Which experiment.
 #[derive(Clone, Debug, Default, ClapArgs)]
+#[command(allow_negative_numbers = true)]
 pub(super) struct ExperimentArgs {
     /// Experiment file; without one, the built-in comparison of levels on mnist-10k.
     pub(super) experiment: Option<PathBuf>,

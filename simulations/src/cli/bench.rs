@@ -43,12 +43,12 @@ pub(super) fn bench(args: &BenchArgs, started: Stopwatch) -> Result<(), SimError
     if args.format == Format::Json {
         return print_json(&rows);
     }
-    println!("{}; {} updates", machine::describe(threads_of(args.threads)?), args.scheme);
-    println!("{:16} {:>14} {:>18} {:>12}", "row", "s a round", "s to round 2", "peak MiB");
+    say!("{}; {} updates", machine::describe(threads_of(args.threads)?), args.scheme);
+    say!("{:16} {:>14} {:>18} {:>12}", "row", "s a round", "s to round 2", "peak MiB");
     for row in &rows {
         let peak = row.peak_rss_bytes.map_or_else(|| "-".into(), |bytes| (bytes >> 20).to_string());
         let (round, start) = (row.round_seconds_median, row.start_to_round_2_seconds);
-        println!("{:16} {round:>14.4} {start:>18.2} {peak:>12}", row.row);
+        say!("{:16} {round:>14.4} {start:>18.2} {peak:>12}", row.row);
     }
     Ok(())
 }

@@ -15,15 +15,18 @@ pub(super) fn codec(command: CodecCommand) -> Result<(), SimError> {
     match command {
         CodecCommand::Eval { file, schemes, repeat, format } => eval(&file, &schemes, repeat, format),
         CodecCommand::Encode { file, scheme, seed, round, output } => {
+            refuse_same(&file, &output)?;
             let (layout, x) = model_file::read(&file)?;
             let id = PayloadId { round: RoundId(round), seed: Seed(seed) };
             let mut payload = Vec::new();
             Encoder::new(scheme).encode(&layout, &x, id, &mut payload).map_err(|error| in_file(&file, &error))?;
             write_whole(&output, &payload)?;
-            println!("{}: {} bytes, {:.4} bits a coordinate", output.display(), payload.len(), rate(&payload, &layout));
+            say!("{}: {} bytes, {:.4} bits a coordinate", output.display(), payload.len(), rate(&payload, &layout));
             Ok(())
         }
         CodecCommand::Decode { payload, like, output } => {
+            refuse_same(&payload, &output)?;
+            refuse_same(&like, &output)?;
             let (layout, _) = model_file::read(&like)?;
             let bytes = fs::read(&payload).map_err(SimError::io(&payload))?;
             let parsed = Payload::parse(&bytes, &layout).map_err(|error| in_file(&payload, &error))?;
@@ -31,7 +34,7 @@ pub(super) fn codec(command: CodecCommand) -> Result<(), SimError> {
             parsed.decode(&mut values).map_err(|error| in_file(&payload, &error))?;
             model_file::write(&output, &layout, &values)?;
             let header = parsed.header();
-            println!("{}: {}, round {}, seed {}", output.display(), header.coding, header.round, header.seed.0);
+            say!("{}: {}, round {}, seed {}", output.display(), header.coding, header.round, header.seed.0);
             Ok(())
         }
     }
@@ -47,17 +50,38 @@ fn eval(file: &Path, schemes: &[Scheme], repeat: u64, format: Format) -> Result<
     if format == Format::Json {
         return print_json(&rows);
     }
-    println!("{} coordinates in {} tensors, {repeat} encodings a scheme", x.len(), layout.tensors().len());
-    println!(
+    say!("{} coordinates in {} tensors, {repeat} encodings a scheme", x.len(), layout.tensors().len());
+    say!(
         "{:22} {:>10} {:>8} {:>11} {:>11} {:>9} {:>9}",
-        "scheme", "bytes", "bits", "NMSE", "bias²", "enc GB/s", "dec GB/s"
+        "scheme",
+        "bytes",
+        "bits",
+        "NMSE",
+        "bias²",
+        "enc GB/s",
+        "dec GB/s"
     );
     for row in &rows {
         let bias2 = row.bias2.map_or_else(|| "-".into(), |bias2| format!("{bias2:.3e}"));
-        println!(
+        say!(
             "{:22} {:>10} {:>8.4} {:>11.4e} {bias2:>11} {:>9.2} {:>9.2}",
-            row.scheme, row.bytes, row.bits_per_coordinate, row.nmse, row.encode_gbps, row.decode_gbps
+            row.scheme,
+            row.bytes,
+            row.bits_per_coordinate,
+            row.nmse,
+            row.encode_gbps,
+            row.decode_gbps
         );
+    }
+    Ok(())
+}
+
+/// Output that would replace an input is a slip of the hand.
+fn refuse_same(input: &Path, output: &Path) -> Result<(), SimError> {
+    let (from, to) = (fs::canonicalize(input), fs::canonicalize(output));
+    if from.is_ok() && from.ok() == to.ok() {
+        let problem = format!("{} is both input and output", input.display());
+        return Err(SimError::Usage { problem, mend: "give another file after -o".into() });
     }
     Ok(())
 }

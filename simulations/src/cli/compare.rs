@@ -20,6 +20,7 @@ use nibble_sim::{
 
 use super::{
     args::{CompareArgs, ExperimentArgs, Format, RunArgs, RunningArgs},
+    paint,
     progress::Reporter,
     style_of,
 };
@@ -38,15 +39,12 @@ pub(super) fn compare(args: CompareArgs) -> Result<(), SimError> {
 }
 
 pub(super) fn run(args: RunArgs) -> Result<(), SimError> {
-    let mut source = source_of(args.experiment);
-    let experiment = source.load()?;
-    let raw = &experiment.raw;
-    let scheme = args.scheme.unwrap_or_else(|| raw.compression.uplink[0].clone());
-    let seed = args.seed.unwrap_or(raw.seeds[0]);
-    let name = format!("{}-{}-seed{seed}", raw.name, scheme.replace([':', '/'], "-"));
-    source.overrides.push(Override::new("compression.uplink", vec![scheme]));
-    source.overrides.push(Override::new("seeds", integers(&[seed])?));
-    execute(&source.load()?, &args.running, PathBuf::from("results").join(name))
+    let mut raw = source_of(args.experiment).load()?.raw;
+    raw.compression.uplink = vec![args.scheme.unwrap_or_else(|| raw.compression.uplink[0].clone())];
+    raw.seeds = vec![args.seed.unwrap_or(raw.seeds[0])];
+    let name = format!("{}-{}-seed{}", raw.name, raw.compression.uplink[0].replace([':', '/'], "-"), raw.seeds[0]);
+    let experiment = Experiment::try_from(raw)?;
+    execute(&experiment, &args.running, PathBuf::from("results").join(name))
 }
 
 /// The experiment's file and overrides as the command line gives them.
@@ -56,12 +54,19 @@ pub(super) fn source_of(args: ExperimentArgs) -> Source {
     Source { file: args.experiment, overrides }
 }
 
+/// Every worker holds a trainer's scratch memory.
+const MOST_THREADS: usize = 1024;
+
 /// As many threads as asked for, or as there are processors.
 pub(super) fn threads_of(asked: Option<usize>) -> Result<usize, SimError> {
     match asked {
         Some(0) => Err(SimError::Usage {
             problem: "--threads 0 leaves nobody to work".into(),
             mend: "give at least 1, or leave it out for all processors".into(),
+        }),
+        Some(threads) if threads > MOST_THREADS => Err(SimError::Usage {
+            problem: format!("--threads {threads} is more than {MOST_THREADS}"),
+            mend: "give as many as there are processors, or leave it out".into(),
         }),
         Some(threads) => Ok(threads),
         None => Ok(available_parallelism().map_or(1, usize::from)),
@@ -95,13 +100,19 @@ fn execute(experiment: &Experiment, running: &RunningArgs, default_out: PathBuf)
     let result = run_comparison(experiment, &options, &mut reporter, &interrupted);
     reporter.finish();
     let comparison = result?;
+    let rounds = || comparison.runs.iter().flat_map(|run| &run.rounds);
+    let abandoned = rounds().filter(|row| row.counted == 0).count();
+    if abandoned > 0 {
+        let all = rounds().count();
+        eprintln!("{}: {abandoned} of {all} rounds were abandoned; rounds.csv says why", paint("warning", "1;33"));
+    }
     match running.format {
         Format::Text => {
-            println!("{}", report::table(&comparison, style_of(&stdout())));
-            println!("{}", report::headline(&comparison));
-            println!("Report: {}", options.out.join("report.html").display());
+            say!("{}", report::table(&comparison, style_of(&stdout())));
+            say!("{}", report::headline(&comparison));
+            say!("Report: {}", options.out.join("report.html").display());
         }
-        Format::Json => println!("{}", report::summary_json(&comparison)?),
+        Format::Json => say!("{}", report::summary_json(&comparison)?),
     }
     Ok(())
 }

@@ -10,17 +10,17 @@ use super::{args::ConfigCommand, compare::source_of};
 
 pub(super) fn config(command: ConfigCommand) -> Result<(), SimError> {
     match command {
-        ConfigCommand::Show(args) => print!("{}", resolved(&source_of(args).load()?)),
+        ConfigCommand::Show(args) => say!(@ "{}", resolved(&source_of(args).load()?)),
         ConfigCommand::Check(args) => {
             let experiment = source_of(args).load()?;
             let federation = Federation::load(&experiment)?;
             check_budget(&experiment, &federation)?;
-            println!("{}", federation.describe_data(&experiment));
-            println!("{} with {} parameters", experiment.raw.model.name, federation.layout().coordinates());
+            say!("{}", federation.describe_data(&experiment));
+            say!("{} with {} parameters", experiment.raw.model.name, federation.layout().coordinates());
             for scheme in &experiment.schemes {
-                println!("{scheme}: {} bytes an update", scheme.coding.payload_bytes(federation.layout()));
+                say!("{scheme}: {} bytes an update", scheme.coding.payload_bytes(federation.layout()));
             }
-            println!("ok");
+            say!("ok");
         }
     }
     Ok(())

@@ -53,8 +53,8 @@ fn list(format: Format) -> Result<(), SimError> {
         return print_json(&entries.iter().map(entry).collect::<Vec<_>>());
     }
     for entry in &entries {
-        println!("{:14} {} ({})", entry.name, entry.description, entry.licence);
-        println!(
+        say!("{:14} {} ({})", entry.name, entry.description, entry.licence);
+        say!(
             "{:14} {} training and {} test samples; {}",
             "",
             entry.train_samples,
@@ -62,7 +62,7 @@ fn list(format: Format) -> Result<(), SimError> {
             place(&entry.found)
         );
         if entry.found == Found::Missing {
-            println!("{:14} get it: nibble-sim data fetch {}", "", entry.name);
+            say!("{:14} get it: nibble-sim data fetch {}", "", entry.name);
         }
     }
     Ok(())
@@ -81,7 +81,7 @@ fn fetch(name: &str) -> Result<(), SimError> {
     bar.finish_and_clear();
     let fetched = fetched?;
     let how = if fetched.downloaded > 0 { "downloaded and checked" } else { "already there, checked" };
-    println!("{name}: {how} in {}", fetched.directory.display());
+    say!("{name}: {how} in {}", fetched.directory.display());
     Ok(())
 }
 
@@ -90,10 +90,10 @@ fn describe(source: &Source) -> Result<(), SimError> {
     let federation = Federation::load(&experiment)?;
     let dataset = federation.dataset();
     let (channels, height, width) = dataset.shape;
-    println!("{}", federation.describe_data(&experiment));
-    println!("{} classes, samples of {channels} x {height} x {width}", dataset.classes);
-    println!();
-    println!("{}", federation.assignment().describe(&dataset.train, dataset.classes));
+    say!("{}", federation.describe_data(&experiment));
+    say!("{} classes, samples of {channels} x {height} x {width}", dataset.classes);
+    say!("");
+    say!("{}", federation.assignment().describe(&dataset.train, dataset.classes));
     Ok(())
 }
 

@@ -1,6 +1,13 @@
 //! Commands, their arguments, and how they answer: results on stdout, progress and errors on stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+/// Prints a line to stdout. A reader that has gone, e.g. `head`, ends the process quietly.
+macro_rules! say {
+    (@ $($text:tt)*) => { $crate::cli::print(format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::cli::print(format_args!("{}\n", format_args!($($text)*))) };
+    () => { $crate::cli::print(format_args!("\n")) };
+}
+
 mod args;
 mod bench;
 mod codec;
@@ -10,7 +17,10 @@ mod data;
 mod progress;
 mod reference;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, error::ErrorKind};
 use nibble_sim::{error::SimError, report::Style};
@@ -47,6 +57,18 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Writes to stdout, or ends the process: quietly where nobody reads on, with exit code 1 where writing fails.
+fn print(text: std::fmt::Arguments<'_>) {
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = stdout.write_fmt(text).and_then(|()| stdout.flush()) {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        eprintln!("{}: cannot print the result: {error}", paint("error", "1;31"));
+        std::process::exit(1);
+    }
+}
+
 /// Whether colours are wanted on a stream.
 fn style_of(stream: &impl IsTerminal) -> Style {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -64,6 +86,6 @@ fn paint(text: &str, colour: &str) -> String {
 /// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<(), SimError> {
     let json = serde_json::to_string_pretty(value).map_err(|error| SimError::io("stdout")(error.into()))?;
-    println!("{json}");
+    say!("{json}");
     Ok(())
 }

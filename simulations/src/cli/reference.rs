@@ -29,15 +29,15 @@ pub(super) fn reference(args: &ReferenceArgs) -> Result<(), SimError> {
     for curve in chosen {
         let compared = compare(curve, args.rounds, threads)?;
         let (curve, early) = (&compared.curve, compared.early_points());
-        println!("{} {} seed {}: {} rounds", curve.model, curve.setting, curve.seed, compared.ours.len());
+        say!("{} {} seed {}: {} rounds", curve.model, curve.setting, curve.seed, compared.ours.len());
         for (name, accuracies) in [("PyTorch", &curve.acc), ("Nibble", &compared.ours)] {
             let shown = accuracies.iter().take(EARLY_ROUNDS).map(|accuracy| format!("{:6.2}", 100.0 * accuracy));
-            println!("  {name:8} {}", shown.collect::<Vec<_>>().join(" "));
+            say!("  {name:8} {}", shown.collect::<Vec<_>>().join(" "));
         }
-        println!("  largest difference in the first {EARLY_ROUNDS} rounds: {early:.2} points");
+        say!("  largest difference in the first {EARLY_ROUNDS} rounds: {early:.2} points");
         worst = worst.max(early);
         if let Some(last5) = compared.last5_points() {
-            println!("  mean of the last 5 rounds: {last5:+.2} points");
+            say!("  mean of the last 5 rounds: {last5:+.2} points");
             // After many rounds only the IID setting is still free of noise larger than the tolerance.
             if curve.setting == "S1" {
                 worst = worst.max(last5.abs());
@@ -49,6 +49,6 @@ pub(super) fn reference(args: &ReferenceArgs) -> Result<(), SimError> {
         let problem = format!("the difference of {worst:.2} points exceeds {tolerance}");
         return Err(SimError::Reference { problem });
     }
-    println!("within {tolerance} points of PyTorch");
+    say!("within {tolerance} points of PyTorch");
     Ok(())
 }

@@ -58,8 +58,8 @@ impl Source {
             format!("--set {key}")
         } else {
             match line_of(text, &key) {
-                Some(line) => format!("{}:{line}", self.file_name()),
-                None => format!("{} (default of {key})", self.file_name()),
+                Some(line) => format!("{}:{line}: {key}", self.file_name()),
+                None => format!("{}: {key} (by default)", self.file_name()),
             }
         };
         ExperimentError::Rule { place: Some(place), key, problem, mend }

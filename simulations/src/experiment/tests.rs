@@ -47,7 +47,7 @@ fn mistakes_name_their_place_and_their_mend() {
         ("[data]\nclients = 0\n", vec!["experiment.toml:2", "data.clients", "help: set it to 1"]),
         ("rounds = 0", vec!["experiment.toml:1", "0 rounds"]),
         ("[cohort]\nsize = 101", vec!["experiment.toml:2", "101 clients", "only 100", "help: lower it to at most 100"]),
-        ("[data]\nclients = 5\n", vec!["(default of cohort.size)", "only 5"]),
+        ("[data]\nclients = 5\n", vec!["cohort.size (by default)", "only 5"]),
         ("[cohort]\nquorum = 11", vec!["experiment.toml:2", "quorum is 11", "cohort size 10"]),
         ("[cohort]\nsize = 90\nover_select = 0.2", vec!["experiment.toml:3", "108 clients"]),
         ("[cohort]\ndeadline_seconds = -1.0", vec!["cohort.deadline_seconds", "help"]),

@@ -47,7 +47,7 @@ pub enum ExperimentError {
         error: String,
     },
     /// A value breaks a rule.
-    #[error("{}{key}: {problem}\n  help: {mend}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
+    #[error("{}: {problem}\n  help: {mend}", place.as_ref().unwrap_or(key))]
     Rule {
         /// File and line, or override.
         place: Option<String>,

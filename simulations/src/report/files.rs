@@ -30,9 +30,12 @@ const COLUMNS: [&str; 14] = [
 pub fn summary_json(comparison: &Comparison) -> Result<String, ReportError> {
     #[derive(Serialize)]
     struct Summary<'a> {
+        /// Whether every planned run reached its last round.
+        complete: bool,
         results: Vec<&'a RunSummary>,
     }
-    let summary = Summary { results: comparison.runs.iter().map(|r| &r.summary).collect() };
+    let summary =
+        Summary { complete: comparison.complete, results: comparison.runs.iter().map(|r| &r.summary).collect() };
     Ok(serde_json::to_string_pretty(&summary)? + "\n")
 }
 

@@ -119,7 +119,7 @@ fn the_json_is_the_summaries() {
     assert_eq!(text, summary_json(&comparison).unwrap());
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     let summaries: Vec<_> = comparison.runs.iter().map(|r| &r.summary).collect();
-    assert_eq!(value, serde_json::json!({ "results": summaries }));
+    assert_eq!(value, serde_json::json!({ "complete": true, "results": summaries }));
 }
 
 #[test]
