@@ -183,10 +183,7 @@ impl Run<'_> {
             Ok(Contribution { client: counted.client, samples: counted.samples, payload })
         };
         let contributions = self.workers.each(counted, |_, counted| contribution(counted))?;
-        let aggregate = Aggregate::new(contributions).map_err(|error| SimError::Usage {
-            problem: error.to_string(),
-            mend: "report this as a defect: the round counted what cannot be aggregated".into(),
-        })?;
+        let aggregate = Aggregate::new(contributions).expect("a round counts a client once, and only with samples");
         let mut rest = &mut self.progress.global[..];
         let mut tiles = Vec::new();
         for chunk in 0..layout.chunks() {
