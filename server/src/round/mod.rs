@@ -43,10 +43,13 @@ enum Phase {
     /// The cohort trains and sends.
     Collecting(Collecting),
     /// The counted set is fixed; the aggregate is being computed and stored.
-    Closing(Record),
+    Closing(Record, Told),
     /// Ended, committed or abandoned.
-    Ended,
+    Ended(Told),
 }
+
+/// What was told to whom about which bytes, so that the same bytes get the same answer again.
+type Told = BTreeMap<ClientId, (Digest, Outcome)>;
 
 #[derive(Clone, Debug)]
 struct Collecting {
@@ -75,7 +78,7 @@ impl Round {
     /// Whether the round has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Ended)
+        matches!(self.phase, Phase::Ended(_))
     }
 }
 

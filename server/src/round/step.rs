@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use nibble_seed::{ClientId, Purpose};
 
-use super::{Closed, Collecting, Counted, DiscardReason, Effect, Event, Outcome, Phase, Record, RejectReason, Round};
+use super::{
+    Closed, Collecting, Counted, DiscardReason, Effect, Event, Outcome, Phase, Record, RejectReason, Round, Told,
+};
 use crate::selection;
 
 impl Round {
@@ -40,13 +42,18 @@ impl Round {
                 self.after_collecting(Vec::new(), now)
             }
             (Phase::Collecting(_), Event::Tick) => self.after_collecting(Vec::new(), now),
-            (Phase::Closing(record), Event::Aggregated) => {
-                let record = record.clone();
-                self.phase = Phase::Ended;
+            (Phase::Closing(record, told), Event::Aggregated) => {
+                let (record, told) = (record.clone(), std::mem::take(told));
+                self.phase = Phase::Ended(told);
                 vec![Effect::End(record)]
             }
-            (Phase::Closing(_) | Phase::Ended, Event::Update { client, .. }) => {
-                vec![receipt(client, Outcome::Discarded(DiscardReason::Late))]
+            (Phase::Closing(_, told) | Phase::Ended(told), Event::Update { client, digest, .. }) => {
+                let outcome = match told.get(&client) {
+                    Some((first, outcome)) if *first == digest => outcome.clone(),
+                    Some(_) => Outcome::Rejected(RejectReason::Conflict),
+                    None => Outcome::Discarded(DiscardReason::Late),
+                };
+                vec![receipt(client, outcome)]
             }
             (_, Event::Refused { client, reason }) => vec![receipt(client, Outcome::Rejected(reason))],
             (Phase::Selecting { .. }, Event::Update { client, .. }) => {
@@ -106,25 +113,26 @@ impl Round {
             true => Outcome::Accepted,
             false => Outcome::Discarded(DiscardReason::Abandoned),
         };
-        let told = collecting.received.iter().map(|counted| (counted.client, outcome.clone()));
-        let told: BTreeMap<_, _> = told.collect();
+        let told: Told =
+            collecting.digests.iter().map(|(&client, &digest)| (client, (digest, outcome.clone()))).collect();
+        let good = || told.iter().map(|(&client, (_, outcome))| (client, outcome.clone()));
         let refused = collecting.gone.iter().filter_map(|(&client, outcome)| Some((client, outcome.clone()?)));
         let record = Record {
             round: self.id,
-            outcomes: told.clone().into_iter().chain(refused).collect(),
+            outcomes: good().chain(refused).collect(),
             missing: collecting.selected.iter().copied().filter(|client| !told.contains_key(client)).collect(),
             selected: collecting.selected,
             closed,
             opened: self.opened,
             ended: now,
         };
-        let receipts = told.into_iter().map(|(client, outcome)| receipt(client, outcome));
+        let receipts: Vec<_> = good().map(|(client, outcome)| receipt(client, outcome)).collect();
         if closed.is_committed() {
-            self.phase = Phase::Closing(record);
+            self.phase = Phase::Closing(record, told);
             std::iter::once(Effect::Aggregate(collecting.received)).chain(receipts).collect()
         } else {
-            self.phase = Phase::Ended;
-            receipts.chain([Effect::End(record)]).collect()
+            self.phase = Phase::Ended(told);
+            receipts.into_iter().chain([Effect::End(record)]).collect()
         }
     }
 }
