@@ -107,7 +107,7 @@ impl Encoder {
             body = rest;
             let representable = match self.scheme.coding {
                 Coding::Block(block) => self.encode_segments(block, layout, chunk, x, seed, &levels, bytes),
-                raw => raw.raw().is_some_and(|raw| raw.encode(&x[layout.chunk_range(chunk)], bytes)),
+                raw => raw.raw().is_some_and(|raw| self.kernels.encode_raw(raw, &x[layout.chunk_range(chunk)], bytes)),
             };
             if !representable {
                 return false;

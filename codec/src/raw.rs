@@ -43,6 +43,7 @@ impl Raw {
     }
 
     /// Writes `x` to `out`, which holds `width` bytes a coordinate. Returns whether every value stayed finite.
+    #[inline(always)]
     pub(crate) fn encode(self, x: &[f32], out: &mut [u8]) -> bool {
         match self {
             Self::Fp32 => {
@@ -99,6 +100,7 @@ impl Raw {
     }
 }
 
+#[inline(always)]
 fn each(x: &[f32], out: &mut [u8], bytes: impl Fn(f32) -> [u8; 2], finite: impl Fn(f32) -> bool) -> bool {
     for (&x, out) in x.iter().zip(out.chunks_exact_mut(2)) {
         out.copy_from_slice(&bytes(x));

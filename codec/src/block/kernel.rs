@@ -126,24 +126,17 @@ fn encode_bits<const BITS: u8>(coding: &SegmentCoding, x: &[f32], level: Option<
         *scale = Level(*level).code_under(top);
         let inverse_step = qmax::<BITS>() / Level::from_code(*scale, top).scale();
         let first = index * coding.block;
-        match block.as_array::<COMMON>() {
-            Some(block) => encode_common::<BITS>(coding, block, first, inverse_step, codes),
-            None => with_codes(block.len(), &mut scratch, |unpacked| {
-                encode_odd::<BITS>(coding, block, first, inverse_step, unpacked, codes);
-            }),
+        if let Some(block) = block.as_array::<COMMON>() {
+            encode_common::<BITS>(coding, block, first, inverse_step, codes);
+        } else if block.len() < COMMON {
+            let unpacked = &mut [0; COMMON][..block.len()];
+            encode_odd::<BITS>(coding, block, first, inverse_step, unpacked, codes);
+        } else {
+            scratch.resize(scratch.len().max(block.len()), 0);
+            encode_odd::<BITS>(coding, block, first, inverse_step, &mut scratch[..block.len()], codes);
         }
     }
     true
-}
-
-/// Calls `f` with room for `len` codes: on the stack for short blocks, in `scratch` for long ones.
-#[inline(always)]
-fn with_codes(len: usize, scratch: &mut Vec<u8>, f: impl FnOnce(&mut [u8])) {
-    if len <= COMMON {
-        return f(&mut [0; COMMON][..len]);
-    }
-    scratch.resize(len.max(scratch.len()), 0);
-    f(&mut scratch[..len]);
 }
 
 /// Quantizes and packs one block that starts at coordinate `first` of its segment.
@@ -162,7 +155,7 @@ fn encode_common<const BITS: u8>(
     for (i, (x, codes)) in x.iter().zip(groups).enumerate() {
         *codes = quantize::<BITS>(coding, x, counter + 16 * i as u32, inverse_step);
     }
-    pack::<BITS, u32>(&codes.0, packed);
+    pack_common::<BITS>(&codes.0, packed);
 }
 
 /// [`encode_common`] for blocks of any length, with room for their codes.
@@ -182,7 +175,7 @@ fn encode_odd<const BITS: u8>(
         let quantized = quantize::<BITS>(coding, &group, counter + 16 * i as u32, inverse_step);
         codes.iter_mut().zip(quantized).for_each(|(code, quantized)| *code = quantized as u8);
     }
-    pack::<BITS, u8>(codes, packed);
+    pack_odd::<BITS>(codes, packed);
 }
 
 /// Codes of 32 coordinates whose noise comes from 16 hashes at `counter`.
@@ -228,22 +221,39 @@ fn noise(coding: &SegmentCoding, counter: u32) -> [f32; 32] {
 }
 
 #[inline(always)]
-fn pack<const BITS: u8, C: Copy + Into<u32>>(codes: &[C], packed: &mut [u8]) {
+fn pack_common<const BITS: u8>(codes: &[u32; COMMON], packed: &mut [u8]) {
+    let mut packed = packed;
+    let mut shift = 0;
+    for &width in planes(BITS) {
+        let stride = plane_bytes(width, COMMON);
+        let (plane, rest) = packed.split_at_mut(stride);
+        packed = rest;
+        for (i, out) in plane.iter_mut().enumerate() {
+            let mut byte = 0;
+            for field in 0..8 / usize::from(width) {
+                let code = codes[field * stride + i];
+                byte |= ((code >> shift) & u32::from(mask(width))) << (field as u32 * u32::from(width));
+            }
+            *out = byte as u8;
+        }
+        shift += width;
+    }
+}
+
+/// [`pack_common`] for blocks of any length: only the last byte can lack a coordinate for some of its fields.
+#[inline(always)]
+fn pack_odd<const BITS: u8>(codes: &[u8], packed: &mut [u8]) {
     let mut packed = packed;
     let mut shift = 0;
     for &width in planes(BITS) {
         let stride = plane_bytes(width, codes.len());
         let (plane, rest) = packed.split_at_mut(stride);
         packed = rest;
-        let fields = 8 / usize::from(width);
-        for (i, out) in plane.iter_mut().enumerate() {
-            let mut byte = 0;
-            for field in 0..fields {
-                // Only the last byte of a short block can lack a coordinate for some of its fields.
-                let code = codes.get(field * stride + i).map_or(0, |&code| code.into());
-                byte |= ((code >> shift) & u32::from(mask(width))) << (field as u32 * u32::from(width));
+        plane.fill(0);
+        for (field, codes) in codes.chunks(stride).enumerate() {
+            for (out, code) in plane.iter_mut().zip(codes) {
+                *out |= ((code >> shift) & mask(width)) << (field as u8 * width);
             }
-            *out = byte as u8;
         }
         shift += width;
     }
@@ -300,11 +310,14 @@ fn each_value_bits<const BITS: u8, T>(
         }
         let unit = Level::from_code(scale, Level(top)).scale() / qmax::<BITS>() * gain;
         let first = index * coding.block;
-        match block.as_mut_array::<COMMON>() {
-            Some(block) => decode_block::<BITS, T>(coding, codes, first, unit, &mut [0; COMMON], block, each),
-            None => with_codes(block.len(), &mut scratch, |unpacked| {
-                decode_block::<BITS, T>(coding, codes, first, unit, unpacked, block, each);
-            }),
+        if let Some(block) = block.as_mut_array::<COMMON>() {
+            decode_block::<BITS, T>(coding, codes, first, unit, &mut [0; COMMON], block, each);
+        } else if block.len() < COMMON {
+            let unpacked = &mut [0; COMMON][..block.len()];
+            decode_block::<BITS, T>(coding, codes, first, unit, unpacked, block, each);
+        } else {
+            scratch.resize(scratch.len().max(block.len()), 0);
+            decode_block::<BITS, T>(coding, codes, first, unit, &mut scratch[..block.len()], block, each);
         }
     }
 }

@@ -135,3 +135,10 @@ dispatch! {
     reference: raw.is_finite(bytes),
     kernel: raw.is_finite(bytes)
 }
+
+dispatch! {
+    /// Encodes raw values; see [`Raw::encode`].
+    fn encode_raw(raw: Raw, x: &[f32], out: &mut [u8]) -> bool,
+    reference: raw.encode(x, out),
+    kernel: raw.encode(x, out)
+}
