@@ -3,7 +3,7 @@
 use nibble_codec::{DecodeError, EncodeError, LayoutError};
 use nibble_learning::LearningError;
 
-/// Errors of a client's round. The residual is as it was before, unless the payload of another layout was settled.
+/// Errors of a client's round.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
