@@ -339,3 +339,24 @@ proptest! {
         prop_assert!(decode(&bytes, &layout(&[10])).is_err());
     }
 }
+
+#[test]
+fn what_was_encoded_here_can_be_taken_on_trust_but_must_fit_its_layout() {
+    let layout = Layout::new([("a", vec![65_539])]).unwrap();
+    let x: Vec<f32> = (0..layout.coordinates()).map(|i| (i as f32 * 0.37).sin()).collect();
+    for scheme in ["fp32", "bf16", "int4", "int3:dithered"] {
+        let mut bytes = encode(scheme, &layout, &x, 7).unwrap();
+        let (mut parsed, mut trusted) = (vec![0.0; x.len()], vec![1.0; x.len()]);
+        Payload::parse(&bytes, &layout).unwrap().decode(&mut parsed).unwrap();
+        Payload::trust(&bytes, &layout).unwrap().decode(&mut trusted).unwrap();
+        assert_eq!(parsed, trusted);
+        let other = Layout::new([("b", vec![x.len()])]).unwrap();
+        assert!(matches!(Payload::trust(&bytes, &other), Err(DecodeError::Layout { .. })));
+        assert!(matches!(Payload::trust(&bytes[..bytes.len() - 1], &layout), Err(DecodeError::Truncated { .. })));
+        // Damage to a body goes unnoticed, and does no more than change values.
+        let body = HEADER_BYTES + 8;
+        bytes[body..body + 1000].fill(0xFF);
+        Payload::trust(&bytes, &layout).unwrap().decode(&mut trusted).unwrap();
+        assert!(matches!(Payload::parse(&bytes, &layout), Err(DecodeError::Checksum { .. })));
+    }
+}

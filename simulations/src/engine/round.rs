@@ -113,7 +113,7 @@ impl Run<'_> {
             .encode(layout, &self.progress.global, PayloadId { round, seed: Seed(0) }, &mut payload)
             .map_err(|error| SimError::Downlink { round, error })?;
         let mut held = vec![0.0; layout.coordinates()];
-        Payload::parse(&payload, layout)?.decode(&mut held)?;
+        Payload::trust(&payload, layout)?.decode(&mut held)?;
         Ok((held, payload.len() as u64))
     }
 
@@ -179,10 +179,10 @@ impl Run<'_> {
     fn aggregate(&mut self, counted: &[Counted], sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
         let layout = self.federation.layout();
         let contribution = |counted: &Counted| {
-            let payload = Payload::parse(&sent[&counted.client].payload, layout)?;
+            let payload = Payload::trust(&sent[&counted.client].payload, layout)?;
             Ok(Contribution { client: counted.client, samples: counted.samples, payload })
         };
-        let contributions = self.workers.each(counted, |_, counted| contribution(counted))?;
+        let contributions = counted.iter().map(contribution).collect::<Result<_, SimError>>()?;
         let aggregate = Aggregate::new(contributions).expect("a round counts a client once, and only with samples");
         let mut rest = &mut self.progress.global[..];
         let mut tiles = Vec::new();
@@ -213,7 +213,7 @@ impl Run<'_> {
                 return Ok(()); // the whole intent stays, as it lies there
             }
             let intent = Intent::from_vector(lock(&residuals).take(*client)?);
-            let payload = Payload::parse(&sent[client].payload, layout)?;
+            let payload = Payload::trust(&sent[client].payload, layout)?;
             let residual = intent.settle(Settlement::Accepted(&payload))?;
             lock(&residuals).put(*client, residual.into_values())
         })?;
