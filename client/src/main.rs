@@ -1,0 +1,3 @@
+//! `nibble-client`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `nibble-server`.
+
+fn main() {}
