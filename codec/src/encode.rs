@@ -7,9 +7,9 @@ use nibble_seed::{RoundId, Seed};
 use crate::{
     block::{Level, MOST_MAGNITUDE, SegmentCoding, kernel::magnitude_bits},
     error::EncodeError,
+    frame::{CHUNK_HEADER_BYTES, body_bytes_of_chunk, chunk_checksum},
     header::{HEADER_BYTES, Header},
     layout::{CHUNK_COORDINATES, Layout},
-    payload::{CHUNK_HEADER_BYTES, body_bytes_of_chunk, chunk_checksum},
     raw::Raw,
     scheme::{BlockCoding, Coding, Grain, Scheme},
     simd::{Backend, Kernels},

@@ -3,35 +3,55 @@
 //! Updates are folded in ClientId order in f64, whatever order they came in, so the mean is the same to the bit on any
 //! number of threads. Chunks are independent: whoever has threads spreads the chunks over them.
 
-use nibble_codec::Payload;
+use nibble_codec::{DecodeError, Payload};
 use nibble_seed::ClientId;
 
 use crate::error::AggregateError;
 
+/// Where the chunks of one update come from: memory, or a file.
+pub trait Chunks: Sync {
+    /// What can go wrong.
+    type Error;
+
+    /// Adds `weight` times the values of chunk `index` to `sum`. `scratch` is for the bytes of a chunk.
+    ///
+    /// # Errors
+    /// If the chunk cannot be had, or `sum` does not have its length.
+    fn fold_chunk(&self, index: usize, weight: f64, scratch: &mut Vec<u8>, sum: &mut [f64]) -> Result<(), Self::Error>;
+}
+
+impl Chunks for Payload<'_> {
+    type Error = DecodeError;
+
+    fn fold_chunk(&self, index: usize, weight: f64, _: &mut Vec<u8>, sum: &mut [f64]) -> Result<(), DecodeError> {
+        Payload::fold_chunk(self, index, weight, sum)
+    }
+}
+
 /// One counted update.
 #[derive(Clone, Debug)]
-pub struct Contribution<'a> {
+pub struct Contribution<C> {
     /// Who sent it.
     pub client: ClientId,
     /// Number of samples it was trained on.
     pub samples: u64,
-    /// The checked payload.
-    pub payload: Payload<'a>,
+    /// Its chunks.
+    pub chunks: C,
 }
 
 /// Counted updates, ready to be folded.
 #[derive(Clone, Debug)]
-pub struct Aggregate<'a> {
-    contributions: Vec<Contribution<'a>>,
+pub struct Aggregate<C> {
+    contributions: Vec<Contribution<C>>,
     total_samples: f64,
 }
 
-impl<'a> Aggregate<'a> {
+impl<C: Chunks> Aggregate<C> {
     /// An aggregate of these updates in ClientId order.
     ///
     /// # Errors
     /// If a client contributes twice, or all samples together are 0.
-    pub fn new(mut contributions: Vec<Contribution<'a>>) -> Result<Self, AggregateError> {
+    pub fn new(mut contributions: Vec<Contribution<C>>) -> Result<Self, AggregateError> {
         contributions.sort_by_key(|contribution| contribution.client);
         if let Some(twice) = contributions.windows(2).find(|pair| pair[0].client == pair[1].client) {
             return Err(AggregateError::Duplicate { client: twice[0].client });
@@ -45,16 +65,17 @@ impl<'a> Aggregate<'a> {
 
     /// The sample-weighted mean of chunk `index`, left in `mean`, which is resized to the chunk and is scratch before.
     ///
-    /// # Panics
-    /// If the payloads have no such chunk of `len` coordinates.
-    pub fn mean_of_chunk(&self, index: usize, len: usize, mean: &mut Vec<f64>) {
+    /// # Errors
+    /// If a chunk cannot be had, with the client it belongs to.
+    pub fn mean_of_chunk(&self, index: usize, len: usize, mean: &mut Vec<f64>) -> Result<(), (ClientId, C::Error)> {
         mean.clear();
         mean.resize(len, 0.0);
-        for contribution in &self.contributions {
-            let weight = contribution.samples as f64 / self.total_samples;
-            let folded = contribution.payload.fold_chunk(index, weight, mean);
-            folded.expect("the caller states the length of the chunk");
+        let mut scratch = Vec::new();
+        for Contribution { client, samples, chunks } in &self.contributions {
+            let weight = *samples as f64 / self.total_samples;
+            chunks.fold_chunk(index, weight, &mut scratch, mean).map_err(|error| (*client, error))?;
         }
+        Ok(())
     }
 }
 
@@ -79,11 +100,14 @@ mod tests {
         let contribution = |client: usize, samples| Contribution {
             client: ClientId(client as u64),
             samples,
-            payload: Payload::parse(&payloads[client], &layout).unwrap(),
+            chunks: Payload::parse(&payloads[client], &layout).unwrap(),
         };
         let (mut mean, mut swapped) = (vec![f64::NAN; 9], Vec::new());
-        Aggregate::new(vec![contribution(0, 3), contribution(1, 1)]).unwrap().mean_of_chunk(0, 3, &mut mean);
-        Aggregate::new(vec![contribution(1, 1), contribution(0, 3)]).unwrap().mean_of_chunk(0, 3, &mut swapped);
+        Aggregate::new(vec![contribution(0, 3), contribution(1, 1)]).unwrap().mean_of_chunk(0, 3, &mut mean).unwrap();
+        Aggregate::new(vec![contribution(1, 1), contribution(0, 3)])
+            .unwrap()
+            .mean_of_chunk(0, 3, &mut swapped)
+            .unwrap();
         assert_eq!(mean, [2.0, 0.25 * f64::from(0.1f32), -0.5]);
         assert_eq!(mean, swapped);
     }
@@ -95,7 +119,7 @@ mod tests {
         let contribution = |client, samples| Contribution {
             client: ClientId(client),
             samples,
-            payload: Payload::parse(&bytes, &layout).unwrap(),
+            chunks: Payload::parse(&bytes, &layout).unwrap(),
         };
         let twice = Aggregate::new(vec![contribution(4, 1), contribution(3, 1), contribution(4, 2)]);
         assert_eq!(twice.unwrap_err(), AggregateError::Duplicate { client: ClientId(4) });

@@ -1,15 +1,28 @@
-//! The coordinator's core: rounds, selection, aggregation and strategies.
+//! The coordinator: a pure core, and the process around it.
 //!
-//! Everything here is pure: no sockets, clocks, disks or ambient randomness. Whoever owns those (the gRPC edge, the
-//! simulator) feeds events to a [`Round`] and carries out its effects, so what is simulated is what is deployed.
-//! The server sees vectors and layouts, never a model.
+//! The core (rounds, selection, aggregation, strategies) has no sockets, clocks, disks or ambient randomness. Whoever
+//! owns those feeds events to a [`Round`] and carries out its effects: the simulator in virtual time, and, behind the
+//! feature `network`, the process here over gRPC, with a store that survives it. So what is simulated is what is
+//! deployed. The server sees vectors and layouts, never a model.
 
 mod aggregate;
 mod error;
+#[cfg(feature = "network")]
+pub mod identity;
+#[cfg(feature = "network")]
+pub mod listener;
+#[cfg(feature = "network")]
+pub mod models;
+#[cfg(feature = "network")]
+pub mod peer;
 pub mod round;
 mod selection;
+#[cfg(feature = "network")]
+pub mod spool;
+#[cfg(feature = "network")]
+pub mod store;
 pub mod strategy;
 
-pub use aggregate::{Aggregate, Contribution};
+pub use aggregate::{Aggregate, Chunks, Contribution};
 pub use error::{AggregateError, RoundConfigError};
 pub use round::Round;

@@ -32,7 +32,10 @@ pub struct CertificateFacts {
 impl fmt::Debug for CertificateFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hex: String = self.fingerprint[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        f.debug_struct("CertificateFacts").field("fingerprint", &hex).field("not_after_unix", &self.not_after_unix).finish()
+        f.debug_struct("CertificateFacts")
+            .field("fingerprint", &hex)
+            .field("not_after_unix", &self.not_after_unix)
+            .finish()
     }
 }
 

@@ -30,7 +30,7 @@ pub enum Event {
         /// Why not.
         reason: RejectReason,
     },
-    /// A client of the cohort will not send anything.
+    /// A client is no longer available, or, of the cohort, will not send anything.
     Lost(ClientId),
     /// Time passed.
     Tick,

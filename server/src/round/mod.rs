@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use nibble_seed::{ClientId, RoundId, Seed};
+use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 
 pub use config::RoundConfig;
 pub use event::{Counted, Digest, Effect, Event};
@@ -67,6 +67,46 @@ impl Round {
     #[must_use]
     pub fn open(id: RoundId, seed: Seed, config: RoundConfig, now: Duration) -> Self {
         Self { id, seed, config, opened: now, phase: Phase::Selecting { available: BTreeSet::new() } }
+    }
+
+    /// A round whose cohort was assigned at time `assigned`, before a restart. Its events since are to be told again, in
+    /// their order, with the times they had.
+    #[must_use]
+    pub fn resume(
+        id: RoundId,
+        seed: Seed,
+        config: RoundConfig,
+        opened: Duration,
+        cohort: Vec<ClientId>,
+        assigned: Duration,
+    ) -> Self {
+        let phase = Phase::Collecting(Collecting::of(cohort, config.collecting_end(assigned)));
+        Self { id, seed, config, opened, phase }
+    }
+
+    /// What `client` is asked to do in this round, if it is of the cohort and has sent nothing yet.
+    #[must_use]
+    pub fn assignment(&self, client: ClientId) -> Option<Effect> {
+        let Phase::Collecting(collecting) = &self.phase else { return None };
+        collecting.waits_for(client).then(|| self.assign(client))
+    }
+
+    /// When the round closes without those that have not sent, if it does.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        let Phase::Collecting(collecting) = &self.phase else { return None };
+        collecting.deadline
+    }
+
+    /// Whether clients may still check in for this round.
+    #[must_use]
+    pub fn is_selecting(&self) -> bool {
+        matches!(self.phase, Phase::Selecting { .. })
+    }
+
+    fn assign(&self, client: ClientId) -> Effect {
+        let stream = |purpose| self.seed.derive(purpose, self.id.0, client.0);
+        Effect::Assign { client, rounding: stream(Purpose::Rounding), order: stream(Purpose::BatchOrder) }
     }
 
     /// The round's number.

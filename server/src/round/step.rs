@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use nibble_seed::{ClientId, Purpose};
+use nibble_seed::ClientId;
 
 use super::{
     Closed, Collecting, Counted, DiscardReason, Effect, Event, Outcome, Phase, Record, RejectReason, Round, Told,
@@ -23,6 +23,10 @@ impl Round {
                     (false, Some(end)) if first => vec![Effect::WakeAt(end)],
                     (false, _) => Vec::new(),
                 }
+            }
+            (Phase::Selecting { available }, Event::Lost(client)) => {
+                available.remove(&client);
+                Vec::new()
             }
             (Phase::Selecting { .. }, Event::Tick)
                 if self.config.selection_end(self.opened).is_some_and(|end| now >= end) =>
@@ -71,13 +75,7 @@ impl Round {
             return self.end(Closed::TooFewClients, Collecting::of(Vec::new(), None), now);
         }
         let selected = selection::uniform(&available, self.config.selected(), self.seed, self.id);
-        let stream = |purpose, client: ClientId| self.seed.derive(purpose, self.id.0, client.0);
-        let assign = |&client: &ClientId| Effect::Assign {
-            client,
-            rounding: stream(Purpose::Rounding, client),
-            order: stream(Purpose::BatchOrder, client),
-        };
-        let mut effects: Vec<_> = selected.iter().map(assign).collect();
+        let mut effects: Vec<_> = selected.iter().map(|&client| self.assign(client)).collect();
         let deadline = self.config.collecting_end(now);
         effects.extend(deadline.map(Effect::WakeAt));
         self.phase = Phase::Collecting(Collecting::of(selected, deadline));
@@ -138,13 +136,18 @@ impl Round {
 }
 
 impl Collecting {
-    fn of(selected: Vec<ClientId>, deadline: Option<Duration>) -> Self {
+    pub(super) fn of(selected: Vec<ClientId>, deadline: Option<Duration>) -> Self {
         Self { selected, deadline, received: Vec::new(), digests: BTreeMap::new(), gone: BTreeMap::new() }
     }
 
     /// Clients of the cohort that may still send.
     fn waiting(&self) -> usize {
         self.selected.len() - self.received.len() - self.gone.len()
+    }
+
+    /// Whether `client` may still send a first update.
+    pub(super) fn waits_for(&self, client: ClientId) -> bool {
+        self.selected.contains(&client) && !self.digests.contains_key(&client) && !self.gone.contains_key(&client)
     }
 
     /// Takes in a good update. The same bytes again change nothing; other bytes are refused, the first stand.

@@ -229,3 +229,40 @@ proptest! {
 fn receipt(client: ClientId, outcome: Outcome) -> Effect {
     Effect::Receipt { client, outcome }
 }
+
+#[test]
+fn a_client_that_left_before_the_selection_is_not_selected() {
+    let config = RoundConfig::new(2).unwrap();
+    let mut round = Round::open(RoundId(0), Seed(0), config, NOW);
+    assert!(play(&mut round, vec![(0, Event::CheckIn(ClientId(1))), (1, Event::Lost(ClientId(1)))]).is_empty());
+    assert!(play(&mut round, vec![(2, Event::CheckIn(ClientId(2)))]).is_empty(), "one is not enough");
+    let effects = play(&mut round, vec![(3, Event::CheckIn(ClientId(3)))]);
+    let assigned: BTreeSet<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Assign { client, .. } => Some(*client),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(assigned, [2, 3].map(ClientId).into());
+}
+
+#[test]
+fn a_resumed_round_ends_as_the_unbroken_one() {
+    let config = RoundConfig::new(3).unwrap().over_select(0.5).unwrap().quorum(2).unwrap();
+    let config = config.deadline(Duration::from_secs(50)).unwrap();
+    let (mut unbroken, cohort) = collecting(config.clone(), 8);
+    let events = vec![
+        (3, update(cohort[1])),
+        (4, Event::Refused { client: cohort[0], reason: RejectReason::Malformed("bits".into()) }),
+        (5, Event::Lost(cohort[2])),
+        (6, update(cohort[3])),
+    ];
+    let mut resumed = Round::resume(unbroken.id(), Seed(1), config, NOW, cohort.clone(), NOW);
+    assert_eq!(resumed.assignment(cohort[1]), unbroken.assignment(cohort[1]));
+    assert!(resumed.assignment(cohort[1]).is_some() && resumed.assignment(ClientId(99)).is_none());
+    let told = play(&mut resumed, events.clone());
+    assert_eq!(told, play(&mut unbroken, events));
+    assert!(told.iter().any(|effect| matches!(effect, Effect::Aggregate(counted) if counted.len() == 2)));
+    assert_eq!(resumed.assignment(cohort[1]), None);
+}

@@ -179,8 +179,8 @@ impl Run<'_> {
     fn aggregate(&mut self, counted: &[Counted], sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
         let layout = self.federation.layout();
         let contribution = |counted: &Counted| {
-            let payload = Payload::trust(&sent[&counted.client].payload, layout)?;
-            Ok(Contribution { client: counted.client, samples: counted.samples, payload })
+            let chunks = Payload::trust(&sent[&counted.client].payload, layout)?;
+            Ok(Contribution { client: counted.client, samples: counted.samples, chunks })
         };
         let contributions = counted.iter().map(contribution).collect::<Result<_, SimError>>()?;
         let aggregate = Aggregate::new(contributions).expect("a round counts a client once, and only with samples");
@@ -194,7 +194,7 @@ impl Run<'_> {
         self.workers.each(&tiles, |_, (chunk, tile)| {
             let mut tile = lock(tile);
             let mut mean = Vec::new();
-            aggregate.mean_of_chunk(*chunk, tile.len(), &mut mean);
+            aggregate.mean_of_chunk(*chunk, tile.len(), &mut mean).map_err(|(_, error)| error)?;
             FedAvg.apply(&mean, &mut tile);
             Ok(())
         })?;

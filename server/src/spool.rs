@@ -1,0 +1,314 @@
+//! Uploads on disk: parts while they arrive, whole payloads until their round has ended.
+//!
+//! ```text
+//! spool/RUN/ROUND/CLIENT-DIGEST.part   what has arrived of the payload with this SHA-256
+//! spool/RUN/ROUND/CLIENT.payload       a whole payload, checked and durable
+//! ```
+//!
+//! A part outlives its connection, and the coordinator, so that an upload goes on where it broke off. Only one connection
+//! writes to a part: a newer one takes it over.
+//!
+//! Absent on purpose: who may upload what (the coordinator decides before a part is begun), and outcomes.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use nibble_codec::{DecodeError, Frame, HEADER_BYTES, Layout};
+use nibble_seed::{ClientId, RoundId};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Chunks, round::Digest};
+
+/// Errors of the spool.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpoolError {
+    /// The file system failed.
+    #[error("cannot keep uploads in {}: {error}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Another connection goes on with the same upload.
+    #[error("another connection of this client has taken the upload over")]
+    TakenOver,
+    /// A chunk does not begin where the last one ended.
+    #[error("a chunk begins at byte {found}, but byte {expected} is next")]
+    Offset {
+        /// Where the next chunk must begin.
+        expected: u64,
+        /// Where it begins.
+        found: u64,
+    },
+    /// More bytes than were announced.
+    #[error("{found} bytes, but {expected} were announced")]
+    TooLong {
+        /// Bytes announced.
+        expected: u64,
+        /// Bytes there would be.
+        found: u64,
+    },
+    /// The bytes are not those that were announced.
+    #[error("the bytes that arrived do not have the SHA-256 that was announced; send them again from the start")]
+    Digest,
+    /// The bytes are no payload that can be used.
+    #[error("{0}")]
+    Payload(#[from] DecodeError),
+}
+
+/// The directory of all uploads of one run.
+#[derive(Debug)]
+pub struct Spool {
+    directory: PathBuf,
+    /// For each client the number of the connection that may write.
+    writers: Mutex<HashMap<ClientId, u64>>,
+    next_writer: AtomicU64,
+}
+
+/// One update's place in the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The round.
+    pub round: RoundId,
+    /// The client.
+    pub client: ClientId,
+    /// SHA-256 of the payload.
+    pub digest: Digest,
+    /// Bytes of the payload.
+    pub bytes: u64,
+}
+
+/// An upload in progress, by one connection.
+#[derive(Debug)]
+pub struct Upload {
+    spool: Arc<Spool>,
+    place: Place,
+    writer: u64,
+    part: File,
+    path: PathBuf,
+    received: u64,
+    sha: Sha256,
+}
+
+impl Spool {
+    /// The spool in `directory`, which is made when needed.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn open(directory: PathBuf) -> Result<Arc<Self>, SpoolError> {
+        fs::create_dir_all(&directory).map_err(at(&directory))?;
+        Ok(Arc::new(Self { directory, writers: Mutex::default(), next_writer: AtomicU64::new(0) }))
+    }
+
+    /// Bytes of the update that have arrived so far.
+    #[must_use]
+    pub fn received(&self, place: &Place) -> u64 {
+        fs::metadata(self.part(place)).map_or(0, |part| part.len().min(place.bytes))
+    }
+
+    /// Goes on with an upload, or begins it. A part of another payload of the same client is thrown away; a connection
+    /// that still writes loses the right to.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn resume(self: &Arc<Self>, place: Place) -> Result<Upload, SpoolError> {
+        let path = self.part(&place);
+        let directory = self.round_directory(place.round);
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        fs::create_dir_all(&directory).map_err(at(&directory))?;
+        let received = self.received(&place);
+        if received == 0 {
+            forget_parts(&directory, place.client).map_err(at(&directory))?;
+        }
+        let mut part = OpenOptions::new();
+        let part = part.read(true).write(true).create(true).truncate(false).open(&path).map_err(at(&path))?;
+        let mut sha = Sha256::new();
+        part.set_len(received).and_then(|()| hash(&part, received, &mut sha)).map_err(at(&path))?;
+        let writer = self.next_writer.fetch_add(1, Ordering::Relaxed);
+        writers.insert(place.client, writer);
+        Ok(Upload { spool: Arc::clone(self), place, writer, part, path, received, sha })
+    }
+
+    /// A whole payload, to be folded chunk by chunk.
+    ///
+    /// # Errors
+    /// If it is not there, or its header does not fit the layout.
+    pub fn payload<'a>(&self, round: RoundId, client: ClientId, layout: &'a Layout) -> Result<Spooled<'a>, SpoolError> {
+        let path = self.whole(round, client);
+        let file = File::open(&path).map_err(at(&path))?;
+        let mut header = [0; HEADER_BYTES];
+        file.read_exact_at(&mut header, 0).map_err(at(&path))?;
+        Ok(Spooled { file, path, frame: Frame::parse(&header, layout)? })
+    }
+
+    /// Throws away all uploads of rounds before `round`: their outcomes are known.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn forget_before(&self, round: RoundId) -> Result<(), SpoolError> {
+        for entry in fs::read_dir(&self.directory).map_err(at(&self.directory))?.flatten() {
+            let number = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+            if number.is_some_and(|number| number < round.0) {
+                fs::remove_dir_all(entry.path()).map_err(at(&entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn round_directory(&self, round: RoundId) -> PathBuf {
+        self.directory.join(round.to_string())
+    }
+
+    fn part(&self, place: &Place) -> PathBuf {
+        let digest: String = place.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.round_directory(place.round).join(format!("{}-{digest}.part", place.client))
+    }
+
+    fn whole(&self, round: RoundId, client: ClientId) -> PathBuf {
+        self.round_directory(round).join(format!("{client}.payload"))
+    }
+}
+
+impl Upload {
+    /// Bytes that have arrived: where the next chunk must begin.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// If they do not follow on those before, or are more than announced; nothing is then written.
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SpoolError> {
+        if offset != self.received {
+            return Err(SpoolError::Offset { expected: self.received, found: offset });
+        }
+        let end = offset + bytes.len() as u64;
+        if end > self.place.bytes {
+            return Err(SpoolError::TooLong { expected: self.place.bytes, found: end });
+        }
+        let writers = self.spool.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        if writers.get(&self.place.client) != Some(&self.writer) {
+            return Err(SpoolError::TakenOver);
+        }
+        self.part.write_all_at(bytes, offset).map_err(at(&self.path))?;
+        drop(writers);
+        self.sha.update(bytes);
+        self.received = end;
+        Ok(())
+    }
+
+    /// Checks that all bytes came, and that they are a payload of `layout` that `expected` accepts; then makes it
+    /// durable under the name of a whole payload.
+    ///
+    /// # Errors
+    /// If they are not; the part is then gone.
+    pub fn finish(
+        self,
+        layout: &Layout,
+        expected: impl FnOnce(&Frame<'_>) -> Result<(), DecodeError>,
+    ) -> Result<(), SpoolError> {
+        let checked = self.check(layout, expected);
+        if let Err(error) = checked {
+            fs::remove_file(&self.path).map_err(at(&self.path))?;
+            return Err(error);
+        }
+        let whole = self.spool.whole(self.place.round, self.place.client);
+        let keep = || {
+            self.part.sync_all()?;
+            fs::rename(&self.path, &whole)?;
+            File::open(self.spool.round_directory(self.place.round))?.sync_all()
+        };
+        keep().map_err(at(&whole))
+    }
+
+    fn check(
+        &self,
+        layout: &Layout,
+        expected: impl FnOnce(&Frame<'_>) -> Result<(), DecodeError>,
+    ) -> Result<(), SpoolError> {
+        let found = Digest::from(self.sha.clone().finalize());
+        if self.received != self.place.bytes || found != self.place.digest {
+            return Err(SpoolError::Digest);
+        }
+        let mut header = vec![0; HEADER_BYTES.min(self.received as usize)];
+        self.part.read_exact_at(&mut header, 0).map_err(at(&self.path))?;
+        let frame = Frame::parse(&header, layout)?;
+        expected(&frame)?;
+        let mut bytes = Vec::new();
+        for chunk in 0..layout.chunks() {
+            let range = frame.chunk_bytes(chunk);
+            let end = range.end.min(self.received as usize);
+            bytes.resize(end.saturating_sub(range.start), 0);
+            self.part.read_exact_at(&mut bytes, range.start as u64).map_err(at(&self.path))?;
+            frame.check_chunk(chunk, &bytes)?;
+        }
+        if self.received > frame.len_bytes() {
+            return Err(DecodeError::Trailing { count: self.received - frame.len_bytes() }.into());
+        }
+        Ok(frame.check_length()?)
+    }
+}
+
+/// A whole payload in the spool.
+#[derive(Debug)]
+pub struct Spooled<'a> {
+    file: File,
+    path: PathBuf,
+    frame: Frame<'a>,
+}
+
+impl Chunks for Spooled<'_> {
+    type Error = SpoolError;
+
+    fn fold_chunk(&self, index: usize, weight: f64, scratch: &mut Vec<u8>, sum: &mut [f64]) -> Result<(), SpoolError> {
+        let range = self.frame.chunk_bytes(index);
+        scratch.resize(range.len(), 0);
+        self.file.read_exact_at(scratch, range.start as u64).map_err(at(&self.path))?;
+        self.frame.check_chunk(index, scratch)?; // the disk may have changed what was checked on arrival
+        Ok(self.frame.fold_chunk(index, scratch, weight, sum)?)
+    }
+}
+
+/// Hashes the first `bytes` of a part.
+fn hash(part: &File, bytes: u64, sha: &mut Sha256) -> io::Result<()> {
+    let mut rest = part.take(bytes);
+    let mut buffer = vec![0; 65_536];
+    loop {
+        match rest.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => sha.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Removes what has arrived of any payload of `client`.
+fn forget_parts(directory: &Path, client: ClientId) -> io::Result<()> {
+    let prefix = format!("{client}-");
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
+    move |error| SpoolError::Io { path: path.into(), error }
+}
+
+#[cfg(test)]
+mod tests;

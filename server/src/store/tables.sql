@@ -1,0 +1,90 @@
+-- Times are nanoseconds since 1970. Identities and seeds are 64 bits, kept in SQLite's signed integers.
+CREATE TABLE runs (
+    name TEXT PRIMARY KEY,
+    config TEXT NOT NULL,               -- as TOML, every key spelled out
+    started INTEGER NOT NULL,
+    ended INTEGER,                      -- NULL while it goes on
+    initial_model BLOB NOT NULL         -- SHA-256 of the parameters
+) STRICT;
+
+CREATE TABLE rounds (
+    run TEXT NOT NULL REFERENCES runs,
+    round INTEGER NOT NULL,
+    state TEXT NOT NULL,                -- selecting, collecting, closing, committed, abandoned
+    model BLOB NOT NULL,                -- the model it starts from
+    opened INTEGER NOT NULL,
+    assigned INTEGER,                   -- when the cohort was fixed
+    closed INTEGER,                     -- when the counted set was fixed, or the round abandoned
+    why TEXT,                           -- why it closed
+    new_model BLOB,                     -- the model it made
+    committed INTEGER,
+    accuracy REAL,                      -- of the new model, where a held-out set is configured
+    loss REAL,
+    PRIMARY KEY (run, round)
+) STRICT;
+
+CREATE TABLE cohort (
+    run TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    place INTEGER NOT NULL,             -- in the order they were drawn
+    client INTEGER NOT NULL,
+    PRIMARY KEY (run, round, client),
+    FOREIGN KEY (run, round) REFERENCES rounds
+) STRICT, WITHOUT ROWID;
+
+-- What cohort members reported, in order; with the cohort, it is all that a round can be resumed from.
+CREATE TABLE reports (
+    sequence INTEGER PRIMARY KEY,
+    run TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    client INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    kind TEXT NOT NULL,                 -- update, refused, lost
+    samples INTEGER NOT NULL,
+    digest BLOB,                        -- SHA-256 of the payload
+    bytes INTEGER NOT NULL,
+    train_loss REAL,
+    nmse REAL,
+    outcome TEXT,                       -- accepted, rejected, discarded; NULL until it is known
+    reason TEXT,
+    detail TEXT,
+    FOREIGN KEY (run, round, client) REFERENCES cohort (run, round, client)
+) STRICT;
+CREATE UNIQUE INDEX one_report_each ON reports (run, round, client);
+
+CREATE TABLE clients (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    enrolled INTEGER NOT NULL,
+    revoked INTEGER,
+    seen INTEGER
+) STRICT;
+
+CREATE TABLE certificates (
+    fingerprint BLOB PRIMARY KEY,
+    client INTEGER NOT NULL REFERENCES clients,
+    public_key BLOB NOT NULL,
+    not_after INTEGER NOT NULL          -- seconds since 1970
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tokens (
+    digest BLOB PRIMARY KEY,            -- SHA-256 of the secret
+    client INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    expires INTEGER NOT NULL,           -- seconds since 1970
+    used INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Bytes really moved, by client and round.
+CREATE TABLE ledger (
+    run TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    client INTEGER NOT NULL,            -- -1 for peers that never said who they were
+    payload_up INTEGER NOT NULL DEFAULT 0,
+    payload_down INTEGER NOT NULL DEFAULT 0,
+    message_up INTEGER NOT NULL DEFAULT 0,
+    message_down INTEGER NOT NULL DEFAULT 0,
+    wire_up INTEGER NOT NULL DEFAULT 0,
+    wire_down INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (run, round, client)
+) STRICT, WITHOUT ROWID;
