@@ -1,0 +1,188 @@
+//! One connection, from its first byte to its last.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::{HeaderMap, Request, Response};
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sha2::{Digest, Sha256};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tonic::body::Body;
+use tower::Service;
+
+use super::{
+    Limits, Listener, Security,
+    meters::{Meter, Metered},
+    places::Place,
+    requests::{Claim, Connection, Requests},
+    streams::Streams,
+};
+
+/// Most requests at a time on one connection.
+const STREAMS: u32 = 16;
+/// Most bytes of a request that may wait unread: LANs stay fast, and nothing is allocated ahead.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same for all requests of a connection.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Most bytes of a frame: a chunk of a transfer and its head.
+const FRAME: u32 = 128 * 1024;
+/// Most bytes of a request's headers.
+const HEADERS: u32 = 16 * 1024;
+/// Most bytes of a response that may wait for the peer to read.
+const SEND_BUFFER: usize = 128 * 1024;
+
+/// Why a connection ended before its peer wanted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("no TLS handshake within {limit:?}")]
+    HandshakeDeadline { limit: Duration },
+    #[error("TLS handshake: {0}")]
+    Handshake(std::io::Error),
+    #[error("no request within {limit:?}")]
+    RequestDeadline { limit: Duration },
+    #[error("a peer without an identity has {limit:?}")]
+    Anonymous { limit: Duration },
+    #[error("its device has newer connections")]
+    Evicted,
+    #[error("the coordinator stops")]
+    Stopped,
+    #[error("HTTP/2: {0}")]
+    Http(hyper::Error),
+}
+
+/// A connection just accepted.
+pub(super) struct Fresh<Io> {
+    pub(super) io: Io,
+    pub(super) address: SocketAddr,
+    pub(super) place: Place,
+}
+
+/// Serves a connection until its peer closes it or something else ends it.
+pub(super) async fn run<Io, S>(
+    fresh: Fresh<Io>,
+    listener: Arc<Listener>,
+    service: S,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Ended>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let Fresh { io, address, place } = fresh;
+    let meter = listener.meters.open();
+    let io = Metered::new(io, Arc::clone(&meter));
+    let connection = |claim, meter: Arc<Meter>| {
+        let listener = Arc::clone(&listener);
+        let (asked, known) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Connection { address, claim, place, meter, listener, asked, known })
+    };
+    match &listener.security {
+        Security::Insecure => http2(io, connection(Claim::Header, meter), service, stop).await,
+        Security::Tls(config) => {
+            let acceptor = TlsAcceptor::from(Arc::clone(config));
+            let io = Box::pin(handshake(io, acceptor, listener.limits.handshake, stop.clone())).await?;
+            let certificate = io.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let claim = match certificate {
+                Some(der) => Claim::Certificate(Sha256::digest(der).into()),
+                None => Claim::Nothing,
+            };
+            let connection = connection(claim, meter);
+            if connection.identify(&HeaderMap::new()).is_none() {
+                connection.meter.belongs_to(None);
+                if certificate.is_some() {
+                    tracing::info!(%address, "certificate unknown, expired or revoked; served without an identity");
+                }
+            }
+            http2(io, connection, service, stop).await
+        }
+    }
+}
+
+async fn handshake<Io: AsyncRead + AsyncWrite + Unpin>(
+    io: Io,
+    acceptor: TlsAcceptor,
+    limit: Duration,
+    mut stop: watch::Receiver<bool>,
+) -> Result<TlsStream<Io>, Ended> {
+    tokio::select! {
+        done = timeout(limit, acceptor.accept(io)) => {
+            done.map_err(|_| Ended::HandshakeDeadline { limit })?.map_err(Ended::Handshake)
+        }
+        _ = stop.wait_for(|stop| *stop) => Err(Ended::Stopped),
+    }
+}
+
+async fn http2<Io, S>(
+    io: Io,
+    connection: Arc<Connection>,
+    service: S,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Ended>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let Limits { first_request, anonymous, .. } = connection.listener.limits;
+    let streams = Streams::default();
+    let requests = Requests { connection: Arc::clone(&connection), service };
+    let mut http = pin!(builder(&streams, &connection.listener.limits).serve_connection(TokioIo::new(io), requests));
+    let began = Instant::now();
+    let mut deadline = pin!(sleep_until(began + first_request));
+    let (mut stopping, mut watched) = (false, true);
+    loop {
+        tokio::select! {
+            biased;
+            ended = http.as_mut() => return ended.map_err(Ended::Http),
+            never = streams.reap() => match never {},
+            () = connection.place.evicted() => return Err(Ended::Evicted),
+            _ = stop.wait_for(|stop| *stop), if !stopping => {
+                if !connection.asked.load(Relaxed) {
+                    return Err(Ended::Stopped);
+                }
+                stopping = true;
+                http.as_mut().graceful_shutdown();
+            }
+            () = deadline.as_mut(), if watched => {
+                if !connection.asked.load(Relaxed) {
+                    return Err(Ended::RequestDeadline { limit: first_request });
+                }
+                watched = !connection.known.load(Relaxed);
+                if watched && began.elapsed() >= anonymous {
+                    return Err(Ended::Anonymous { limit: anonymous });
+                }
+                deadline.as_mut().reset(began + anonymous);
+            }
+        }
+    }
+}
+
+fn builder(streams: &Streams, limits: &Limits) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams.clone());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_header_list_size(HEADERS)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(limits.ping_interval)
+        .keep_alive_timeout(limits.ping_timeout);
+    builder
+}
