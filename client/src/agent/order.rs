@@ -1,0 +1,68 @@
+//! Assignments as they come, and what they mean once they are validated.
+
+use nibble_codec::Scheme;
+use nibble_learning::{SgdConfig, TensorSpec};
+use nibble_proto::v1::{Assignment, LocalTraining, Tensor};
+use nibble_seed::{RoundId, Seed};
+
+/// A client's part in a round.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub(super) run: String,
+    pub(super) round: RoundId,
+    pub(super) rounding: Seed,
+    pub(super) order: Seed,
+    /// SHA-256 of the global model's parameters.
+    pub(super) model: [u8; 32],
+    pub(super) frame_bytes: u64,
+    pub(super) tensors: Vec<TensorSpec>,
+    pub(super) architecture: String,
+    pub(super) scheme: Scheme,
+    pub(super) sgd: SgdConfig,
+    pub(super) max_payload_bytes: u64,
+}
+
+impl TryFrom<Assignment> for Order {
+    /// Why the round must be declined.
+    type Error = String;
+
+    fn try_from(assignment: Assignment) -> Result<Self, String> {
+        let model = assignment.model.ok_or("the assignment names no model")?;
+        let scheme = assignment.scheme;
+        Ok(Self {
+            run: assignment.run,
+            round: RoundId(assignment.round),
+            rounding: Seed(assignment.rounding_seed),
+            order: Seed(assignment.order_seed),
+            model: sha256(&model.sha256).ok_or("the model's name is not a SHA-256")?,
+            frame_bytes: model.frame_bytes,
+            tensors: assignment
+                .layout
+                .into_iter()
+                .map(tensor)
+                .collect::<Option<_>>()
+                .ok_or("a dimension is too large")?,
+            architecture: assignment.architecture,
+            scheme: scheme.parse().map_err(|error| format!("this client does not know the scheme: {error}"))?,
+            sgd: sgd(assignment.training.as_ref().ok_or("the assignment does not say how to train")?)?,
+            max_payload_bytes: assignment.max_payload_bytes,
+        })
+    }
+}
+
+/// A SHA-256 as protocol messages carry it.
+fn sha256(bytes: &[u8]) -> Option<[u8; 32]> {
+    bytes.try_into().ok()
+}
+
+fn tensor(tensor: Tensor) -> Option<TensorSpec> {
+    let shape = tensor.shape.into_iter().map(|dim| usize::try_from(dim).ok()).collect::<Option<_>>()?;
+    Some(TensorSpec { name: tensor.name, shape })
+}
+
+/// The trainer checks the ranges; only the conversions are checked here.
+fn sgd(training: &LocalTraining) -> Result<SgdConfig, String> {
+    let &LocalTraining { epochs, batch, lr, momentum, weight_decay } = training;
+    let batch = usize::try_from(batch).map_err(|_| "the batch is too large")?;
+    Ok(SgdConfig { epochs, batch, lr, momentum, weight_decay })
+}

@@ -1,0 +1,222 @@
+//! The work between two messages: training, encoding, settling. It blocks, on a processor or a disk.
+
+use bytes::Bytes;
+use nibble_codec::{Coding, DecodeError, Intent, Layout, Outcome, Payload, Residual, Scheme};
+use sha2::{Digest, Sha256};
+
+use super::{AgentError, TrainerSource, order::Order};
+use crate::{
+    Assignment, ClientError, Participant,
+    state::{PendingUpdate, StateError, Store},
+};
+
+/// Where a client trains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Training {
+    /// On a thread of its own, so that the connection stays alive meanwhile.
+    #[default]
+    OwnThread,
+    /// On the thread that polls the agent, for simulations whose every step is to be in a fixed order.
+    Inline,
+}
+
+/// What a client works with. One piece of work has it at a time.
+pub(super) struct Workbench {
+    pub(super) store: Store,
+    trainers: Box<dyn TrainerSource>,
+    samples: Vec<u32>,
+    participant: Option<Prepared>,
+    /// The global model held last.
+    global: Option<Global>,
+}
+
+struct Prepared {
+    architecture: String,
+    scheme: Scheme,
+    participant: Participant,
+}
+
+struct Global {
+    sha256: [u8; 32],
+    parameters: Vec<f32>,
+}
+
+/// Why there is no update.
+pub(super) enum Setback {
+    /// The round is to be declined, for this reason.
+    Decline(String),
+    /// The state cannot be kept.
+    State(StateError),
+}
+
+impl From<StateError> for Setback {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl Workbench {
+    pub(super) fn new(store: Store, trainers: Box<dyn TrainerSource>, samples: Vec<u32>) -> Self {
+        Self { store, trainers, samples, participant: None, global: None }
+    }
+
+    /// Whether the global model of that name is held.
+    pub(super) fn holds(&self, model: &[u8; 32]) -> bool {
+        self.global.as_ref().is_some_and(|global| global.sha256 == *model)
+    }
+
+    /// Makes ready for an order, before anything is downloaded for it. Gives the bytes of the model's frame.
+    pub(super) fn prepare(&mut self, order: &Order) -> Result<usize, String> {
+        let layout = self.participant(order)?.layout();
+        let frame_bytes = Coding::Fp32.payload_bytes(layout);
+        if order.frame_bytes != frame_bytes {
+            return Err(format!("the model's frame is said to have {} bytes, not {frame_bytes}", order.frame_bytes));
+        }
+        let payload_bytes = order.scheme.coding.payload_bytes(layout);
+        if payload_bytes > order.max_payload_bytes {
+            let (scheme, budget) = (order.scheme, order.max_payload_bytes);
+            return Err(format!("an update under {scheme} takes {payload_bytes} bytes, the budget is {budget}"));
+        }
+        usize::try_from(frame_bytes).map_err(|_| "the model does not fit this machine's memory".into())
+    }
+
+    /// Takes the global model out of its frame.
+    pub(super) fn receive(&mut self, order: &Order, frame: Vec<u8>) -> Result<(), String> {
+        let mut parameters = self.global.take().map(|global| global.parameters).unwrap_or_default();
+        let layout = self.participant(order)?.layout();
+        parameters.resize(layout.coordinates(), 0.0);
+        let mut decode = |frame: &[u8]| Payload::parse(frame, layout)?.decode(&mut parameters);
+        decode(&frame).map_err(|error| format!("the model's frame cannot be used: {error}"))?;
+        drop(frame); // training needs the memory
+        let sha256 = sha256_of(&parameters);
+        if sha256 != order.model {
+            return Err("the model that was sent is not the one that was announced: their SHA-256 differ".into());
+        }
+        self.global = Some(Global { sha256, parameters });
+        Ok(())
+    }
+
+    /// Trains and encodes, and keeps the update as pending. Durable on return.
+    pub(super) fn perform(&mut self, order: &Order) -> Result<Bytes, Setback> {
+        let residual = self.residual(order)?;
+        let Some(global) = self.global.take() else { return Err(Setback::Decline("the model is not held".into())) };
+        let samples = std::mem::take(&mut self.samples);
+        let assignment = Assignment {
+            round: order.round,
+            rounding: order.rounding,
+            order: order.order,
+            samples: &samples,
+            sgd: &order.sgd,
+        };
+        let update = self.participant(order).and_then(|participant| {
+            let layout = participant.layout().clone();
+            let residual = Residual::from_values(residual, &layout).map_err(|error| error.to_string())?;
+            let update = participant.perform(&global.parameters, &assignment, residual, Vec::new());
+            update.map(|update| (update, layout)).map_err(|error| error.to_string())
+        });
+        (self.samples, self.global) = (samples, Some(global));
+        let (update, layout) = update.map_err(Setback::Decline)?;
+        let pending = PendingUpdate {
+            round: order.round,
+            samples: update.report.samples,
+            payload_sha256: Sha256::digest(&update.payload).into(),
+            payload_bytes: update.payload.len() as u64,
+            train_loss: update.report.mean_loss,
+            nmse: update.nmse,
+        };
+        let intent = update.intent.map(Intent::into_vector).unwrap_or_default();
+        self.store.pend(&order.run, &layout, pending, &intent, &update.payload)?;
+        Ok(update.payload.into())
+    }
+
+    /// Moves the residual, now that the pending update's outcome is known. Durable on return.
+    pub(super) fn settle(&mut self, outcome: Settlement) -> Result<(), AgentError> {
+        let summary = self.store.summary().clone();
+        let mut vector = self.store.vector()?;
+        if outcome == Settlement::Accepted {
+            self.global = None; // an accepted update makes another model; its memory is needed now
+            if !vector.is_empty() {
+                let payload = self.store.payload()?;
+                vector = left_out(vector, &payload, &summary.layout).map_err(AgentError::Settling)?;
+            }
+        }
+        Ok(self.store.settle(&summary.run, &summary.layout, &vector)?)
+    }
+
+    /// What earlier updates of the order's run left out.
+    fn residual(&mut self, order: &Order) -> Result<Vec<f32>, Setback> {
+        let summary = self.store.summary();
+        if summary.coordinates == 0 {
+            return Ok(Vec::new());
+        }
+        let hash = self.participant.as_ref().map(|prepared| prepared.participant.layout().hash());
+        let why = if summary.run != order.run {
+            "it belongs to another run"
+        } else if Some(summary.layout.hash()) != hash {
+            "the model's layout changed"
+        } else if !order.scheme.feedback {
+            "the scheme has no feedback"
+        } else {
+            return Ok(self.store.vector()?);
+        };
+        tracing::warn!(run = order.run, was_of = summary.run, "the residual is dropped: {why}");
+        Ok(Vec::new())
+    }
+
+    /// The participant that does what `order` asks for.
+    fn participant(&mut self, order: &Order) -> Result<&mut Participant, String> {
+        let fits = |held: &Prepared| held.architecture == order.architecture && held.scheme == order.scheme;
+        let prepared = match self.participant.take().filter(fits) {
+            Some(prepared) => prepared,
+            None => {
+                let architecture = order.architecture.clone();
+                let trainer = self.trainers.trainer(&architecture).map_err(|error| error.to_string())?;
+                let participant = Participant::new(trainer, order.scheme).map_err(|error| error.to_string())?;
+                Prepared { architecture, scheme: order.scheme, participant }
+            }
+        };
+        let Prepared { participant, .. } = self.participant.insert(prepared);
+        // Names and shapes are compared before a layout is made of them, as a layout's size depends on them.
+        let expected = participant.trainer().tensors();
+        if expected == order.tensors {
+            return Ok(participant);
+        }
+        let differs = expected.iter().zip(&order.tensors).find(|(expected, found)| expected != found);
+        Err(match differs {
+            Some((expected, found)) => format!(
+                "the run's tensor {} has shape {:?}, this client's {} {:?}",
+                found.name, found.shape, expected.name, expected.shape
+            ),
+            None => format!("the run has {} tensors, this client {}", order.tensors.len(), expected.len()),
+        })
+    }
+}
+
+/// What became of an update, as far as its residual is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settlement {
+    /// What its payload did not carry stays behind.
+    Accepted,
+    /// All of it stays behind.
+    Returned,
+}
+
+fn left_out(intent: Vec<f32>, payload: &[u8], layout: &Layout) -> Result<Vec<f32>, ClientError> {
+    let settle = || -> Result<Residual, DecodeError> {
+        let payload = Payload::parse(payload, layout)?;
+        Intent::from_vector(intent).settle(Outcome::Accepted(&payload))
+    };
+    Ok(settle()?.into_values())
+}
+
+/// SHA-256 of parameters as little-endian f32: a model's name.
+fn sha256_of(parameters: &[f32]) -> [u8; 32] {
+    let mut sha = Sha256::new();
+    let mut bytes = Vec::with_capacity(4 * 4096);
+    for tile in parameters.chunks(4096) {
+        bytes.clear();
+        bytes.extend(tile.iter().flat_map(|value| value.to_le_bytes()));
+        sha.update(&bytes);
+    }
+    sha.finalize().into()
+}

@@ -1,0 +1,118 @@
+//! `status`.
+
+use std::path::Path;
+
+use nibble_client::{
+    identity::{Device, IdentityError},
+    state::{Store, Summary},
+};
+use serde::Serialize;
+use x509_parser::time::ASN1Time;
+
+use super::{
+    args::{Format, StatusArgs},
+    error::CliError,
+    say,
+};
+
+/// What a state directory holds.
+#[derive(Debug, Serialize)]
+struct Status {
+    /// Absent before the first assignment.
+    run: Option<String>,
+    parameters: usize,
+    layout: String,
+    pending: Option<Pending>,
+    /// Of the pending update's intent while one is pending, else of the residual.
+    kept_norm: f64,
+    certificate: Option<Certificate>,
+}
+
+#[derive(Debug, Serialize)]
+struct Pending {
+    round: u64,
+    payload_bytes: u64,
+    payload_sha256: String,
+    samples: u64,
+    train_loss: f64,
+    nmse: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Certificate {
+    name: String,
+    not_before_unix: u64,
+    not_after_unix: u64,
+}
+
+pub(super) fn status(args: &StatusArgs) -> Result<(), CliError> {
+    let status = Status::read(&args.state)?;
+    match args.format {
+        Format::Text => print(&status),
+        Format::Json => {
+            let json =
+                serde_json::to_string_pretty(&status).map_err(|error| CliError::io("print", "stdout")(error.into()));
+            say(format_args!("{}", json?))
+        }
+    }
+}
+
+impl Status {
+    fn read(dir: &Path) -> Result<Self, CliError> {
+        let certificate = match Device::load(dir) {
+            Ok(device) => Some(device),
+            Err(IdentityError::NotEnrolled { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let certificate = certificate.map(|device| Certificate {
+            name: device.name().into(),
+            not_before_unix: device.validity().from,
+            not_after_unix: device.validity().until,
+        });
+        let Some((summary, vector)) = Store::peek(dir)? else {
+            let problem = format!("{} holds no client's state", dir.display());
+            return Err(CliError::Usage { problem, mend: "give the directory that the client runs with".into() });
+        };
+        let kept_norm = vector.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+        let Summary { run, layout, pending, .. } = summary;
+        let pending = pending.map(|update| Pending {
+            round: update.round.0,
+            payload_bytes: update.payload_bytes,
+            payload_sha256: update.payload_sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+            samples: update.samples,
+            train_loss: update.train_loss,
+            nmse: update.nmse,
+        });
+        let (parameters, layout) = (layout.coordinates(), format!("{:016x}", layout.hash()));
+        Ok(Self { run: Some(run).filter(|run| !run.is_empty()), parameters, layout, pending, kept_norm, certificate })
+    }
+}
+
+fn print(status: &Status) -> Result<(), CliError> {
+    match &status.run {
+        Some(run) => {
+            say(format_args!("run          {run}: {} parameters, layout {}", status.parameters, status.layout))?;
+        }
+        None => say(format_args!("run          none so far"))?,
+    }
+    match &status.pending {
+        Some(Pending { round, payload_bytes, samples, nmse, .. }) => {
+            say(format_args!(
+                "pending      round {round}: {payload_bytes} bytes of {samples} samples, NMSE {nmse:.2e}"
+            ))?;
+            say(format_args!("intent       norm {:.6}", status.kept_norm))?;
+        }
+        None => {
+            say(format_args!("pending      nothing"))?;
+            say(format_args!("residual     norm {:.6}", status.kept_norm))?;
+        }
+    }
+    match &status.certificate {
+        Some(Certificate { name, not_after_unix, .. }) => {
+            let end = i64::try_from(*not_after_unix).ok().and_then(|end| ASN1Time::from_timestamp(end).ok());
+            let end = end.map_or_else(|| not_after_unix.to_string(), |end| end.to_string());
+            say(format_args!("certificate  {name}, good until {end}"))
+        }
+        None => say(format_args!("certificate  none")),
+    }
+}

@@ -1,0 +1,77 @@
+//! Writing a slot: in tiles, so that no second copy of a vector is made, and synced before it counts.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+use super::{
+    StateError,
+    header::{Header, Summary, layout_to_bytes},
+    lock::private_file,
+};
+
+/// Floats converted at a time.
+const TILE: usize = 16 * 1024;
+
+/// Everything that a record holds.
+pub(super) struct Record<'a> {
+    pub(super) sequence: u64,
+    pub(super) summary: &'a Summary,
+    pub(super) vector: &'a [f32],
+    pub(super) payload: &'a [u8],
+}
+
+/// Replaces the file at `path` by the record. What was there is lost first: the caller keeps the other slot.
+pub(super) fn write(path: &Path, record: &Record<'_>) -> Result<(), StateError> {
+    let created = !path.exists();
+    let file = private_file().truncate(true).open(path).map_err(StateError::io("create", path))?;
+    let file = write_to(file, record).map_err(StateError::io("write", path))?;
+    file.sync_all().map_err(StateError::io("sync", path))?;
+    if created {
+        let dir = path.parent().unwrap_or(Path::new("."));
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(StateError::io("sync", dir))?;
+    }
+    Ok(())
+}
+
+fn write_to<W: Write>(out: W, record: &Record<'_>) -> io::Result<W> {
+    let Summary { run, layout, coordinates, pending } = record.summary;
+    let tensors = layout_to_bytes(layout);
+    let header = Header {
+        sequence: record.sequence,
+        layout_hash: layout.hash(),
+        run_bytes: run.len() as u32,
+        layout_bytes: tensors.len() as u32,
+        coordinates: *coordinates,
+        pending: *pending,
+    };
+    let mut out = Checked { inner: BufWriter::new(out), crc: 0 };
+    out.put(&header.to_bytes())?;
+    out.put(run.as_bytes())?;
+    out.put(&tensors)?;
+    let mut bytes = Vec::with_capacity(4 * TILE.min(record.vector.len()));
+    for tile in record.vector.chunks(TILE) {
+        bytes.clear();
+        bytes.extend(tile.iter().flat_map(|value| value.to_le_bytes()));
+        out.put(&bytes)?;
+    }
+    out.put(record.payload)?;
+    let crc = out.crc;
+    out.put(&crc.to_le_bytes())?;
+    out.inner.into_inner().map_err(io::IntoInnerError::into_error)
+}
+
+/// Keeps the checksum of what was written.
+struct Checked<W> {
+    inner: W,
+    crc: u32,
+}
+
+impl<W: Write> Checked<W> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.crc = crc32c::crc32c_append(self.crc, bytes);
+        self.inner.write_all(bytes)
+    }
+}
