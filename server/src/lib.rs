@@ -6,7 +6,13 @@
 //! deployed. The server sees vectors and layouts, never a model.
 
 mod aggregate;
+#[cfg(feature = "network")]
+pub mod clock;
+#[cfg(feature = "network")]
+pub mod coordinator;
 mod error;
+#[cfg(feature = "network")]
+pub mod evaluation;
 #[cfg(feature = "network")]
 pub mod identity;
 #[cfg(feature = "network")]
@@ -15,8 +21,14 @@ pub mod listener;
 pub mod models;
 #[cfg(feature = "network")]
 pub mod peer;
+#[cfg(feature = "network")]
+pub mod process;
 pub mod round;
 mod selection;
+#[cfg(feature = "network")]
+pub mod service;
+#[cfg(feature = "network")]
+pub mod settings;
 #[cfg(feature = "network")]
 pub mod spool;
 #[cfg(feature = "network")]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! spool/RUN/ROUND/CLIENT-DIGEST.part   what has arrived of the payload with this SHA-256
-//! spool/RUN/ROUND/CLIENT.payload       a whole payload, checked and durable
+//! spool/RUN/ROUND/CLIENT-DIGEST.payload   a whole payload, checked and durable
 //! ```
 //!
 //! A part outlives its connection, and the coordinator, so that an upload goes on where it broke off. Only one connection
@@ -62,6 +62,9 @@ pub enum SpoolError {
     /// The bytes are not those that were announced.
     #[error("the bytes that arrived do not have the SHA-256 that was announced; send them again from the start")]
     Digest,
+    /// The payload is a good one, but not the one that was asked for.
+    #[error("{0}")]
+    Unexpected(String),
     /// The bytes are no payload that can be used.
     #[error("{0}")]
     Payload(#[from] DecodeError),
@@ -114,7 +117,7 @@ impl Spool {
     /// Bytes of the update that have arrived so far.
     #[must_use]
     pub fn received(&self, place: &Place) -> u64 {
-        fs::metadata(self.part(place)).map_or(0, |part| part.len().min(place.bytes))
+        fs::metadata(self.file(place, "part")).map_or(0, |part| part.len().min(place.bytes))
     }
 
     /// Goes on with an upload, or begins it. A part of another payload of the same client is thrown away; a connection
@@ -123,7 +126,7 @@ impl Spool {
     /// # Errors
     /// If the disk fails.
     pub fn resume(self: &Arc<Self>, place: Place) -> Result<Upload, SpoolError> {
-        let path = self.part(&place);
+        let path = self.file(&place, "part");
         let directory = self.round_directory(place.round);
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         fs::create_dir_all(&directory).map_err(at(&directory))?;
@@ -144,8 +147,8 @@ impl Spool {
     ///
     /// # Errors
     /// If it is not there, or its header does not fit the layout.
-    pub fn payload<'a>(&self, round: RoundId, client: ClientId, layout: &'a Layout) -> Result<Spooled<'a>, SpoolError> {
-        let path = self.whole(round, client);
+    pub fn payload<'a>(&self, place: &Place, layout: &'a Layout) -> Result<Spooled<'a>, SpoolError> {
+        let path = self.file(place, "payload");
         let file = File::open(&path).map_err(at(&path))?;
         let mut header = [0; HEADER_BYTES];
         file.read_exact_at(&mut header, 0).map_err(at(&path))?;
@@ -170,13 +173,9 @@ impl Spool {
         self.directory.join(round.to_string())
     }
 
-    fn part(&self, place: &Place) -> PathBuf {
+    fn file(&self, place: &Place, extension: &str) -> PathBuf {
         let digest: String = place.digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.round_directory(place.round).join(format!("{}-{digest}.part", place.client))
-    }
-
-    fn whole(&self, round: RoundId, client: ClientId) -> PathBuf {
-        self.round_directory(round).join(format!("{client}.payload"))
+        self.round_directory(place.round).join(format!("{}-{digest}.{extension}", place.client))
     }
 }
 
@@ -218,14 +217,14 @@ impl Upload {
     pub fn finish(
         self,
         layout: &Layout,
-        expected: impl FnOnce(&Frame<'_>) -> Result<(), DecodeError>,
+        expected: impl FnOnce(&Frame<'_>) -> Result<(), String>,
     ) -> Result<(), SpoolError> {
         let checked = self.check(layout, expected);
         if let Err(error) = checked {
             fs::remove_file(&self.path).map_err(at(&self.path))?;
             return Err(error);
         }
-        let whole = self.spool.whole(self.place.round, self.place.client);
+        let whole = self.spool.file(&self.place, "payload");
         let keep = || {
             self.part.sync_all()?;
             fs::rename(&self.path, &whole)?;
@@ -237,7 +236,7 @@ impl Upload {
     fn check(
         &self,
         layout: &Layout,
-        expected: impl FnOnce(&Frame<'_>) -> Result<(), DecodeError>,
+        expected: impl FnOnce(&Frame<'_>) -> Result<(), String>,
     ) -> Result<(), SpoolError> {
         let found = Digest::from(self.sha.clone().finalize());
         if self.received != self.place.bytes || found != self.place.digest {
@@ -246,7 +245,7 @@ impl Upload {
         let mut header = vec![0; HEADER_BYTES.min(self.received as usize)];
         self.part.read_exact_at(&mut header, 0).map_err(at(&self.path))?;
         let frame = Frame::parse(&header, layout)?;
-        expected(&frame)?;
+        expected(&frame).map_err(SpoolError::Unexpected)?;
         let mut bytes = Vec::new();
         for chunk in 0..layout.chunks() {
             let range = frame.chunk_bytes(chunk);
@@ -299,7 +298,7 @@ fn forget_parts(directory: &Path, client: ClientId) -> io::Result<()> {
     let prefix = format!("{client}-");
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix) && name.ends_with(".part")) {
             fs::remove_file(entry.path())?;
         }
     }

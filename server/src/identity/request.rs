@@ -56,6 +56,9 @@ pub(super) fn device_key(csr_der: &[u8]) -> Result<DeviceKey, IdentityError> {
     if point.len() != POINT_BYTES || key.subject_public_key.unused_bits != 0 {
         return Err(kind("a compressed or broken point".into()));
     }
+    if request.signature_value.unused_bits != 0 {
+        return Err(IdentityError::RequestSignature);
+    }
     // Also refuses a point that is not on the curve.
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
         .verify(info.raw, &request.signature_value.data)

@@ -26,9 +26,11 @@ use tower::Service;
 
 use super::{
     Limits, Listener, Security,
-    meters::{Meter, Metered},
+    meters::Meter,
     places::Place,
     requests::{Claim, Connection, Requests},
+    serve::Phase,
+    socket::Socket,
     streams::Streams,
 };
 
@@ -76,7 +78,7 @@ pub(super) async fn run<Io, S>(
     fresh: Fresh<Io>,
     listener: Arc<Listener>,
     service: S,
-    stop: watch::Receiver<bool>,
+    stop: watch::Receiver<Phase>,
 ) -> Result<(), Ended>
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -85,7 +87,7 @@ where
 {
     let Fresh { io, address, place } = fresh;
     let meter = listener.meters.open();
-    let io = Metered::new(io, Arc::clone(&meter));
+    let io = Socket::new(io, Arc::clone(&meter), listener.limits.write_stall);
     let connection = |claim, meter: Arc<Meter>| {
         let listener = Arc::clone(&listener);
         let (asked, known) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -117,13 +119,13 @@ async fn handshake<Io: AsyncRead + AsyncWrite + Unpin>(
     io: Io,
     acceptor: TlsAcceptor,
     limit: Duration,
-    mut stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<Phase>,
 ) -> Result<TlsStream<Io>, Ended> {
     tokio::select! {
         done = timeout(limit, acceptor.accept(io)) => {
             done.map_err(|_| Ended::HandshakeDeadline { limit })?.map_err(Ended::Handshake)
         }
-        _ = stop.wait_for(|stop| *stop) => Err(Ended::Stopped),
+        _ = stop.wait_for(|phase| *phase >= Phase::Draining) => Err(Ended::Stopped),
     }
 }
 
@@ -131,7 +133,27 @@ async fn http2<Io, S>(
     io: Io,
     connection: Arc<Connection>,
     service: S,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<Phase>,
+) -> Result<(), Ended>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let streams = Streams::default();
+    let requests = Requests { connection: Arc::clone(&connection), service };
+    let http = builder(&streams, &connection.listener.limits).serve_connection(TokioIo::new(io), requests);
+    let ended = drive(http, &connection, &streams, stop).await;
+    streams.end().await;
+    ended
+}
+
+/// Runs a connection until it or its time is over.
+async fn drive<Io, S>(
+    http: http2::Connection<TokioIo<Io>, Requests<S>, Streams>,
+    connection: &Connection,
+    streams: &Streams,
+    mut stop: watch::Receiver<Phase>,
 ) -> Result<(), Ended>
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -139,27 +161,26 @@ where
     S::Future: Send,
 {
     let Limits { first_request, anonymous, .. } = connection.listener.limits;
-    let streams = Streams::default();
-    let requests = Requests { connection: Arc::clone(&connection), service };
-    let mut http = pin!(builder(&streams, &connection.listener.limits).serve_connection(TokioIo::new(io), requests));
+    let asked = || connection.asked.load(Relaxed);
+    let mut http = pin!(http);
     let began = Instant::now();
     let mut deadline = pin!(sleep_until(began + first_request));
-    let (mut stopping, mut watched) = (false, true);
+    let (mut phase, mut watched) = (Phase::Serving, true);
     loop {
         tokio::select! {
             biased;
             ended = http.as_mut() => return ended.map_err(Ended::Http),
             never = streams.reap() => match never {},
             () = connection.place.evicted() => return Err(Ended::Evicted),
-            _ = stop.wait_for(|stop| *stop), if !stopping => {
-                if !connection.asked.load(Relaxed) {
+            _ = stop.wait_for(|now| *now > phase) => {
+                if phase == Phase::Draining || !asked() {
                     return Err(Ended::Stopped);
                 }
-                stopping = true;
+                phase = Phase::Draining;
                 http.as_mut().graceful_shutdown();
             }
             () = deadline.as_mut(), if watched => {
-                if !connection.asked.load(Relaxed) {
+                if !asked() {
                     return Err(Ended::RequestDeadline { limit: first_request });
                 }
                 watched = !connection.known.load(Relaxed);

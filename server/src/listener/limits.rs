@@ -31,6 +31,8 @@ pub struct Limits {
     pub ping_interval: Duration,
     /// How long it may take to answer. 10 s.
     pub ping_timeout: Duration,
+    /// How long a peer may take none of the bytes for it. 30 s.
+    pub write_stall: Duration,
     /// The least rate of a connection with an unfinished request. 1 KiB in 10 s.
     pub rate: Rate,
     /// How long running requests may take to end once the listener stops. 10 s.
@@ -48,6 +50,7 @@ impl Default for Limits {
             anonymous: Duration::from_secs(60),
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
+            write_stall: Duration::from_secs(30),
             rate: Rate { min_bytes: 1_024, window: Duration::from_secs(10) },
             drain: Duration::from_secs(10),
         }

@@ -5,17 +5,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::{self, IoSlice},
-    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
 };
 
 use nibble_seed::ClientId;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::lock;
 
@@ -53,7 +49,7 @@ pub struct Meters(Arc<Mutex<Registry>>);
 struct Registry {
     next: u64,
     open: HashMap<u64, Entry>,
-    /// Bytes of known owners, taken off their connections' counters.
+    /// Bytes of connections that ended or changed their owner.
     settled: BTreeMap<Option<ClientId>, (u64, u64)>,
     refused: u64,
 }
@@ -62,6 +58,8 @@ struct Registry {
 struct Entry {
     owner: Owner,
     counters: Arc<Counters>,
+    /// How much of both directions has been settled.
+    taken: (u64, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +68,7 @@ enum Owner {
     Known(Option<ClientId>),
 }
 
+/// All bytes since the connection began.
 #[derive(Debug, Default)]
 struct Counters {
     received: AtomicU64,
@@ -82,9 +81,9 @@ impl Meters {
     pub fn take(&self) -> Vec<Traffic> {
         let mut registry = lock(&self.0);
         let Registry { open, settled, .. } = &mut *registry;
-        for entry in open.values() {
+        for entry in open.values_mut() {
             if let Owner::Known(client) = entry.owner {
-                settle(settled, client, &entry.counters);
+                settle(settled, client, entry);
             }
         }
         std::mem::take(settled)
@@ -120,7 +119,7 @@ impl Meters {
         let mut registry = lock(&self.0);
         registry.next += 1;
         let id = registry.next;
-        registry.open.insert(id, Entry { owner: Owner::Unknown, counters: Arc::clone(&counters) });
+        registry.open.insert(id, Entry { owner: Owner::Unknown, counters: Arc::clone(&counters), taken: (0, 0) });
         Arc::new(Meter { meters: self.clone(), id, counters })
     }
 }
@@ -140,14 +139,19 @@ impl Meter {
         let Registry { open, settled, .. } = &mut *registry;
         let Some(entry) = open.get_mut(&self.id) else { return };
         match entry.owner {
-            Owner::Known(former) if former != client => settle(settled, former, &entry.counters),
+            Owner::Known(former) if former != client => settle(settled, former, entry),
             _ => {}
         }
         entry.owner = Owner::Known(client);
     }
 
-    /// All bytes received and not yet taken; grows but at a [`Meters::take`].
-    fn count(&self, received: usize, sent: usize) {
+    /// Bytes from the peer since the connection began.
+    pub(super) fn received(&self) -> u64 {
+        self.counters.received.load(Relaxed)
+    }
+
+    /// So many more came and went.
+    pub(super) fn count(&self, received: usize, sent: usize) {
         // usize has at most 64 bits on every target.
         self.counters.received.fetch_add(received as u64, Relaxed);
         self.counters.sent.fetch_add(sent as u64, Relaxed);
@@ -157,71 +161,22 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         let mut registry = lock(&self.meters.0);
-        let Some(entry) = registry.open.remove(&self.id) else { return };
+        let Some(mut entry) = registry.open.remove(&self.id) else { return };
         let client = match entry.owner {
             Owner::Unknown => None,
             Owner::Known(client) => client,
         };
-        settle(&mut registry.settled, client, &self.counters);
+        settle(&mut registry.settled, client, &mut entry);
     }
 }
 
-fn settle(settled: &mut BTreeMap<Option<ClientId>, (u64, u64)>, client: Option<ClientId>, counters: &Counters) {
-    let (received, sent) = (counters.received.swap(0, Relaxed), counters.sent.swap(0, Relaxed));
+fn settle(settled: &mut BTreeMap<Option<ClientId>, (u64, u64)>, client: Option<ClientId>, entry: &mut Entry) {
+    let now = (entry.counters.received.load(Relaxed), entry.counters.sent.load(Relaxed));
+    let (received, sent) = (now.0 - entry.taken.0, now.1 - entry.taken.1);
+    entry.taken = now;
     if received > 0 || sent > 0 {
         let total = settled.entry(client).or_default();
         total.0 += received;
         total.1 += sent;
-    }
-}
-
-/// A socket whose bytes are counted.
-pub(super) struct Metered<Io> {
-    io: Io,
-    meter: Arc<Meter>,
-}
-
-impl<Io> Metered<Io> {
-    pub(super) fn new(io: Io, meter: Arc<Meter>) -> Self {
-        Self { io, meter }
-    }
-}
-
-impl<Io: AsyncRead + Unpin> AsyncRead for Metered<Io> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.meter.count(buf.filled().len() - before, 0);
-        result
-    }
-}
-
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Metered<Io> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
-        self.meter.count(0, written);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
-        self.meter.count(0, written);
-        Poll::Ready(Ok(written))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

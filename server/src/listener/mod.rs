@@ -7,6 +7,7 @@
 //! Absent on purpose: detached tasks, HTTP/1, and what a client may do once it is known; the services decide that.
 
 mod accept;
+mod body;
 mod connection;
 mod limits;
 mod meters;
@@ -14,6 +15,7 @@ mod pace;
 mod places;
 mod requests;
 mod serve;
+mod socket;
 mod streams;
 
 pub use accept::Accept;

@@ -19,6 +19,9 @@ pub struct TooSlow {
 }
 
 /// Watches one transfer. A window ends when its least bytes are in; the next begins then.
+///
+/// [`super::serve`] watches every request's body with one, by the bytes of its connection's socket: a message of 64 KiB
+/// may take minutes over a good but slow link, so pieces of a transfer say too little.
 #[derive(Clone, Debug)]
 pub struct Pace {
     rate: Rate,
@@ -36,17 +39,21 @@ impl Pace {
     /// `bytes` more have come by `now`.
     ///
     /// # Errors
-    /// If the window was over before it had its bytes.
+    /// If the window is over and does not have its bytes.
     pub fn advance(&mut self, bytes: u64, now: Instant) -> Result<(), TooSlow> {
         let Rate { min_bytes, window } = self.rate;
         self.bytes = self.bytes.saturating_add(bytes);
-        if now > self.deadline() {
-            return Err(TooSlow { found: self.bytes, expected: min_bytes, window });
-        }
         if self.bytes >= min_bytes {
             *self = Self::new(self.rate, now);
+        } else if now >= self.deadline() {
+            return Err(TooSlow { found: self.bytes, expected: min_bytes, window });
         }
         Ok(())
+    }
+
+    /// Nobody waited for bytes for so long, through no fault of the peer's.
+    pub fn pause(&mut self, span: Duration) {
+        self.began += span;
     }
 
     /// When the window is over.

@@ -16,7 +16,7 @@ use nibble_seed::ClientId;
 use tonic::body::Body;
 use tower::{Service, ServiceExt as _, util::Oneshot};
 
-use super::{Listener, meters::Meter, places::Place};
+use super::{Listener, body::Paced, meters::Meter, places::Place};
 use crate::peer::{Fingerprint, Identity, Peer};
 
 /// How a peer says who it is.
@@ -79,7 +79,8 @@ where
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.connection.asked.store(true, Relaxed);
         let identity = self.connection.identify(request.headers());
-        let mut request = request.map(Body::new);
+        let rate = self.connection.listener.limits.rate;
+        let mut request = request.map(|body| Body::new(Paced::new(body, Arc::clone(&self.connection.meter), rate)));
         request.extensions_mut().insert(Peer { address: self.connection.address, identity });
         self.service.clone().oneshot(request)
     }

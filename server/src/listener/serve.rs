@@ -46,6 +46,16 @@ pub struct Listener {
     pub meters: Meters,
 }
 
+/// How far the listener's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Serving,
+    /// New connections and requests are refused, running requests go on.
+    Draining,
+    /// Everything ends.
+    Over,
+}
+
 impl fmt::Debug for Security {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -77,7 +87,7 @@ where
 {
     let listener = Arc::new(listener);
     let places = Places::new(listener.limits.clone());
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(Phase::Serving);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -123,15 +133,17 @@ where
         });
     }
     drop(accept);
-    stop.send_replace(true);
-    let drained = timeout(listener.limits.drain, async {
+    stop.send_replace(Phase::Draining);
+    let all = async {
         while let Some(ended) = connections.join_next().await {
             log_panic(ended);
         }
-    });
-    if drained.await.is_err() {
-        tracing::warn!(connections = connections.len(), "requests still run after the drain time; they are dropped");
-        connections.shutdown().await;
+    };
+    let mut all = pin!(all);
+    if timeout(listener.limits.drain, all.as_mut()).await.is_err() {
+        tracing::warn!(drain = ?listener.limits.drain, "requests still run after the drain time; they are dropped");
+        stop.send_replace(Phase::Over);
+        all.await;
     }
 }
 

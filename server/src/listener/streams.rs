@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     sync::{Arc, Mutex},
-    task::Poll,
+    task::{Context, Poll, ready},
 };
 
 use hyper::rt::Executor;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::lock;
 
-/// The tasks; clones share them. The last one to drop aborts what still runs.
+/// The tasks; clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Streams(Arc<Mutex<JoinSet<()>>>);
 
@@ -20,17 +20,29 @@ impl Streams {
     /// Frees the memory of tasks that ended, for as long as it is polled.
     pub(super) async fn reap(&self) -> Infallible {
         poll_fn(|cx| {
-            let mut tasks = lock(&self.0);
-            while let Poll::Ready(Some(ended)) = tasks.poll_join_next(cx) {
-                if let Err(error) = ended
-                    && error.is_panic()
-                {
-                    tracing::error!(%error, "a request handler panicked");
-                }
-            }
+            // `Ready` is of no tasks at all: there may be some again.
+            let _ = self.poll_ended(cx);
             Poll::Pending
         })
         .await
+    }
+
+    /// Aborts the tasks and waits until they are gone.
+    pub(super) async fn end(&self) {
+        lock(&self.0).abort_all();
+        poll_fn(|cx| self.poll_ended(cx)).await;
+    }
+
+    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut tasks = lock(&self.0);
+        while let Some(ended) = ready!(tasks.poll_join_next(cx)) {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a request handler panicked");
+            }
+        }
+        Poll::Ready(())
     }
 }
 

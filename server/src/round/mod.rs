@@ -98,6 +98,13 @@ impl Round {
         collecting.deadline
     }
 
+    /// What became of everyone, once the counted set is fixed and until the round ends.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        let Phase::Closing(record, _) = &self.phase else { return None };
+        Some(record)
+    }
+
     /// Whether clients may still check in for this round.
     #[must_use]
     pub fn is_selecting(&self) -> bool {

@@ -26,6 +26,8 @@ pub enum RejectReason {
     NoSamples,
     /// Its payload failed its checks; the text says which.
     Malformed(String),
+    /// There is no such run or round.
+    UnknownRound,
 }
 
 /// Why a good update does not count.
@@ -35,6 +37,27 @@ pub enum DiscardReason {
     Late,
     /// The round was abandoned.
     Abandoned,
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSelected => f.write_str("not of the round's cohort"),
+            Self::Conflict => f.write_str("another update of this client came first"),
+            Self::NoSamples => f.write_str("trained on no samples"),
+            Self::Malformed(problem) => f.write_str(problem),
+            Self::UnknownRound => f.write_str("no such run or round"),
+        }
+    }
+}
+
+impl fmt::Display for DiscardReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Late => "the round had closed",
+            Self::Abandoned => "the round was abandoned",
+        })
+    }
 }
 
 /// Why a round ended.

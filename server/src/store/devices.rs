@@ -74,7 +74,7 @@ impl Store {
     /// Enters a token. A device that is enrolled already gets a new certificate by it.
     ///
     /// # Errors
-    /// If the name or the number belongs to another device, or the store fails.
+    /// If the name or the number belongs to another device, the device is revoked, or the store fails.
     pub fn add_token(&self, token: &NewToken) -> Result<(), StoreError> {
         let sql = "SELECT id, name FROM clients WHERE (id = ?1) != (name = ?2) \
                    UNION SELECT client, name FROM tokens WHERE (client = ?1) != (name = ?2) LIMIT 1";
@@ -87,6 +87,11 @@ impl Store {
                 "client {} cannot be {:?}: client {id} is {name:?}; choose a free name and number",
                 token.client, token.name
             );
+            return Err(StoreError::Device(problem));
+        }
+        let sql = "SELECT 1 FROM clients WHERE id = ?1 AND revoked IS NOT NULL";
+        if self.connection.query_row(sql, [signed(token.client.0)], |_| Ok(())).optional()?.is_some() {
+            let problem = format!("{:?} is revoked, for good; enrol the device under a new name", token.name);
             return Err(StoreError::Device(problem));
         }
         let sql = "INSERT INTO tokens (digest, client, name, expires) VALUES (?1, ?2, ?3, ?4)";

@@ -72,6 +72,22 @@ impl Store {
         }
     }
 
+    /// Begins a transaction that [`Store::commit_all`] ends.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn begin(&self) -> Result<(), StoreError> {
+        Ok(self.connection.execute_batch("BEGIN IMMEDIATE")?)
+    }
+
+    /// Makes everything since [`Store::begin`] durable.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn commit_all(&self) -> Result<(), StoreError> {
+        Ok(self.connection.execute_batch("COMMIT")?)
+    }
+
     /// Does all of `work` or nothing of it, durably.
     ///
     /// # Errors

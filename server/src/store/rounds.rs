@@ -315,6 +315,7 @@ fn words_of(outcome: Option<&Outcome>) -> (Option<&'static str>, Option<&'static
                 RejectReason::Conflict => "conflict",
                 RejectReason::NoSamples => "no samples",
                 RejectReason::Malformed(_) => "malformed",
+                RejectReason::UnknownRound => "unknown round",
             };
             (Some("rejected"), Some(reason))
         }
@@ -335,6 +336,7 @@ fn outcome_of(
         ("rejected", Some("conflict")) => Outcome::Rejected(RejectReason::Conflict),
         ("rejected", Some("no samples")) => Outcome::Rejected(RejectReason::NoSamples),
         ("rejected", Some("malformed")) => Outcome::Rejected(RejectReason::Malformed(detail.unwrap_or("").into())),
+        ("rejected", Some("unknown round")) => Outcome::Rejected(RejectReason::UnknownRound),
         ("discarded", Some("late")) => Outcome::Discarded(DiscardReason::Late),
         ("discarded", Some("abandoned")) => Outcome::Discarded(DiscardReason::Abandoned),
         _ => return Err(StoreError::Value { what: "an outcome", value: format!("{outcome} {reason:?}") }),

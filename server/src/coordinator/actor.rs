@@ -1,0 +1,529 @@
+//! The task that owns the round: commands and time go in, durable changes and answers come out.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, mpsc::SyncSender},
+    time::Duration,
+};
+
+use nibble_seed::{ClientId, RoundId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, info, warn};
+
+use super::{
+    Admission, Assignment, Command, CoordinatorError, Instruction, Ledger, ModelRef, Plan, Sent, UpdateRef, counters,
+};
+use crate::{
+    Round,
+    clock::Clock,
+    evaluation::ToEvaluate,
+    models::Models,
+    round::{Counted, DiscardReason, Effect, Event, Outcome, Record, RejectReason},
+    spool::Spool,
+    store::{LedgerRow, Report, ReportKind, RoundState, Store},
+};
+
+/// Commands that share one transaction, and so one wait for the disk.
+const BATCH: usize = 64;
+/// A client is available this long after it was last heard of, unless it is on the line.
+const AVAILABLE_FOR: Duration = Duration::from_secs(90);
+/// Longest time without looking at the clock; the ledger is written as often.
+const TICK: Duration = Duration::from_secs(5);
+
+/// What a coordinator is made of.
+pub struct Parts {
+    /// The run.
+    pub plan: Arc<Plan>,
+    /// Its memory.
+    pub store: Store,
+    /// Where uploads lie.
+    pub spool: Arc<Spool>,
+    /// Where models lie.
+    pub models: Arc<Models>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Bytes that moved.
+    pub ledger: Arc<Ledger>,
+    /// Threads to fold with, at least 1.
+    pub threads: usize,
+    /// Where new models go to be evaluated, if they are.
+    pub evaluations: Option<SyncSender<ToEvaluate>>,
+    /// Told `true` once the last round has ended.
+    pub over: watch::Sender<bool>,
+}
+
+/// The coordinator of one run.
+pub struct Coordinator {
+    pub(super) parts: Parts,
+    pub(super) global: Vec<f32>,
+    pub(super) model: ModelRef,
+    /// The open round; `None` once the run is over.
+    pub(super) round: Option<Round>,
+    /// The counted set, from when it is fixed until the new model is stored.
+    pub(super) closing: Option<Vec<Counted>>,
+    /// Clients whose call is held.
+    waiting: BTreeMap<ClientId, Waiting>,
+    /// Clients that may be selected, with the time they were last heard of.
+    ready: BTreeMap<ClientId, Duration>,
+    seen: BTreeMap<ClientId, Duration>,
+    wake: Option<Duration>,
+    ledger_written: Duration,
+    /// Calls are not held any more.
+    draining: bool,
+    after_commit: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+struct Waiting {
+    until: Duration,
+    /// The update whose outcome the client waits for.
+    pending: Option<UpdateRef>,
+    reply: oneshot::Sender<Instruction>,
+}
+
+/// What is known of an update.
+pub(super) enum Fate {
+    /// It may still be sent.
+    Wanted,
+    /// It is here and not yet decided on.
+    Undecided,
+    /// It was decided on.
+    Decided(Outcome),
+}
+
+impl Coordinator {
+    pub(super) fn assemble(parts: Parts, global: Vec<f32>, model: ModelRef) -> Self {
+        Self {
+            parts,
+            global,
+            model,
+            round: None,
+            closing: None,
+            waiting: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            wake: None,
+            ledger_written: Duration::ZERO,
+            draining: false,
+            after_commit: Vec::new(),
+        }
+    }
+
+    /// Serves commands until nobody can send any. From `drain` on no call is held, so that clients can be let go.
+    ///
+    /// # Errors
+    /// If the store, the spool or the models fail. What was answered before is durable.
+    pub async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        drain: impl Future<Output = ()>,
+    ) -> Result<(), CoordinatorError> {
+        tokio::pin!(drain);
+        self.finish_closing().await?; // what a crash may have left open
+        loop {
+            let sleep = self.time_to_sleep();
+            let first = tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => Some(command),
+                    None => break,
+                },
+                () = tokio::time::sleep(sleep) => None,
+                () = &mut drain, if !self.draining => {
+                    self.draining = true;
+                    None
+                }
+            };
+            self.parts.store.begin()?;
+            self.tick()?;
+            if let Some(first) = first {
+                self.handle(first)?;
+            }
+            // Once the counted set is fixed it is committed and told before anything else is looked at.
+            for _ in 1..BATCH {
+                let Some(command) = self.closing.is_none().then(|| commands.try_recv().ok()).flatten() else { break };
+                self.handle(command)?;
+            }
+            self.commit()?;
+            self.finish_closing().await?;
+        }
+        self.parts.store.begin()?;
+        self.write_ledger(self.parts.clock.now())?;
+        self.commit()
+    }
+
+    /// Ends the transaction; only then are answers given.
+    pub(super) fn commit(&mut self) -> Result<(), CoordinatorError> {
+        self.parts.store.commit_all()?;
+        self.after_commit.drain(..).for_each(|answer| answer());
+        let round = self.round.as_ref().map_or(self.parts.plan.rounds, |round| round.id().0);
+        counters::now(round, self.waiting.len(), self.ready.len());
+        Ok(())
+    }
+
+    fn time_to_sleep(&self) -> Duration {
+        let now = self.parts.clock.now();
+        let next = self.waiting.values().map(|waiting| waiting.until).chain(self.wake).min();
+        next.map_or(TICK, |next| next.saturating_sub(now)).min(TICK)
+    }
+
+    fn handle(&mut self, command: Command) -> Result<(), CoordinatorError> {
+        match command {
+            Command::CheckIn { client, pending, hold, reply } => self.check_in(client, pending, hold, reply),
+            Command::Admit { client, update, reply } => {
+                let admission = match self.fate(client, &update)? {
+                    Fate::Decided(outcome) => Admission::Decided(outcome),
+                    Fate::Undecided => Admission::Stored,
+                    Fate::Wanted => match self.round.as_ref().and_then(|round| round.assignment(client)) {
+                        Some(Effect::Assign { rounding, .. }) => Admission::Send { rounding },
+                        _ => Admission::Decided(Outcome::Discarded(DiscardReason::Late)),
+                    },
+                };
+                self.answer(reply, admission);
+                Ok(())
+            }
+            Command::Arrived { sent, reply } => self.report(&sent, ReportKind::Update, None, reply),
+            Command::Refused { sent, problem, reply } => self.report(&sent, ReportKind::Refused, Some(problem), reply),
+            Command::Declined { client, run, round, reason, reply } => {
+                self.decline(client, &run, round, reason)?;
+                self.answer(reply, ());
+                Ok(())
+            }
+        }
+    }
+
+    fn check_in(
+        &mut self,
+        client: ClientId,
+        pending: Option<UpdateRef>,
+        hold: Duration,
+        reply: oneshot::Sender<Instruction>,
+    ) -> Result<(), CoordinatorError> {
+        let now = self.parts.clock.now();
+        self.seen.insert(client, now);
+        if let Some(update) = pending {
+            match self.fate(client, &update)? {
+                Fate::Decided(outcome) => self.answer(reply, Instruction::Receipt(update, outcome)),
+                Fate::Wanted => self.answer(reply, Instruction::SendPending),
+                Fate::Undecided => self.hold(client, Some(update), hold, reply),
+            }
+            return Ok(());
+        }
+        let Some(round) = &self.round else {
+            let finished = Instruction::Finished(self.parts.plan.name.clone());
+            self.answer(reply, finished);
+            return Ok(());
+        };
+        if let Some(Effect::Assign { rounding, order, .. }) = round.assignment(client) {
+            let assignment = self.assignment(rounding, order);
+            self.answer(reply, Instruction::Assign(assignment));
+            return Ok(());
+        }
+        self.ready.insert(client, now);
+        self.hold(client, None, hold, reply);
+        self.tell(Event::CheckIn(client)).map(drop)
+    }
+
+    /// Keeps a call until there is something to say; one that is not to be held is told when to come back.
+    fn hold(
+        &mut self,
+        client: ClientId,
+        pending: Option<UpdateRef>,
+        hold: Duration,
+        reply: oneshot::Sender<Instruction>,
+    ) {
+        let now = self.parts.clock.now();
+        if hold.is_zero() || self.draining {
+            let instruction = Instruction::Wait(self.pace(client));
+            return self.answer(reply, instruction);
+        }
+        let before = self.waiting.insert(client, Waiting { until: now + hold, pending, reply });
+        if let Some(Waiting { reply, .. }) = before {
+            self.answer(reply, Instruction::Wait(Duration::from_secs(1))); // a newer call of the same client
+        }
+    }
+
+    /// When a client that does not wait on the line had better come back: spread out, so that they do not come at once.
+    fn pace(&self, client: ClientId) -> Duration {
+        let now = self.parts.clock.now();
+        let round = self.round.as_ref();
+        let until = match round.and_then(Round::deadline) {
+            Some(deadline) => deadline.saturating_sub(now).clamp(Duration::from_secs(1), Duration::from_secs(60)),
+            None => Duration::from_secs(if round.is_some_and(Round::is_selecting) { 1 } else { 5 }),
+        };
+        let spread = nibble_seed::Seed(client.0).unit_at(round.map_or(0, |round| round.id().0));
+        until.mul_f32(1.0 + 0.25 * spread)
+    }
+
+    /// What is known of an update of `client`.
+    fn fate(&self, client: ClientId, update: &UpdateRef) -> Result<Fate, CoordinatorError> {
+        let (plan, store) = (&self.parts.plan, &self.parts.store);
+        let rejected = |reason| Ok(Fate::Decided(Outcome::Rejected(reason)));
+        if update.run != plan.name {
+            return rejected(RejectReason::UnknownRound);
+        }
+        if let Some(report) = store.report_by(&plan.name, update.round, client)? {
+            return match (report.digest, report.outcome) {
+                (Some(digest), _) if digest != update.digest => rejected(RejectReason::Conflict),
+                (None, _) => rejected(RejectReason::NotSelected), // it said that it would send nothing
+                (Some(_), Some(outcome)) => Ok(Fate::Decided(outcome)),
+                (Some(_), None) => Ok(Fate::Undecided),
+            };
+        }
+        let open = self.round.as_ref().filter(|round| round.id() == update.round);
+        if open.is_some_and(|round| round.assignment(client).is_some()) {
+            return Ok(Fate::Wanted);
+        }
+        if store.was_selected(&plan.name, update.round, client)? {
+            return Ok(Fate::Decided(Outcome::Discarded(DiscardReason::Late)));
+        }
+        match store.round(&plan.name, update.round)? {
+            Some(_) => rejected(RejectReason::NotSelected),
+            None => rejected(RejectReason::UnknownRound),
+        }
+    }
+
+    /// Enters an update, good or not, and tells the round.
+    fn report(
+        &mut self,
+        sent: &Sent,
+        kind: ReportKind,
+        problem: Option<String>,
+        reply: oneshot::Sender<Option<Outcome>>,
+    ) -> Result<(), CoordinatorError> {
+        let (client, round) = (sent.client(), sent.place.round);
+        let known = match self.fate(client, &sent.update())? {
+            Fate::Decided(outcome) => Some(Some(outcome)),
+            Fate::Undecided => Some(None),
+            Fate::Wanted => None,
+        };
+        if let Some(known) = known {
+            self.answer(reply, known);
+            return Ok(());
+        }
+        let refusal = match (kind, sent.samples) {
+            (ReportKind::Update, 0) => Some(RejectReason::NoSamples),
+            (ReportKind::Update, _) => None,
+            _ => Some(RejectReason::Malformed(problem.clone().unwrap_or_default())),
+        };
+        let digest = Some(sent.place.digest);
+        let report = Report {
+            client,
+            at: self.parts.clock.now(),
+            kind: if refusal.is_some() { ReportKind::Refused } else { ReportKind::Update },
+            samples: sent.samples,
+            digest,
+            bytes: sent.place.bytes,
+            metrics: Some(sent.metrics),
+            outcome: refusal.clone().map(Outcome::Rejected),
+            detail: problem,
+        };
+        self.parts.store.report(&self.parts.plan.name, round, &report)?;
+        let event = match refusal {
+            Some(reason) => {
+                info!(%round, %client, problem = report.detail, "an update is refused");
+                Event::Refused { client, reason }
+            }
+            None => {
+                debug!(%round, %client, bytes = report.bytes, "an update arrived");
+                Event::Update { client, samples: sent.samples, digest: sent.place.digest }
+            }
+        };
+        let receipts = self.tell(event)?;
+        let outcome = receipts.into_iter().find(|(told, _)| *told == client).map(|(_, outcome)| outcome);
+        self.answer(reply, outcome);
+        Ok(())
+    }
+
+    fn decline(&mut self, client: ClientId, run: &str, round: RoundId, reason: String) -> Result<(), CoordinatorError> {
+        let open = self.round.as_ref().filter(|open| run == self.parts.plan.name && open.id() == round);
+        if open.is_none_or(|open| open.assignment(client).is_none()) {
+            return Ok(());
+        }
+        info!(%round, %client, reason, "a client declines");
+        let report = Report {
+            client,
+            at: self.parts.clock.now(),
+            kind: ReportKind::Lost,
+            samples: 0,
+            digest: None,
+            bytes: 0,
+            metrics: None,
+            outcome: None,
+            detail: Some(reason),
+        };
+        self.parts.store.report(run, round, &report)?;
+        self.tell(Event::Lost(client)).map(drop)
+    }
+
+    /// Tells the round what happened, and does what it wants done; gives the receipts it wrote.
+    pub(super) fn tell(&mut self, event: Event) -> Result<Vec<(ClientId, Outcome)>, CoordinatorError> {
+        let now = self.parts.clock.now();
+        let Some(round) = &mut self.round else { return Ok(Vec::new()) };
+        let effects = round.step(event, now);
+        self.carry_out(effects, now)
+    }
+
+    pub(super) fn carry_out(
+        &mut self,
+        effects: Vec<Effect>,
+        now: Duration,
+    ) -> Result<Vec<(ClientId, Outcome)>, CoordinatorError> {
+        let (mut receipts, mut assigned) = (Vec::new(), Vec::new());
+        for effect in effects {
+            match effect {
+                Effect::Assign { client, rounding, order } => assigned.push((client, rounding, order)),
+                Effect::WakeAt(at) => self.wake = Some(self.wake.map_or(at, |wake| wake.min(at))),
+                Effect::Aggregate(counted) => {
+                    self.closing = Some(counted);
+                    self.fix_counted_set()?;
+                }
+                Effect::Receipt { client, outcome } => receipts.push((client, outcome)),
+                Effect::End(record) => self.end_round(&record, now)?,
+            }
+        }
+        self.assign(&assigned, now)?;
+        for (client, outcome) in &receipts {
+            let told = self.waiting.remove(client);
+            if let Some(Waiting { pending: Some(update), reply, .. }) = told {
+                self.answer(reply, Instruction::Receipt(update, outcome.clone()));
+            } else if let Some(waiting) = told {
+                self.waiting.insert(*client, waiting);
+            }
+        }
+        Ok(receipts)
+    }
+
+    /// Makes the cohort durable, then tells those of it that are on the line.
+    fn assign(
+        &mut self,
+        assigned: &[(ClientId, nibble_seed::Seed, nibble_seed::Seed)],
+        now: Duration,
+    ) -> Result<(), CoordinatorError> {
+        let Some(id) = self.round.as_ref().map(Round::id).filter(|_| !assigned.is_empty()) else { return Ok(()) };
+        let cohort: Vec<_> = assigned.iter().map(|(client, ..)| *client).collect();
+        self.parts.store.assign(&self.parts.plan.name, id, &cohort, now)?;
+        info!(round = %id, cohort = cohort.len(), "the cohort is chosen");
+        for &(client, rounding, order) in assigned {
+            self.ready.remove(&client);
+            if let Some(waiting) = self.waiting.remove(&client) {
+                let assignment = self.assignment(rounding, order);
+                self.answer(waiting.reply, Instruction::Assign(assignment));
+            }
+        }
+        Ok(())
+    }
+
+    fn assignment(&self, rounding: nibble_seed::Seed, order: nibble_seed::Seed) -> Assignment {
+        let round = self.round.as_ref();
+        let now = self.parts.clock.now();
+        Assignment {
+            plan: Arc::clone(&self.parts.plan),
+            round: round.map_or(RoundId(0), Round::id),
+            rounding,
+            order,
+            model: self.model,
+            deadline: round.and_then(Round::deadline).map(|deadline| deadline.saturating_sub(now)),
+        }
+    }
+
+    pub(super) fn wake_at(&mut self, at: Option<Duration>) {
+        self.wake = at;
+    }
+
+    /// The round ended: the next one begins, or the run is over.
+    pub(super) fn end_round(&mut self, record: &Record, now: Duration) -> Result<(), CoordinatorError> {
+        let plan = Arc::clone(&self.parts.plan);
+        let id = record.round;
+        let accepted = record.outcomes.values().filter(|outcome| **outcome == Outcome::Accepted).count();
+        info!(round = %id, closed = %record.closed, accepted, missing = record.missing.len(), "the round ended");
+        counters::round_ended(record);
+        if !record.closed.is_committed() {
+            warn!(round = %id, closed = %record.closed, "no new model");
+            let why = record.closed.to_string();
+            self.parts.store.close((&plan.name, id), RoundState::Abandoned, &why, record.ended, &record.outcomes)?;
+        }
+        self.write_ledger(now)?;
+        self.wake = None;
+        if id.0 + 1 < plan.rounds {
+            return self.open_round(id.next(), now);
+        }
+        self.round = None;
+        self.parts.store.end_run(&plan.name, now)?;
+        info!(rounds = plan.rounds, "the run is over");
+        let over = self.parts.over.clone();
+        self.after_commit.push(Box::new(move || {
+            over.send_replace(true);
+        }));
+        for (_, Waiting { reply, .. }) in std::mem::take(&mut self.waiting) {
+            self.answer(reply, Instruction::Finished(plan.name.clone()));
+        }
+        Ok(())
+    }
+
+    /// Opens a round for whoever is available.
+    pub(super) fn open_round(&mut self, id: RoundId, now: Duration) -> Result<(), CoordinatorError> {
+        let plan = Arc::clone(&self.parts.plan);
+        self.parts.store.open_round(&plan.name, id, &self.model.name, now)?;
+        self.round = Some(Round::open(id, plan.seed, plan.round.clone(), now));
+        self.forget_absent(now);
+        for client in self.ready.keys().copied().collect::<Vec<_>>() {
+            self.tell(Event::CheckIn(client))?;
+        }
+        Ok(())
+    }
+
+    /// Clients that were not heard of for long are not available; gives those that were.
+    fn forget_absent(&mut self, now: Duration) -> Vec<ClientId> {
+        let waiting = &self.waiting;
+        let absent = |(client, seen): (&ClientId, &Duration)| {
+            (!waiting.contains_key(client) && *seen + AVAILABLE_FOR < now).then_some(*client)
+        };
+        let absent: Vec<_> = self.ready.iter().filter_map(absent).collect();
+        self.ready.retain(|client, _| !absent.contains(client));
+        absent
+    }
+
+    /// Time passed: calls that were held long enough are answered, absent clients forgotten, the round told.
+    fn tick(&mut self) -> Result<(), CoordinatorError> {
+        let now = self.parts.clock.now();
+        let draining = self.draining;
+        let over = |(client, waiting): (&ClientId, &Waiting)| {
+            (draining || waiting.until <= now || waiting.reply.is_closed()).then_some(*client)
+        };
+        for client in self.waiting.iter().filter_map(over).collect::<Vec<_>>() {
+            if let Some(Waiting { reply, .. }) = self.waiting.remove(&client) {
+                self.answer(reply, Instruction::Wait(Duration::ZERO));
+            }
+        }
+        for client in self.forget_absent(now) {
+            if self.round.as_ref().is_some_and(Round::is_selecting) {
+                self.tell(Event::Lost(client))?;
+            }
+        }
+        if self.wake.is_some_and(|wake| wake <= now) {
+            self.wake = None;
+            self.tell(Event::Tick)?;
+        }
+        if now.saturating_sub(self.ledger_written) >= TICK {
+            self.write_ledger(now)?;
+        }
+        Ok(())
+    }
+
+    fn write_ledger(&mut self, now: Duration) -> Result<(), CoordinatorError> {
+        self.ledger_written = now;
+        let plan = &self.parts.plan;
+        let round = self.round.as_ref().map_or(RoundId(plan.rounds.saturating_sub(1)), Round::id);
+        for (client, bytes) in self.parts.ledger.take() {
+            counters::moved(&bytes);
+            self.parts.store.add_to_ledger(&plan.name, &LedgerRow { round, client, bytes })?;
+        }
+        self.parts.store.seen(&std::mem::take(&mut self.seen))?;
+        Ok(())
+    }
+
+    /// Answers once the transaction is durable. Whoever asked may be gone.
+    fn answer<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, answer: T) {
+        self.after_commit.push(Box::new(move || drop(reply.send(answer))));
+    }
+}

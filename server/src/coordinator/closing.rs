@@ -1,0 +1,95 @@
+//! From a fixed counted set to the next model.
+
+use std::{sync::Mutex, thread};
+
+use nibble_seed::RoundId;
+use tracing::info;
+
+use super::{Coordinator, CoordinatorError, ModelRef};
+use crate::{
+    Aggregate, Contribution, Round,
+    evaluation::ToEvaluate,
+    round::{Counted, Event},
+    spool::{Place, Spooled},
+    store::RoundState,
+    strategy::{FedAvg, Strategy},
+};
+
+impl Coordinator {
+    /// Writes down who counts and what became of everyone else.
+    pub(super) fn fix_counted_set(&mut self) -> Result<(), CoordinatorError> {
+        let Some(record) = self.round.as_ref().and_then(Round::record) else { return Ok(()) };
+        let (run, why) = (&self.parts.plan.name, record.closed.to_string());
+        self.parts.store.close((run, record.round), RoundState::Closing, &why, record.ended, &record.outcomes)?;
+        Ok(())
+    }
+
+    /// Folds the counted set into the next model, if one is fixed: stored first, then committed, then served. With nobody
+    /// to wait for, the next round may fix its own at once.
+    pub(super) async fn finish_closing(&mut self) -> Result<(), CoordinatorError> {
+        while let Some(counted) = self.closing.take() {
+            let Some(id) = self.round.as_ref().map(Round::id) else { return Ok(()) };
+            self.fold(id, &counted)?;
+            let layout = &self.parts.plan.layout;
+            let (name, frame_bytes) = self.parts.models.put(layout, id.next(), &self.global).await?;
+            let before = std::mem::replace(&mut self.model, ModelRef { name, frame_bytes });
+            self.parts.store.begin()?;
+            self.parts.store.commit(&self.parts.plan.name, id, &name, self.parts.clock.now())?;
+            self.tell(Event::Aggregated)?;
+            self.commit()?;
+            // Clients may still be fetching the model before; those before that are of no use to anyone.
+            self.parts.models.keep_only(&[before.name, name])?;
+            self.parts.spool.forget_before(id.next())?;
+            if let Some(evaluations) = &self.parts.evaluations {
+                // A full queue holds the next fold back, so that no more than a few models wait in memory.
+                let sent = evaluations.send(ToEvaluate { round: id, parameters: self.global.clone() });
+                if sent.is_err() {
+                    info!(round = %id, "evaluation has ended; the model is not evaluated");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the weighted mean of the counted updates to the global model, chunk by chunk, on all threads.
+    fn fold(&mut self, round: RoundId, counted: &[Counted]) -> Result<(), CoordinatorError> {
+        let (parts, layout) = (&self.parts, &self.parts.plan.layout);
+        let contribution = |counted: &Counted| -> Result<Contribution<Spooled<'_>>, CoordinatorError> {
+            let client = counted.client;
+            let report = parts.store.report_by(&parts.plan.name, round, client)?;
+            let missing =
+                || CoordinatorError::Resume { round, problem: format!("the report of client {client} is gone") };
+            let report = report.ok_or_else(missing)?;
+            let digest = report.digest.ok_or_else(missing)?;
+            let place = Place { round, client, digest, bytes: report.bytes };
+            let chunks = parts.spool.payload(&place, layout);
+            let chunks = chunks.map_err(|error| CoordinatorError::Fold { round, client, error })?;
+            Ok(Contribution { client, samples: counted.samples, chunks })
+        };
+        let aggregate = Aggregate::new(counted.iter().map(contribution).collect::<Result<_, _>>()?)?;
+        let mut rest = &mut self.global[..];
+        let mut tiles = Vec::new();
+        for chunk in 0..layout.chunks() {
+            let (tile, after) = rest.split_at_mut(layout.chunk_range(chunk).len());
+            rest = after;
+            tiles.push((chunk, tile));
+        }
+        let tiles = Mutex::new(tiles.into_iter());
+        let work = || {
+            let mut mean = Vec::new();
+            loop {
+                let next = tiles.lock().expect("no thread panics while it takes a tile").next();
+                let Some((chunk, tile)) = next else { return Ok(()) };
+                aggregate
+                    .mean_of_chunk(chunk, tile.len(), &mut mean)
+                    .map_err(|(client, error)| CoordinatorError::Fold { round, client, error })?;
+                FedAvg.apply(&mean, tile);
+            }
+        };
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..parts.threads).map(|_| scope.spawn(work)).collect();
+            let mine = work();
+            others.into_iter().fold(mine, |result, thread| result.and(thread.join().expect("folding does not panic")))
+        })
+    }
+}

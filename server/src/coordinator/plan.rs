@@ -1,0 +1,46 @@
+//! What a run is to do: fixed before its first round, and for good.
+
+use nibble_codec::{Layout, Scheme};
+use nibble_seed::Seed;
+
+use crate::round::RoundConfig;
+
+/// A validated run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its name: a file name.
+    pub name: String,
+    /// Its configuration as TOML, every key spelled out; a run cannot be resumed under another one.
+    pub config: String,
+    /// Seed of selection, rounding and batch order.
+    pub seed: Seed,
+    /// Rounds of the run, abandoned ones included.
+    pub rounds: u64,
+    /// When a round selects and closes.
+    pub round: RoundConfig,
+    /// Names and shapes of the parameters.
+    pub layout: Layout,
+    /// What the parameters mean, for clients that know several models.
+    pub architecture: String,
+    /// Scheme of the updates.
+    pub scheme: Scheme,
+    /// How clients train.
+    pub training: Training,
+    /// Most bytes a payload may have.
+    pub max_payload_bytes: u64,
+}
+
+/// Local SGD, as told to clients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Training {
+    /// Passes over a client's samples.
+    pub epochs: u32,
+    /// Samples of a step.
+    pub batch: u32,
+    /// Learning rate.
+    pub lr: f32,
+    /// Momentum.
+    pub momentum: f32,
+    /// L2 weight decay.
+    pub weight_decay: f32,
+}

@@ -1,0 +1,137 @@
+//! From the store, the spool and the models to a coordinator that goes on where the last one stopped, however it did.
+
+use std::{sync::Arc, time::Duration};
+
+use nibble_seed::RoundId;
+use tracing::info;
+
+use super::{Coordinator, CoordinatorError, ModelRef, Parts, Plan};
+use crate::{
+    Round,
+    models::ModelName,
+    round::{Effect, Event, Outcome},
+    store::{Report, ReportKind, RoundRow, RoundState, RunRow, StoreError},
+};
+
+impl Coordinator {
+    /// Goes on with the run of `parts.plan`, or starts it from the parameters that `initial` gives.
+    ///
+    /// # Errors
+    /// If the run was started under another configuration, or what is kept of it cannot be read.
+    pub async fn start(mut parts: Parts, initial: impl FnOnce() -> Vec<f32>) -> Result<Self, CoordinatorError> {
+        let plan = Arc::clone(&parts.plan);
+        match parts.store.run(&plan.name)? {
+            Some(run) => check_same(&run, &plan)?,
+            None => {
+                let (name, _) = parts.models.put(&plan.layout, RoundId(0), &initial()).await?;
+                let now = parts.clock.now();
+                parts.store.transaction(|store| {
+                    store.start_run(&RunRow {
+                        name: plan.name.clone(),
+                        config: plan.config.clone(),
+                        started: now,
+                        ended: None,
+                        initial_model: name,
+                    })?;
+                    store.open_round(&plan.name, RoundId(0), &name, now)
+                })?;
+                info!(run = plan.name, rounds = plan.rounds, "the run begins");
+            }
+        }
+        let missing = || CoordinatorError::Resume { round: RoundId(0), problem: "there is none".into() };
+        let row = parts.store.last_round(&plan.name)?.ok_or_else(missing)?;
+        parts.spool.forget_before(row.round)?;
+        let model = row.new_model.unwrap_or(row.model);
+        let global = parts.models.get(&plan.layout, &model).await?;
+        let model = served(&parts, model)?;
+        let mut coordinator = Self::assemble(parts, global, model);
+        coordinator.resume(&row)?;
+        Ok(coordinator)
+    }
+
+    fn resume(&mut self, row: &RoundRow) -> Result<(), CoordinatorError> {
+        let plan = Arc::clone(&self.parts.plan);
+        let reports = self.parts.store.reports(&plan.name, row.round)?;
+        info!(run = plan.name, round = %row.round, state = %row.state, updates = reports.len(), "going on");
+        match row.state {
+            // The transaction that ended a round opened the next: this was the last.
+            RoundState::Committed | RoundState::Abandoned => {
+                self.parts.over.send_replace(true);
+            }
+            RoundState::Selecting => {
+                self.round = Some(Round::open(row.round, plan.seed, plan.round.clone(), row.opened));
+            }
+            RoundState::Collecting | RoundState::Closing => {
+                let cohort = self.parts.store.cohort(&plan.name, row.round)?;
+                let assigned = row.assigned.unwrap_or(row.opened);
+                let (seed, config) = (plan.seed, plan.round.clone());
+                let mut round = Round::resume(row.round, seed, config, row.opened, cohort, assigned);
+                let counted = replay(&mut round, row, &reports)?;
+                let deadline = round.deadline();
+                self.round = Some(round);
+                self.closing = counted;
+                self.wake_at(deadline);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells a round again what it was told before the restart; gives the counted set if that is what it came to.
+fn replay(
+    round: &mut Round,
+    row: &RoundRow,
+    reports: &[Report],
+) -> Result<Option<Vec<crate::round::Counted>>, CoordinatorError> {
+    let disagree = |problem: &str| CoordinatorError::Resume { round: row.round, problem: problem.into() };
+    let mut told = Vec::new();
+    for report in reports {
+        let client = report.client;
+        let event = match (report.kind, &report.outcome, report.digest) {
+            (ReportKind::Update, _, Some(digest)) => Event::Update { client, samples: report.samples, digest },
+            (ReportKind::Refused, Some(Outcome::Rejected(reason)), _) => {
+                Event::Refused { client, reason: reason.clone() }
+            }
+            (ReportKind::Lost, ..) => Event::Lost(client),
+            _ => return Err(disagree("a report lacks its outcome or digest")),
+        };
+        told.extend(round.step(event, report.at));
+    }
+    if row.state == RoundState::Closing && round.record().is_none() {
+        told.extend(round.step(Event::Tick, row.closed.unwrap_or(Duration::MAX)));
+    }
+    let counted = told.into_iter().find_map(|effect| match effect {
+        Effect::Aggregate(counted) => Some(counted),
+        _ => None,
+    });
+    match (&counted, row.state) {
+        (Some(counted), RoundState::Closing) => {
+            let accepted = reports.iter().filter(|report| report.outcome == Some(Outcome::Accepted)).count();
+            if accepted == counted.len() { Ok(()) } else { Err(disagree("the counted set is another one")) }
+        }
+        (None, RoundState::Closing) => Err(disagree("it was closing, but what was reported does not close it")),
+        (Some(_), _) => Err(disagree("what was reported closes it, but it was not closing")),
+        (None, _) => Ok(()),
+    }?;
+    Ok(counted)
+}
+
+fn served(parts: &Parts, name: ModelName) -> Result<ModelRef, CoordinatorError> {
+    let frame = parts.models.frame(&name).ok_or_else(|| CoordinatorError::Resume {
+        round: RoundId(0),
+        problem: format!("the model {} is gone", crate::models::hex(&name)),
+    })?;
+    Ok(ModelRef { name, frame_bytes: frame.len_bytes() })
+}
+
+fn check_same(run: &RunRow, plan: &Plan) -> Result<(), StoreError> {
+    if run.config == plan.config {
+        return Ok(());
+    }
+    let mut lines = run.config.lines().zip(plan.config.lines());
+    let differs = match lines.find(|(before, now)| before != now) {
+        Some((before, now)) => format!("it was {before:?}, it is {now:?}"),
+        None => "one has more keys than the other".into(),
+    };
+    Err(StoreError::OtherRun { run: run.name.clone(), differs })
+}

@@ -1,0 +1,134 @@
+//! What the coordinator itself does not know: where a run's parameters come from, and how good they are.
+
+use std::{fs, path::Path, sync::Arc};
+
+use anyhow::{Context, Result, anyhow, bail};
+use nibble_codec::Layout;
+use nibble_learning::{
+    Evaluation, Model, SgdTrainer, Trainer,
+    data::{self, DataConfig, Dataset, Places},
+};
+use nibble_seed::Seed;
+use nibble_server::{
+    coordinator::Plan,
+    evaluation::Evaluate,
+    settings::{Initial, Settings},
+};
+use safetensors::{Dtype, SafeTensors};
+
+/// Test samples evaluated at a time, as in the simulator: sums have the same order, so results the same bits.
+const SLICE: usize = 500;
+
+/// A run, ready to be coordinated.
+pub(crate) struct Ready {
+    pub(crate) plan: Plan,
+    pub(crate) initial: Vec<f32>,
+    pub(crate) evaluator: Option<Box<dyn Evaluate>>,
+}
+
+/// Loads what the settings name: parameters, layout, held-out set.
+pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
+    let dataset = settings.data.as_ref().map(|data| {
+        let config = DataConfig {
+            dataset: data.dataset.clone(),
+            label: data.label.clone(),
+            owner: data.owner.clone(),
+            test_fraction: data.test_fraction,
+            test: data.test.clone(),
+        };
+        let places = Places::from_environment(|name| std::env::var_os(name));
+        data::load(&config, &places, Seed(data.partition_seed))
+            .with_context(|| format!("data.dataset = {:?}", data.dataset))
+    });
+    let dataset = dataset.transpose()?.map(Arc::new);
+    let built_in = |dataset: &Arc<Dataset>| -> Result<SgdTrainer> {
+        let model = Model::from_name(&settings.architecture, dataset.shape, dataset.classes)
+            .with_context(|| format!("model.name = {:?}", settings.architecture))?;
+        Ok(SgdTrainer::new(model, Arc::clone(dataset))?)
+    };
+    let (layout, initial, trainer) = match (&settings.initial, &dataset) {
+        (Initial::BuiltIn, Some(dataset)) => {
+            let trainer = built_in(dataset)?;
+            let shapes = trainer.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone()));
+            (Layout::new(shapes)?, trainer.init(settings.seed), Some(trainer))
+        }
+        (Initial::BuiltIn, None) => bail!("model.initial: a model that is not built in needs its first parameters"),
+        (Initial::File(file), dataset) => {
+            let (layout, initial) = read(file).with_context(|| format!("model.initial = {}", file.display()))?;
+            let trainer = dataset.as_ref().map(built_in).transpose()?;
+            if let Some(trainer) = &trainer {
+                check_fits(trainer, &layout)?;
+            }
+            (layout, initial, trainer)
+        }
+    };
+    let needed = settings.scheme.coding.payload_bytes(&layout);
+    if let Some(budget) = settings.uplink_budget_bytes.filter(|&budget| budget < needed) {
+        let scheme = settings.scheme;
+        bail!(
+            "compression.uplink_budget_bytes: {scheme} needs {needed} bytes an update, {budget} are allowed; choose fewer bits or raise the budget"
+        );
+    }
+    let evaluator = trainer.zip(dataset).map(|(trainer, dataset)| {
+        let samples = dataset.test.len();
+        Box::new(HeldOut { trainer, samples }) as Box<dyn Evaluate>
+    });
+    let plan = Plan {
+        name: settings.run.clone(),
+        config: settings.config.clone(),
+        seed: settings.seed,
+        rounds: settings.rounds,
+        round: settings.round.clone(),
+        layout,
+        architecture: settings.architecture.clone(),
+        scheme: settings.scheme,
+        training: settings.training,
+        max_payload_bytes: needed,
+    };
+    Ok(Ready { plan, initial, evaluator })
+}
+
+/// A built-in model on the test part of a data set.
+struct HeldOut {
+    trainer: SgdTrainer,
+    samples: usize,
+}
+
+impl Evaluate for HeldOut {
+    fn evaluate(&mut self, parameters: &[f32]) -> Result<(f64, f64), String> {
+        let mut sum = Evaluation::default();
+        for start in (0..self.samples).step_by(SLICE) {
+            let range = start..self.samples.min(start + SLICE);
+            sum += self.trainer.evaluate(parameters, range).map_err(|error| error.to_string())?;
+        }
+        Ok((sum.accuracy(), sum.mean_loss()))
+    }
+}
+
+/// The tensors of a safetensors file in the order in which their data lies there, as one flat vector.
+fn read(file: &Path) -> Result<(Layout, Vec<f32>)> {
+    let bytes = fs::read(file)?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| anyhow!("not a safetensors file: {error}"))?;
+    let mut views = tensors.tensors();
+    views.sort_by_key(|(name, view)| (view.data().as_ptr() as usize, name.clone()));
+    let mut values = Vec::new();
+    for (name, view) in &views {
+        if view.dtype() != Dtype::F32 {
+            bail!("tensor {name:?} is {:?}, not F32; convert it, e.g. with tensor.float() in PyTorch", view.dtype());
+        }
+        values.extend(view.data().as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)));
+    }
+    let layout = Layout::new(views.into_iter().map(|(name, view)| (name, view.shape().to_vec())))?;
+    Ok((layout, values))
+}
+
+fn check_fits(trainer: &SgdTrainer, layout: &Layout) -> Result<()> {
+    let expected = Layout::new(trainer.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())))?;
+    if expected.hash() == layout.hash() {
+        return Ok(());
+    }
+    let name = trainer.model().name();
+    bail!(
+        "model.initial does not hold the tensors of {name:?} in its order; set data.dataset = \"none\" for a model of your own"
+    )
+}

@@ -1,0 +1,126 @@
+//! From messages to the coordinator's own terms, with every check, and back.
+
+use std::time::Duration;
+
+use nibble_proto::v1;
+use nibble_seed::RoundId;
+use tonic::Status;
+
+use crate::{
+    coordinator::{Assignment, Instruction, UpdateRef},
+    models::ModelName,
+    round::{DiscardReason, Outcome, RejectReason},
+};
+
+/// Most bytes of a run's name.
+const NAME_BYTES: usize = 200;
+
+pub(super) fn update_ref(update: Option<v1::UpdateRef>) -> Result<UpdateRef, Status> {
+    let update = update.ok_or_else(|| Status::invalid_argument("update: missing"))?;
+    Ok(UpdateRef {
+        run: run_name(update.run)?,
+        round: RoundId(update.round),
+        digest: sha256("update.payload_sha256", &update.payload_sha256)?,
+    })
+}
+
+pub(super) fn run_name(name: String) -> Result<String, Status> {
+    match name.len() {
+        1..=NAME_BYTES => Ok(name),
+        found => Err(Status::invalid_argument(format!("run: {found} bytes, but a run's name has 1 to {NAME_BYTES}"))),
+    }
+}
+
+pub(super) fn sha256(field: &str, bytes: &[u8]) -> Result<ModelName, Status> {
+    bytes
+        .try_into()
+        .map_err(|_| Status::invalid_argument(format!("{field}: {} bytes, but a SHA-256 has 32", bytes.len())))
+}
+
+/// A number that a client may say of its update, for the record.
+pub(super) fn metric(field: &str, value: f64) -> Result<f64, Status> {
+    match value.is_finite() {
+        true => Ok(value),
+        false => Err(Status::invalid_argument(format!("{field}: {value} is not a finite number"))),
+    }
+}
+
+pub(super) fn instruction(instruction: Instruction) -> v1::CheckInResponse {
+    use v1::check_in_response::Instruction as I;
+    let instruction = match instruction {
+        Instruction::Wait(time) => I::Wait(v1::Wait { retry_after_ms: millis(time).try_into().unwrap_or(u32::MAX) }),
+        Instruction::Assign(assigned) => I::Assignment(assignment(&assigned)),
+        Instruction::SendPending => I::SendPending(v1::SendPending {}),
+        Instruction::Receipt(update, outcome) => I::Receipt(receipt(&update, &outcome)),
+        Instruction::Finished(run) => I::Finished(v1::Finished { run }),
+    };
+    v1::CheckInResponse { instruction: Some(instruction) }
+}
+
+fn assignment(assigned: &Assignment) -> v1::Assignment {
+    let plan = &assigned.plan;
+    let tensor = |tensor: &nibble_codec::Tensor| v1::Tensor {
+        name: tensor.name.clone(),
+        shape: tensor.shape.iter().map(|&dim| dim as u64).collect(),
+    };
+    v1::Assignment {
+        run: plan.name.clone(),
+        round: assigned.round.0,
+        rounding_seed: assigned.rounding.0,
+        order_seed: assigned.order.0,
+        model: Some(v1::ModelRef {
+            sha256: assigned.model.name.to_vec().into(),
+            frame_bytes: assigned.model.frame_bytes,
+        }),
+        layout: plan.layout.tensors().iter().map(tensor).collect(),
+        architecture: plan.architecture.clone(),
+        scheme: plan.scheme.to_string(),
+        training: Some(v1::LocalTraining {
+            epochs: plan.training.epochs,
+            batch: plan.training.batch,
+            lr: plan.training.lr,
+            momentum: plan.training.momentum,
+            weight_decay: plan.training.weight_decay,
+        }),
+        max_payload_bytes: plan.max_payload_bytes,
+        deadline_ms: assigned.deadline.map_or(0, |deadline| millis(deadline).max(1)),
+    }
+}
+
+pub(super) fn receipt(update: &UpdateRef, outcome: &Outcome) -> v1::Receipt {
+    use v1::{Outcome as O, Reason as R};
+    let (kind, reason, detail) = match outcome {
+        Outcome::Accepted => (O::Accepted, R::Unspecified, String::new()),
+        Outcome::Rejected(reason) => {
+            let code = match reason {
+                RejectReason::NotSelected => R::NotSelected,
+                RejectReason::Conflict => R::Conflict,
+                RejectReason::NoSamples => R::NoSamples,
+                RejectReason::Malformed(_) => R::Malformed,
+                RejectReason::UnknownRound => R::UnknownRound,
+            };
+            (O::Rejected, code, reason.to_string())
+        }
+        Outcome::Discarded(reason) => {
+            let code = match reason {
+                DiscardReason::Late => R::Late,
+                DiscardReason::Abandoned => R::Abandoned,
+            };
+            (O::Discarded, code, reason.to_string())
+        }
+    };
+    v1::Receipt {
+        update: Some(v1::UpdateRef {
+            run: update.run.clone(),
+            round: update.round.0,
+            payload_sha256: update.digest.to_vec().into(),
+        }),
+        outcome: kind.into(),
+        reason: reason.into(),
+        detail,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

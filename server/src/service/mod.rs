@@ -1,0 +1,109 @@
+//! The gRPC services: messages in, commands to the coordinator, answers out.
+//!
+//! Everything that comes from outside is checked here, and generated types go no further. A client's mistake is a status
+//! that says what, and changes nothing; only a payload that a member of the cohort signed for and that cannot be used
+//! becomes a report, so that nobody waits for it.
+//!
+//! Absent on purpose: decisions (the coordinator's), connections and their deadlines (the listener's).
+
+mod convert;
+mod coordination;
+mod download;
+mod enrolment;
+mod upload;
+
+use std::{fmt, sync::Arc};
+
+use nibble_proto::v1::{
+    coordinator_service_server::CoordinatorServiceServer, enrolment_service_server::EnrolmentServiceServer,
+};
+use tonic::{Request, Status, service::Routes};
+
+use crate::{
+    clock::Clock,
+    coordinator::{Handle, Ledger, Plan},
+    models::Models,
+    peer::{Identity, Peer},
+    spool::Spool,
+};
+
+pub use enrolment::{Enrolment, StoreDirectory};
+
+/// Where work that waits for the disk is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskWork {
+    /// On threads of its own, so that connections go on.
+    OnThreads,
+    /// Where it comes up: simulated networks with simulated time need that.
+    InPlace,
+}
+
+impl DiskWork {
+    /// Does `work` and gives its result.
+    pub(crate) async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+        match self {
+            Self::InPlace => Ok(work()),
+            Self::OnThreads => {
+                let done = tokio::task::spawn_blocking(work).await;
+                done.map_err(|error| Status::internal(format!("the coordinator failed at this: {error}")))
+            }
+        }
+    }
+}
+
+/// What the services are made of.
+#[derive(Clone)]
+pub struct Services {
+    /// The coordinator.
+    pub coordinator: Handle,
+    /// Its run.
+    pub plan: Arc<Plan>,
+    /// Where uploads go.
+    pub spool: Arc<Spool>,
+    /// Where models are served from.
+    pub models: Arc<Models>,
+    /// Where bytes are counted.
+    pub ledger: Arc<Ledger>,
+    /// Certificates for devices; `None` on an insecure coordinator.
+    pub enrolment: Option<Arc<Enrolment>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where to wait for the disk.
+    pub disk: DiskWork,
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Services").field("run", &self.plan.name).finish_non_exhaustive()
+    }
+}
+
+impl Services {
+    /// All services, health and reflection among them, ready to be served.
+    ///
+    /// # Panics
+    /// Never: the descriptors are checked by the tests of the protocol's crate.
+    pub async fn routes(self) -> Routes {
+        let (health, healthy) = tonic_health::server::health_reporter();
+        health.set_serving::<CoordinatorServiceServer<Self>>().await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(nibble_proto::DESCRIPTORS)
+            .build_v1()
+            .expect("the committed descriptors are whole");
+        let coordinator = CoordinatorServiceServer::new(self.clone())
+            .max_decoding_message_size(nibble_proto::MESSAGE_BYTES)
+            .max_encoding_message_size(nibble_proto::MESSAGE_BYTES);
+        let enrolment = EnrolmentServiceServer::new(self).max_decoding_message_size(nibble_proto::MESSAGE_BYTES);
+        Routes::new(coordinator).add_service(enrolment).add_service(healthy).add_service(reflection)
+    }
+}
+
+/// Who calls.
+fn identity<T>(request: &Request<T>) -> Result<Identity, Status> {
+    let peer = request.extensions().get::<Peer>();
+    peer.and_then(|peer| peer.identity.clone()).ok_or_else(|| {
+        Status::unauthenticated(
+            "no certificate that this coordinator knows, or it has expired or was revoked; enrol first",
+        )
+    })
+}

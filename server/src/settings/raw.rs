@@ -1,0 +1,241 @@
+//! The configuration file, key by key. Keys of a run are those of an experiment, with the same meaning.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A configuration as written.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    /// Directory of everything that is kept, relative to the file. Default: `state`.
+    #[serde(default = "state")]
+    pub state: PathBuf,
+    /// Address to serve clients on. Default: `0.0.0.0:7443`.
+    #[serde(default = "listen")]
+    pub listen: SocketAddr,
+    /// Address to serve Prometheus metrics on, over plain HTTP. Default: none.
+    pub metrics: Option<SocketAddr>,
+    /// Bucket that keeps a copy of every model, e.g. `s3://bucket/prefix`. Default: none, models lie under `state`.
+    pub models: Option<String>,
+    /// Threads to fold updates with. Default: as many as the machine has.
+    pub threads: Option<usize>,
+    /// Certificates.
+    #[serde(default)]
+    pub tls: Tls,
+    /// Bounds on connections.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The run.
+    pub run: Run,
+    /// What is trained.
+    #[serde(default)]
+    pub model: Model,
+    /// The held-out set.
+    #[serde(default)]
+    pub data: Data,
+    /// How clients train.
+    #[serde(default)]
+    pub local: Local,
+    /// Who takes part in a round, and when it closes.
+    #[serde(default)]
+    pub cohort: Cohort,
+    /// How updates travel.
+    #[serde(default)]
+    pub compression: Compression,
+}
+
+/// Certificates.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// Directory of the authority, relative to the file. Default: `authority`.
+    pub authority: PathBuf,
+    /// Days that a device's certificate holds. Default: 90.
+    pub device_days: u32,
+}
+
+/// Bounds on connections.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Most connections at a time. Default: 12,000.
+    pub connections: usize,
+    /// Most connections from one address. Default: 1,024.
+    pub connections_per_address: usize,
+    /// Least bytes in ten seconds of a connection with an unfinished request. Default: 1,024.
+    pub min_bytes_per_10s: u64,
+    /// Seconds that running requests have to end when the coordinator stops. Default: 10.
+    pub drain_seconds: u64,
+}
+
+/// The run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Its name: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// Its seed. Default: 0.
+    #[serde(default)]
+    pub seed: u64,
+    /// Rounds, abandoned ones included, at least 1.
+    pub rounds: u64,
+}
+
+/// What is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Model {
+    /// `mlp`, `cnn`, `logreg`, or a name that your clients know. Default: `mlp`.
+    pub name: String,
+    /// The parameters to start from, as safetensors, relative to the file; they also say what the tensors are. Default: for
+    /// a built-in model fresh ones, from the seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial: Option<PathBuf>,
+}
+
+/// The held-out set, on which every new global model is evaluated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// `mnist-10k`, `fashion-mnist`, `mnist`, a directory of IDX files, a CSV file, or `none`: its test part is used, and its
+    /// shape makes a built-in model. Default: `mnist-10k`.
+    pub dataset: String,
+    /// CSV only: the label column. Default: `label`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// CSV only: a column that is not a feature, as clients name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// CSV only: fraction of the rows that are the test part. Default: 0.2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_fraction: Option<f64>,
+    /// CSV only: a file of its own for the test part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<PathBuf>,
+    /// Seed of the split of a CSV file. Default: 1234.
+    pub partition_seed: u64,
+}
+
+/// Local SGD.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Local {
+    /// Passes over a client's samples in a round, at least 1. Default: 1.
+    pub epochs: u32,
+    /// Samples of a step, at least 1. Default: 32.
+    pub batch: u32,
+    /// Learning rate, above 0. Default: 0.1.
+    pub lr: f64,
+    /// Momentum, from 0 to below 1. Default: 0.
+    pub momentum: f64,
+    /// L2 weight decay, at least 0. Default: 0.
+    pub weight_decay: f64,
+}
+
+/// Who takes part in a round, and when it closes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cohort {
+    /// Updates wanted in a round, at least 1. Default: 2.
+    pub size: usize,
+    /// Fraction of clients selected beyond the cohort; the last to report are discarded. Default: 0.
+    pub over_select: f64,
+    /// Fewest updates that may close a round. Default: the size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<usize>,
+    /// Clients that must be available before a cohort is drawn among them. Default: as many as are selected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub available: Option<usize>,
+    /// Seconds after which a cohort is drawn from whoever is there. Default: none, it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection_seconds: Option<f64>,
+    /// Seconds after which a round closes with its quorum or is abandoned. Default: 600.
+    pub deadline_seconds: f64,
+}
+
+/// How updates travel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compression {
+    /// Scheme of the updates. Default: `int4+ef`.
+    pub uplink: String,
+    /// Most payload bytes of one update; a scheme that needs more is refused. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_budget_bytes: Option<u64>,
+}
+
+/// The keys that make a run what it is, and that it cannot be resumed without.
+#[derive(Serialize)]
+pub(super) struct RunKeys<'a> {
+    pub(super) run: &'a Run,
+    pub(super) model: &'a Model,
+    pub(super) data: &'a Data,
+    pub(super) local: &'a Local,
+    pub(super) cohort: &'a Cohort,
+    pub(super) compression: &'a Compression,
+}
+
+impl Raw {
+    pub(super) fn deserialize_from(table: toml::Table) -> Result<Self, toml::de::Error> {
+        Self::deserialize(table)
+    }
+}
+
+fn state() -> PathBuf {
+    "state".into()
+}
+
+fn listen() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 7443))
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { authority: "authority".into(), device_days: 90 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 12_000, connections_per_address: 1_024, min_bytes_per_10s: 1_024, drain_seconds: 10 }
+    }
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { name: "mlp".into(), initial: None }
+    }
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        let dataset = "mnist-10k".into();
+        Self { dataset, label: None, owner: None, test_fraction: None, test: None, partition_seed: 1234 }
+    }
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Self { epochs: 1, batch: 32, lr: 0.1, momentum: 0.0, weight_decay: 0.0 }
+    }
+}
+
+impl Default for Cohort {
+    fn default() -> Self {
+        Self {
+            size: 2,
+            over_select: 0.0,
+            quorum: None,
+            available: None,
+            selection_seconds: None,
+            deadline_seconds: 600.0,
+        }
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self { uplink: "int4+ef".into(), uplink_budget_bytes: None }
+    }
+}

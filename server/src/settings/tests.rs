@@ -1,0 +1,46 @@
+//! Mistakes in a configuration and what is said of them.
+
+use super::*;
+
+const GOOD: &str = "[run]\nname = \"pumps\"\nrounds = 3\n[cohort]\nsize = 2\n";
+
+fn load(text: &str, overrides: &[&str]) -> Result<Settings, SettingsError> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("nibble-server.toml");
+    fs::write(&file, text).unwrap();
+    Settings::load(&file, &overrides.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+#[test]
+fn what_is_left_out_has_its_default_and_overrides_count() {
+    let settings = load(GOOD, &["cohort.size=5", "compression.uplink=int2:nearest", "run.seed=7"]).unwrap();
+    assert_eq!((settings.round.cohort(), settings.seed.0), (5, 7));
+    assert_eq!(settings.scheme.to_string(), "int2:nearest");
+    assert_eq!(settings.listen.port(), 7443);
+    assert!(settings.config.contains("deadline_seconds = 600.0"), "every key of the run is spelled out");
+    assert!(!settings.config.contains("listen"), "where it is served is no part of a run");
+}
+
+#[test]
+fn every_mistake_names_its_place_and_its_mend() {
+    for (text, overrides, says) in [
+        ("rounds = 3", vec![], "unknown field `rounds`"),
+        ("[run]\nname = \"a\"\n", vec![], "missing field `rounds`"),
+        ("[run]\nname = \"a/b\"\nrounds = 1\n", vec![], "nibble-server.toml:2: run.name"),
+        ("[run]\nname = \"a\"\nrounds = 0\n", vec![], "nibble-server.toml:3: run.rounds"),
+        ("[run]\nname = \"a\"\nrounds = 1\n[cohort]\nsize = 3\nquorum = 4\n", vec![], "toml:6: cohort.quorum"),
+        (GOOD, vec!["cohort.quorum=0"], "cohort.quorum"),
+        (GOOD, vec!["cohort.available=1"], "cohort.available"),
+        (GOOD, vec!["cohort.deadline_seconds=0"], "cohort.deadline_seconds"),
+        (GOOD, vec!["compression.uplink=int9"], "compression.uplink"),
+        (GOOD, vec!["compression.uplink_budget_bytes=0"], "a budget of 0 bytes"),
+        (GOOD, vec!["data.dataset=none"], "model.initial"),
+        (GOOD, vec!["local.lr=-1"], "local.lr"),
+        (GOOD, vec!["nonsense"], "KEY=VALUE"),
+        (GOOD, vec!["cohort.sise=2"], "unknown field `sise`"),
+        (GOOD, vec!["tls.device_days=0"], "tls.device_days"),
+    ] {
+        let error = load(text, &overrides).unwrap_err().to_string();
+        assert!(error.contains(says), "{error:?} does not say {says:?}");
+    }
+}

@@ -1,0 +1,297 @@
+//! What a configuration means, once every rule was checked.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nibble_codec::Scheme;
+use nibble_seed::Seed;
+
+use super::{
+    Raw,
+    raw::{Data, RunKeys},
+};
+use crate::{
+    RoundConfigError,
+    coordinator::Training,
+    listener::{Limits, Rate},
+    round::RoundConfig,
+};
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Directory of everything that is kept.
+    pub state: PathBuf,
+    /// Address to serve clients on.
+    pub listen: SocketAddr,
+    /// Address to serve metrics on.
+    pub metrics: Option<SocketAddr>,
+    /// Bucket that keeps a copy of every model.
+    pub models: Option<String>,
+    /// Threads to fold with.
+    pub threads: Option<usize>,
+    /// Certificates.
+    pub tls: TlsSettings,
+    /// Bounds on connections.
+    pub limits: Limits,
+    /// Name of the run.
+    pub run: String,
+    /// Its seed.
+    pub seed: Seed,
+    /// Its rounds.
+    pub rounds: u64,
+    /// Where the first parameters come from.
+    pub initial: Initial,
+    /// What the parameters mean.
+    pub architecture: String,
+    /// The held-out set, if there is one.
+    pub data: Option<Data>,
+    /// How clients train.
+    pub training: Training,
+    /// When rounds select and close.
+    pub round: RoundConfig,
+    /// Scheme of the updates.
+    pub scheme: Scheme,
+    /// Most bytes of a payload.
+    pub uplink_budget_bytes: Option<u64>,
+    /// The keys of the run as TOML, every one spelled out.
+    pub config: String,
+}
+
+/// Certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// Directory of the authority.
+    pub authority: PathBuf,
+    /// How long a device's certificate holds.
+    pub validity: Duration,
+}
+
+/// Where the first parameters come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Initial {
+    /// A built-in model makes them from the seed.
+    BuiltIn,
+    /// A safetensors file.
+    File(PathBuf),
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {error}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The text is not TOML, or a key is unknown or of the wrong type.
+    #[error("{place}: {error}")]
+    Syntax {
+        /// File or override.
+        place: String,
+        /// What the TOML reader says.
+        error: String,
+    },
+    /// A value breaks a rule.
+    #[error("{}: {problem}\n  help: {mend}", place.as_ref().unwrap_or(key))]
+    Rule {
+        /// File and line.
+        place: Option<String>,
+        /// The dotted key.
+        key: String,
+        /// What is wrong.
+        problem: String,
+        /// How to mend it.
+        mend: String,
+    },
+}
+
+impl SettingsError {
+    /// The same, with the line of the key in the file.
+    pub(super) fn found_in(self, file: &Path, text: &str) -> Self {
+        let Self::Rule { place: None, key, problem, mend } = self else { return self };
+        let (table, name) = key.rsplit_once('.').unwrap_or(("", &key));
+        let mut within = table.is_empty();
+        let mut found = None;
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim();
+            if let Some(header) = line.strip_prefix('[') {
+                within = header.trim_end_matches(']').trim() == table;
+            } else if within && line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('=')) {
+                found = Some(number);
+            }
+        }
+        let place = match found {
+            Some(line) => format!("{}:{line}: {key}", file.display()),
+            None => format!("{}: {key}", file.display()),
+        };
+        Self::Rule { place: Some(place), key, problem, mend }
+    }
+}
+
+fn broken(key: &str, problem: impl Into<String>, mend: impl Into<String>) -> SettingsError {
+    SettingsError::Rule { place: None, key: key.into(), problem: problem.into(), mend: mend.into() }
+}
+
+impl Settings {
+    /// Checks every rule; relative paths are relative to `base`.
+    pub(super) fn check(raw: Raw, base: &Path) -> Result<Self, SettingsError> {
+        let keys = RunKeys {
+            run: &raw.run,
+            model: &raw.model,
+            data: &raw.data,
+            local: &raw.local,
+            cohort: &raw.cohort,
+            compression: &raw.compression,
+        };
+        let config = toml::to_string(&keys).expect("what was read from TOML can be written as TOML");
+        check_run(&raw)?;
+        let data = (raw.data.dataset != "none").then(|| raw.data.clone());
+        let initial = match &raw.model.initial {
+            Some(file) => Initial::File(base.join(file)),
+            None if data.is_none() => {
+                let mend = "name a safetensors file, or a data set whose shape makes a built-in model";
+                return Err(broken("model.initial", "without a held-out set nothing says what the tensors are", mend));
+            }
+            None => Initial::BuiltIn,
+        };
+        Ok(Self {
+            state: base.join(&raw.state),
+            listen: raw.listen,
+            metrics: raw.metrics,
+            models: raw.models.clone(),
+            threads: raw.threads,
+            tls: TlsSettings {
+                authority: base.join(&raw.tls.authority),
+                validity: Duration::from_secs(u64::from(raw.tls.device_days) * 86_400),
+            },
+            limits: limits(&raw)?,
+            run: raw.run.name.clone(),
+            seed: Seed(raw.run.seed),
+            rounds: raw.run.rounds,
+            initial,
+            architecture: raw.model.name.clone(),
+            data,
+            training: training(&raw)?,
+            round: round(&raw)?,
+            scheme: scheme(&raw)?,
+            uplink_budget_bytes: raw.compression.uplink_budget_bytes,
+            config,
+        })
+    }
+}
+
+fn check_run(raw: &Raw) -> Result<(), SettingsError> {
+    let name = &raw.run.name;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
+        let mend = "use up to 100 letters, digits, - and _; it names files and cannot be changed later";
+        return Err(broken("run.name", format!("{name:?} cannot name a run"), mend));
+    }
+    if raw.run.rounds == 0 {
+        return Err(broken("run.rounds", "0 rounds train nothing", "set it to 1 or more"));
+    }
+    if i64::try_from(raw.run.seed).is_err() {
+        return Err(broken("run.seed", format!("{} is above 2^63 - 1", raw.run.seed), "use a smaller seed"));
+    }
+    if raw.threads == Some(0) {
+        return Err(broken("threads", "0 threads fold nothing", "set it to 1 or more, or leave it out"));
+    }
+    if !(1..=3650).contains(&raw.tls.device_days) {
+        let problem = format!("a certificate of {} days", raw.tls.device_days);
+        return Err(broken("tls.device_days", problem, "set it from 1 to 3650"));
+    }
+    if raw.compression.uplink_budget_bytes == Some(0) {
+        let mend = "set the most bytes an update may have, or leave the key out for no budget";
+        return Err(broken("compression.uplink_budget_bytes", "a budget of 0 bytes lets no update through", mend));
+    }
+    Ok(())
+}
+
+fn limits(raw: &Raw) -> Result<Limits, SettingsError> {
+    let limits = &raw.limits;
+    if limits.connections == 0 {
+        return Err(broken("limits.connections", "0 connections let nobody in", "set it to 1 or more"));
+    }
+    if limits.connections_per_address == 0 {
+        let mend = "set it to 1 or more";
+        return Err(broken("limits.connections_per_address", "0 connections let nobody in", mend));
+    }
+    Ok(Limits {
+        total: limits.connections,
+        per_address: limits.connections_per_address,
+        rate: Rate { min_bytes: limits.min_bytes_per_10s, window: Duration::from_secs(10) },
+        drain: Duration::from_secs(limits.drain_seconds),
+        ..Limits::default()
+    })
+}
+
+fn training(raw: &Raw) -> Result<Training, SettingsError> {
+    let local = &raw.local;
+    if local.epochs == 0 {
+        return Err(broken("local.epochs", "0 epochs train nothing", "set it to 1 or more"));
+    }
+    if !(1..=1_000_000).contains(&local.batch) {
+        return Err(broken("local.batch", format!("a batch of {} samples", local.batch), "set it from 1 to 1000000"));
+    }
+    if !(local.lr > 0.0 && local.lr <= f64::from(f32::MAX)) {
+        return Err(broken("local.lr", format!("{} is not a learning rate", local.lr), "set it above 0, e.g. 0.1"));
+    }
+    if !(0.0..1.0).contains(&local.momentum) {
+        return Err(broken("local.momentum", format!("{} is no momentum", local.momentum), "set it from 0 to below 1"));
+    }
+    if !(0.0..=1e6).contains(&local.weight_decay) {
+        let problem = format!("{} is no weight decay", local.weight_decay);
+        return Err(broken("local.weight_decay", problem, "set it to 0 or a little above"));
+    }
+    Ok(Training {
+        epochs: local.epochs,
+        batch: local.batch,
+        lr: local.lr as f32,
+        momentum: local.momentum as f32,
+        weight_decay: local.weight_decay as f32,
+    })
+}
+
+fn round(raw: &Raw) -> Result<RoundConfig, SettingsError> {
+    let cohort = &raw.cohort;
+    let rule =
+        |key: &'static str, mend: &'static str| move |error: RoundConfigError| broken(key, error.to_string(), mend);
+    let seconds = |key: &'static str, seconds: f64| {
+        Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|duration| !duration.is_zero())
+            .ok_or_else(|| broken(key, format!("{seconds} is not a time in seconds"), "set it above 0"))
+    };
+    let config = RoundConfig::new(cohort.size)
+        .map_err(rule("cohort.size", "set it to 1 or more"))?
+        .over_select(cohort.over_select)
+        .map_err(rule("cohort.over_select", "set it to a fraction such as 0.3"))?
+        .quorum(cohort.quorum.unwrap_or(cohort.size))
+        .map_err(rule("cohort.quorum", "set it from 1 to cohort.size"))?
+        .deadline(seconds("cohort.deadline_seconds", cohort.deadline_seconds)?)
+        .map_err(rule("cohort.deadline_seconds", "set it above 0"))?;
+    let window = cohort.selection_seconds.map(|window| seconds("cohort.selection_seconds", window)).transpose()?;
+    let available = cohort.available.unwrap_or(config.selected());
+    if available < config.selected() {
+        let problem = format!("{available} clients available, but {} are to be selected", config.selected());
+        return Err(broken("cohort.available", problem, "raise it, or lower cohort.size or cohort.over_select"));
+    }
+    Ok(config.select_among(available, window))
+}
+
+fn scheme(raw: &Raw) -> Result<Scheme, SettingsError> {
+    let mend = "write a scheme as NAME[:ARG]*[+ef], e.g. fp32, int4+ef, int2:nearest";
+    raw.compression
+        .uplink
+        .parse()
+        .map_err(|error: nibble_codec::SchemeError| broken("compression.uplink", error.to_string(), mend))
+}

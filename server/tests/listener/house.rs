@@ -1,0 +1,206 @@
+//! A coordinator's listener with a small service behind it, and the devices that know it.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::body::Body as _;
+use nibble_seed::ClientId;
+use nibble_server::{
+    identity::{Authority, Clock, Issued, server_config},
+    listener::{Accept, Limits, Listener, Meters, Security, serve},
+    peer::{Directory, Fingerprint, Identity, Peer},
+};
+use rcgen::{CertificateParams, KeyPair};
+use tokio::{
+    sync::{Notify, Semaphore, oneshot},
+    task::JoinHandle,
+    time::sleep,
+};
+use tonic::body::Body;
+use tower::service_fn;
+
+use crate::network::{Dialer, Line, network};
+
+pub const NOW: u64 = 1_800_000_000;
+pub const DAY: Duration = Duration::from_secs(86_400);
+
+/// Knows what was issued, until it is told to forget it.
+#[derive(Default)]
+pub struct Book(Mutex<HashMap<Fingerprint, Identity>>);
+
+impl Directory for Book {
+    fn identify(&self, fingerprint: &Fingerprint, now_unix: u64) -> Option<Identity> {
+        let identity = self.0.lock().unwrap().get(fingerprint).cloned()?;
+        (now_unix < identity.certificate.as_ref()?.not_after_unix).then_some(identity)
+    }
+}
+
+impl Book {
+    pub fn revoke(&self, device: &Device) {
+        self.0.lock().unwrap().remove(&device.issued.facts.fingerprint).unwrap();
+    }
+}
+
+/// A device's key and certificate.
+pub struct Device {
+    pub key: KeyPair,
+    pub issued: Issued,
+}
+
+/// What the service behind the listener shows of itself.
+pub struct Back {
+    /// A request of `/hold` has begun.
+    pub held: Notify,
+    /// Lets one request of `/hold` end.
+    pub release: Semaphore,
+    /// Handlers of `/hold` that were dropped or ended.
+    pub ended: AtomicU64,
+}
+
+impl Back {
+    fn new() -> Self {
+        Self { held: Notify::new(), release: Semaphore::new(0), ended: AtomicU64::new(0) }
+    }
+}
+
+pub struct House {
+    pub authority: Authority,
+    pub book: Arc<Book>,
+    pub clock: Arc<AtomicU64>,
+    pub meters: Meters,
+    pub back: Arc<Back>,
+    pub dialer: Dialer,
+    pub stop: Option<oneshot::Sender<()>>,
+    pub task: JoinHandle<()>,
+    dir: tempfile::TempDir,
+}
+
+pub fn authority() -> (tempfile::TempDir, Authority) {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::create(dir.path(), &["fl.example.org".into()], NOW).unwrap();
+    (dir, authority)
+}
+
+pub fn house(limits: Limits) -> House {
+    let (network, dialer) = network();
+    open(network, dialer, limits, false)
+}
+
+pub fn insecure_house(limits: Limits) -> House {
+    let (network, dialer) = network();
+    open(network, dialer, limits, true)
+}
+
+pub fn open(accept: impl Accept + 'static, dialer: Dialer, limits: Limits, insecure: bool) -> House {
+    let (dir, authority) = authority();
+    let now = Arc::new(AtomicU64::new(NOW));
+    let clock = Clock::new({
+        let now = Arc::clone(&now);
+        move || now.load(SeqCst)
+    });
+    let (book, meters, back) = (Arc::<Book>::default(), Meters::default(), Arc::new(Back::new()));
+    let security = match insecure {
+        true => Security::Insecure,
+        false => Security::Tls(server_config(&authority, clock.clone()).unwrap()),
+    };
+    let listener = Listener { security, directory: Arc::<Book>::clone(&book), limits, clock, meters: meters.clone() };
+    let service = service_fn({
+        let back = Arc::clone(&back);
+        move |request| answer(request, Arc::clone(&back))
+    });
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(serve(accept, service, listener, async {
+        let _ = stopped.await;
+    }));
+    House { authority, book, clock: now, meters, back, dialer, stop: Some(stop), task, dir }
+}
+
+impl House {
+    pub fn device(&self, client: u64, validity: Duration) -> Device {
+        let key = KeyPair::generate().unwrap();
+        let csr = CertificateParams::default().serialize_request(&key).unwrap();
+        let name = format!("device-{client}");
+        let issued = self.authority.issue_client(csr.der(), ClientId(client), &name, NOW, validity).unwrap();
+        let certificate = Some(issued.facts.clone());
+        let identity = Identity { client: ClientId(client), name: name.into(), certificate };
+        self.book.0.lock().unwrap().insert(issued.facts.fingerprint, identity);
+        Device { key, issued }
+    }
+
+    pub async fn dial(&self) -> Line {
+        self.dialer.dial("192.0.2.1:1000").await.unwrap()
+    }
+
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    pub fn shut_down(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    /// Lets virtual time pass until `true`.
+    pub async fn until(&self, done: impl Fn(&Self) -> bool) {
+        while !done(self) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+struct CountsItsEnd(Arc<Back>);
+
+impl Drop for CountsItsEnd {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, SeqCst);
+    }
+}
+
+/// `/who` answers at once, `/hold` when released, `/read` after the body's end, `/nap` the same after doing nothing for
+/// a minute, `/big` with 4 MiB. All say who asked.
+async fn answer(request: Request<Body>, back: Arc<Back>) -> Result<Response<Body>, Infallible> {
+    let peer = request.extensions().get::<Peer>().unwrap().clone();
+    let who = peer.identity.map_or("nobody".into(), |identity| format!("{}:{}", identity.client, identity.name));
+    let mut response = Response::builder().header("who", who).header("address", peer.address.to_string());
+    let mut text = String::new();
+    match request.uri().path() {
+        "/hold" => {
+            let _end = CountsItsEnd(Arc::clone(&back));
+            back.held.notify_one();
+            back.release.acquire().await.unwrap().forget();
+        }
+        path @ ("/read" | "/nap") => {
+            if path == "/nap" {
+                sleep(Duration::from_secs(60)).await;
+            }
+            match read(request.into_body()).await {
+                Ok(bytes) => response = response.header("bytes", bytes),
+                Err(status) => response = response.header("error", status.message().to_owned()),
+            }
+        }
+        "/big" => text = "x".repeat(4 << 20),
+        _ => {}
+    }
+    Ok(response.body(Body::new(text)).unwrap())
+}
+
+/// Reads a body to its end.
+pub async fn read<B>(mut body: B) -> Result<usize, B::Error>
+where
+    B: hyper::body::Body<Data = bytes::Bytes> + Unpin,
+{
+    let mut bytes = 0;
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        bytes += frame?.data_ref().map_or(0, bytes::Bytes::len);
+    }
+    Ok(bytes)
+}

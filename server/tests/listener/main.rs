@@ -1,0 +1,11 @@
+//! The listener over simulated networks, in virtual time: nothing here sleeps.
+
+mod client;
+mod deadlines;
+mod house;
+mod identities;
+mod limits;
+mod metering;
+mod network;
+mod shutdown;
+mod sockets;
