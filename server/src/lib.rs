@@ -10,6 +10,8 @@ mod aggregate;
 pub mod clock;
 #[cfg(feature = "network")]
 pub mod coordinator;
+#[cfg(feature = "network")]
+mod crash;
 mod error;
 #[cfg(feature = "network")]
 pub mod evaluation;

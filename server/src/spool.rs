@@ -26,7 +26,7 @@ use nibble_codec::{DecodeError, Frame, HEADER_BYTES, Layout};
 use nibble_seed::{ClientId, RoundId};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Chunks, round::Digest};
+use crate::{Chunks, crash, round::Digest};
 
 /// Errors of the spool.
 #[derive(Debug, thiserror::Error)]
@@ -228,7 +228,9 @@ impl Upload {
         let keep = || {
             self.part.sync_all()?;
             fs::rename(&self.path, &whole)?;
-            File::open(self.spool.round_directory(self.place.round))?.sync_all()
+            File::open(self.spool.round_directory(self.place.round))?.sync_all()?;
+            crash::point("payload-kept");
+            Ok(())
         };
         keep().map_err(at(&whole))
     }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Round,
     clock::Clock,
+    crash,
     evaluation::ToEvaluate,
     models::Models,
     round::{Counted, DiscardReason, Effect, Event, Outcome, Record, RejectReason},
@@ -153,7 +154,9 @@ impl Coordinator {
 
     /// Ends the transaction; only then are answers given.
     pub(super) fn commit(&mut self) -> Result<(), CoordinatorError> {
+        crash::point("before-commit");
         self.parts.store.commit_all()?;
+        crash::point("committed");
         self.after_commit.drain(..).for_each(|answer| answer());
         let round = self.round.as_ref().map_or(self.parts.plan.rounds, |round| round.id().0);
         counters::now(round, self.waiting.len(), self.ready.len());
@@ -318,6 +321,7 @@ impl Coordinator {
             detail: problem,
         };
         self.parts.store.report(&self.parts.plan.name, round, &report)?;
+        crash::point("update-entered");
         let event = match refusal {
             Some(reason) => {
                 info!(%round, %client, problem = report.detail, "an update is refused");
@@ -402,6 +406,7 @@ impl Coordinator {
         let Some(id) = self.round.as_ref().map(Round::id).filter(|_| !assigned.is_empty()) else { return Ok(()) };
         let cohort: Vec<_> = assigned.iter().map(|(client, ..)| *client).collect();
         self.parts.store.assign(&self.parts.plan.name, id, &cohort, now)?;
+        crash::point("cohort-entered");
         info!(round = %id, cohort = cohort.len(), "the cohort is chosen");
         for &(client, rounding, order) in assigned {
             self.ready.remove(&client);

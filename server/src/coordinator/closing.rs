@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{Coordinator, CoordinatorError, ModelRef};
 use crate::{
-    Aggregate, Contribution, Round,
+    Aggregate, Contribution, Round, crash,
     evaluation::ToEvaluate,
     round::{Counted, Event},
     spool::{Place, Spooled},
@@ -29,14 +29,18 @@ impl Coordinator {
     pub(super) async fn finish_closing(&mut self) -> Result<(), CoordinatorError> {
         while let Some(counted) = self.closing.take() {
             let Some(id) = self.round.as_ref().map(Round::id) else { return Ok(()) };
+            crash::point("counted-set-fixed");
             self.fold(id, &counted)?;
+            crash::point("folded");
             let layout = &self.parts.plan.layout;
             let (name, frame_bytes) = self.parts.models.put(layout, id.next(), &self.global).await?;
+            crash::point("model-written");
             let before = std::mem::replace(&mut self.model, ModelRef { name, frame_bytes });
             self.parts.store.begin()?;
             self.parts.store.commit(&self.parts.plan.name, id, &name, self.parts.clock.now())?;
             self.tell(Event::Aggregated)?;
             self.commit()?;
+            crash::point("round-committed");
             // Clients may still be fetching the model before; those before that are of no use to anyone.
             self.parts.models.keep_only(&[before.name, name])?;
             self.parts.spool.forget_before(id.next())?;

@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{Coordinator, CoordinatorError, ModelRef, Parts, Plan};
 use crate::{
-    Round,
+    Round, crash,
     models::ModelName,
     round::{Effect, Event, Outcome},
     store::{Report, ReportKind, RoundRow, RoundState, RunRow, StoreError},
@@ -24,6 +24,7 @@ impl Coordinator {
             Some(run) => check_same(&run, &plan)?,
             None => {
                 let (name, _) = parts.models.put(&plan.layout, RoundId(0), &initial()).await?;
+                crash::point("first-model-written");
                 let now = parts.clock.now();
                 parts.store.transaction(|store| {
                     store.start_run(&RunRow {
@@ -35,6 +36,7 @@ impl Coordinator {
                     })?;
                     store.open_round(&plan.name, RoundId(0), &name, now)
                 })?;
+                crash::point("run-begun");
                 info!(run = plan.name, rounds = plan.rounds, "the run begins");
             }
         }

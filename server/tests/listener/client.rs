@@ -28,16 +28,20 @@ use tonic::body::Body;
 
 use crate::house::{Device, House, read};
 
-pub type Failure = Box<dyn Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 /// An open connection. Dropping it closes it.
-pub struct Client {
-    pub requests: SendRequest<Body>,
+pub(crate) struct Client {
+    pub(crate) requests: SendRequest<Body>,
     /// Moves the connection's bytes; a client whose task is aborted has died.
-    pub task: JoinHandle<()>,
+    pub(crate) task: JoinHandle<()>,
 }
 
-pub fn config(house: &House, device: Option<&Device>, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+pub(crate) fn config(
+    house: &House,
+    device: Option<&Device>,
+    version: &'static SupportedProtocolVersion,
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_slice(house.authority.ca_der())).unwrap();
     // A client's own clock does not refuse the server when a test lets a client's certificate end.
@@ -59,7 +63,7 @@ pub fn config(house: &House, device: Option<&Device>, version: &'static Supporte
     Arc::new(config)
 }
 
-pub async fn secure<Io: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn secure<Io: AsyncRead + AsyncWrite + Unpin>(
     io: Io,
     house: &House,
     device: Option<&Device>,
@@ -69,7 +73,7 @@ pub async fn secure<Io: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// HTTP/2 over a connection.
-pub async fn converse<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: Io) -> Client {
+pub(crate) async fn converse<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: Io) -> Client {
     let (requests, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.unwrap();
     let task = tokio::spawn(async move {
         let _ = connection.await;
@@ -78,17 +82,17 @@ pub async fn converse<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: I
 }
 
 /// Connects, with a device's certificate if there is one.
-pub async fn connect(house: &House, device: Option<&Device>) -> Client {
+pub(crate) async fn connect(house: &House, device: Option<&Device>) -> Client {
     converse(secure(house.dial().await.io, house, device).await.unwrap()).await
 }
 
 impl Client {
     /// Asks for a path, and returns the answer's headers once its body has ended.
-    pub async fn ask(&mut self, path: &str) -> Result<HeaderMap, Failure> {
+    pub(crate) async fn ask(&mut self, path: &str) -> Result<HeaderMap, Failure> {
         self.send(Request::post(format!("http://house{path}")).body(Body::empty()).unwrap()).await
     }
 
-    pub async fn send(&mut self, request: Request<Body>) -> Result<HeaderMap, Failure> {
+    pub(crate) async fn send(&mut self, request: Request<Body>) -> Result<HeaderMap, Failure> {
         self.requests.ready().await?;
         let response = self.requests.send_request(request).await?;
         let headers = response.headers().clone();
@@ -96,13 +100,13 @@ impl Client {
         Ok(headers)
     }
 
-    pub async fn who(&mut self) -> String {
+    pub(crate) async fn who(&mut self) -> String {
         self.ask("/who").await.unwrap()["who"].to_str().unwrap().to_owned()
     }
 }
 
 /// A body that comes piece by piece.
-pub struct Pieces(pub mpsc::Receiver<Bytes>);
+pub(crate) struct Pieces(pub(crate) mpsc::Receiver<Bytes>);
 
 impl hyper::body::Body for Pieces {
     type Data = Bytes;
@@ -114,7 +118,7 @@ impl hyper::body::Body for Pieces {
 }
 
 impl House {
-    pub fn at(&self, now_unix: u64) {
+    pub(crate) fn at(&self, now_unix: u64) {
         self.clock.store(now_unix, SeqCst);
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 use tonic::body::Body;
 
 use crate::{
-    client::{Client, Failure, Pieces, config, connect, secure},
+    client::{Client, Failure, Pieces, config, connect, converse, secure},
     house::{DAY, House, house},
     network::Line,
 };
@@ -101,21 +101,11 @@ async fn an_idle_device_stays_and_a_dead_one_goes() {
     assert_eq!(idle.who().await, "1:device-1");
 
     let Line { io, wires } = house.dial().await;
-    let dead_io = secure(io, &house, Some(&dead)).await.unwrap();
-    let (mut requests, connection) = hyper::client::conn::http2::handshake(
-        hyper_util::rt::TokioExecutor::new(),
-        hyper_util::rt::TokioIo::new(dead_io),
-    )
-    .await
-    .unwrap();
-    let mut connection = Box::pin(connection);
-    let request = Request::post("http://house/who").body(Body::empty()).unwrap();
-    tokio::select! {
-        answer = requests.send_request(request) => assert_eq!(answer.unwrap().headers()["who"], "2:device-2"),
-        _ = connection.as_mut() => panic!("closed too early"),
-    }
-    // From here on nobody moves the second connection, but it is not closed either.
-    let seconds = seconds(wires.down).await;
+    let mut dead = converse(secure(io, &house, Some(&dead)).await.unwrap()).await;
+    assert_eq!(dead.who().await, "2:device-2");
+    wires.cut();
+    let closed = house.until(|house| house.meters.connections().open == 1);
+    let seconds = seconds(closed).await;
     assert!((20..=31).contains(&seconds), "closed after {seconds} s");
 
     sleep(Duration::from_secs(3600)).await;
@@ -135,21 +125,15 @@ async fn who_takes_no_bytes_is_closed() {
     let hour = Duration::from_secs(3600);
     let house = house(Limits { ping_interval: hour, ..Limits::default() });
     let device = house.device(7, DAY);
-    let tls = secure(house.dial().await.io, &house, Some(&device)).await.unwrap();
-    let (mut requests, connection) = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
-        .initial_stream_window_size(8 << 20)
-        .initial_connection_window_size(8 << 20)
-        .handshake(hyper_util::rt::TokioIo::new(tls))
-        .await
-        .unwrap();
-    let mut connection = Box::pin(connection);
-    let request = Request::post("http://house/big").body(Body::empty()).unwrap();
-    let _response = tokio::select! {
-        answer = requests.send_request(request) => answer.unwrap(),
-        _ = connection.as_mut() => panic!("closed too early"),
-    };
+    let Line { io, wires } = house.dial().await;
+    let mut client = converse(secure(io, &house, Some(&device)).await.unwrap()).await;
+    assert_eq!(client.who().await, "7:device-7");
+    wires.cut();
+    // Far more than the wires and windows hold.
+    let asked = tokio::spawn(async move { client.ask("/big").await.is_err() });
     let closed = house.until(|house| house.meters.connections().open == 0);
     assert_eq!(seconds(closed).await, 30);
+    asked.abort();
 }
 
 /// Sends `pieces` of 100 bytes, one every `every`, to `path`.

@@ -13,7 +13,6 @@ use std::{
 };
 
 use http::{Request, Response};
-use hyper::body::Body as _;
 use nibble_seed::ClientId;
 use nibble_server::{
     identity::{Authority, Clock, Issued, server_config},
@@ -31,12 +30,12 @@ use tower::service_fn;
 
 use crate::network::{Dialer, Line, network};
 
-pub const NOW: u64 = 1_800_000_000;
-pub const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const NOW: u64 = 1_800_000_000;
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 /// Knows what was issued, until it is told to forget it.
 #[derive(Default)]
-pub struct Book(Mutex<HashMap<Fingerprint, Identity>>);
+pub(crate) struct Book(Mutex<HashMap<Fingerprint, Identity>>);
 
 impl Directory for Book {
     fn identify(&self, fingerprint: &Fingerprint, now_unix: u64) -> Option<Identity> {
@@ -46,25 +45,25 @@ impl Directory for Book {
 }
 
 impl Book {
-    pub fn revoke(&self, device: &Device) {
+    pub(crate) fn revoke(&self, device: &Device) {
         self.0.lock().unwrap().remove(&device.issued.facts.fingerprint).unwrap();
     }
 }
 
 /// A device's key and certificate.
-pub struct Device {
-    pub key: KeyPair,
-    pub issued: Issued,
+pub(crate) struct Device {
+    pub(crate) key: KeyPair,
+    pub(crate) issued: Issued,
 }
 
 /// What the service behind the listener shows of itself.
-pub struct Back {
+pub(crate) struct Back {
     /// A request of `/hold` has begun.
-    pub held: Notify,
+    pub(crate) held: Notify,
     /// Lets one request of `/hold` end.
-    pub release: Semaphore,
+    pub(crate) release: Semaphore,
     /// Handlers of `/hold` that were dropped or ended.
-    pub ended: AtomicU64,
+    pub(crate) ended: AtomicU64,
 }
 
 impl Back {
@@ -73,35 +72,35 @@ impl Back {
     }
 }
 
-pub struct House {
-    pub authority: Authority,
-    pub book: Arc<Book>,
-    pub clock: Arc<AtomicU64>,
-    pub meters: Meters,
-    pub back: Arc<Back>,
-    pub dialer: Dialer,
-    pub stop: Option<oneshot::Sender<()>>,
-    pub task: JoinHandle<()>,
+pub(crate) struct House {
+    pub(crate) authority: Authority,
+    pub(crate) book: Arc<Book>,
+    pub(crate) clock: Arc<AtomicU64>,
+    pub(crate) meters: Meters,
+    pub(crate) back: Arc<Back>,
+    pub(crate) dialer: Dialer,
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+    pub(crate) task: JoinHandle<()>,
     dir: tempfile::TempDir,
 }
 
-pub fn authority() -> (tempfile::TempDir, Authority) {
+pub(crate) fn authority() -> (tempfile::TempDir, Authority) {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::create(dir.path(), &["fl.example.org".into()], NOW).unwrap();
     (dir, authority)
 }
 
-pub fn house(limits: Limits) -> House {
+pub(crate) fn house(limits: Limits) -> House {
     let (network, dialer) = network();
     open(network, dialer, limits, false)
 }
 
-pub fn insecure_house(limits: Limits) -> House {
+pub(crate) fn insecure_house(limits: Limits) -> House {
     let (network, dialer) = network();
     open(network, dialer, limits, true)
 }
 
-pub fn open(accept: impl Accept + 'static, dialer: Dialer, limits: Limits, insecure: bool) -> House {
+pub(crate) fn open(accept: impl Accept + 'static, dialer: Dialer, limits: Limits, insecure: bool) -> House {
     let (dir, authority) = authority();
     let now = Arc::new(AtomicU64::new(NOW));
     let clock = Clock::new({
@@ -126,7 +125,7 @@ pub fn open(accept: impl Accept + 'static, dialer: Dialer, limits: Limits, insec
 }
 
 impl House {
-    pub fn device(&self, client: u64, validity: Duration) -> Device {
+    pub(crate) fn device(&self, client: u64, validity: Duration) -> Device {
         let key = KeyPair::generate().unwrap();
         let csr = CertificateParams::default().serialize_request(&key).unwrap();
         let name = format!("device-{client}");
@@ -137,20 +136,20 @@ impl House {
         Device { key, issued }
     }
 
-    pub async fn dial(&self) -> Line {
+    pub(crate) async fn dial(&self) -> Line {
         self.dialer.dial("192.0.2.1:1000").await.unwrap()
     }
 
-    pub fn dir(&self) -> &std::path::Path {
+    pub(crate) fn dir(&self) -> &std::path::Path {
         self.dir.path()
     }
 
-    pub fn shut_down(&mut self) {
+    pub(crate) fn shut_down(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
     }
 
     /// Lets virtual time pass until `true`.
-    pub async fn until(&self, done: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&self, done: impl Fn(&Self) -> bool) {
         while !done(self) {
             sleep(Duration::from_millis(10)).await;
         }
@@ -194,7 +193,7 @@ async fn answer(request: Request<Body>, back: Arc<Back>) -> Result<Response<Body
 }
 
 /// Reads a body to its end.
-pub async fn read<B>(mut body: B) -> Result<usize, B::Error>
+pub(crate) async fn read<B>(mut body: B) -> Result<usize, B::Error>
 where
     B: hyper::body::Body<Data = bytes::Bytes> + Unpin,
 {

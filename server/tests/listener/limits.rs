@@ -88,7 +88,7 @@ async fn a_thousand_silent_sockets_keep_nobody_out() {
         let address = format!("10.0.{}.{}:1", index / 250, index % 250);
         silent.push(house.dialer.dial(&address).await.unwrap());
     }
-    assert_eq!(house.meters.connections().open, 1000);
+    house.until(|house| house.meters.connections().open == 1000).await;
     let began = Instant::now();
     let mut client = connect(&house, Some(&device)).await;
     assert_eq!(client.who().await, "7:device-7");
@@ -96,7 +96,7 @@ async fn a_thousand_silent_sockets_keep_nobody_out() {
     for mut line in silent {
         assert_eq!(line.io.read(&mut [0; 1]).await.unwrap(), 0);
     }
-    assert_eq!(began.elapsed().as_secs(), 10);
+    assert!((9..=10).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     assert_eq!(client.who().await, "7:device-7");
     assert_eq!(house.meters.connections(), Connections { open: 1, identified: 1, ..Default::default() });
 }
