@@ -4,7 +4,7 @@ use nibble_codec::{EncodeError, Encoder, Layout, Payload, PayloadId, Scheme};
 use nibble_seed::{RoundId, Seed};
 use serde::Serialize;
 
-use crate::{clock::Stopwatch, engine::median};
+use crate::{clock::Stopwatch, results::median};
 
 /// One scheme, measured. The field names are a stable interface.
 #[derive(Clone, Debug, PartialEq, Serialize)]

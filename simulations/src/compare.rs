@@ -15,6 +15,7 @@ use nibble_seed::Seed;
 
 use crate::{
     clock::Stopwatch,
+    deployed,
     engine::Run,
     error::SimError,
     experiment::Experiment,
@@ -27,6 +28,8 @@ use crate::{
 /// How to run an experiment, beside what is in it.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What carries models and updates.
+    pub transport: Transport,
     /// Worker threads, at least 1. They change nothing but the time it takes.
     pub threads: usize,
     /// Where the results go.
@@ -37,6 +40,15 @@ pub struct Options {
     pub checkpoint_every: Duration,
     /// The command to print in the report.
     pub command: String,
+}
+
+/// What carries models and updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Virtual clients in this process, in virtual time.
+    Memory,
+    /// A real coordinator and real client processes, over gRPC and mTLS on loopback.
+    Grpc,
 }
 
 /// What to do with an unfinished comparison.
@@ -87,18 +99,30 @@ pub fn compare(
             continue;
         }
         let current = state.current(scheme, seed);
-        let mut run = Run::open(experiment, &federation, (scheme, seed), options.threads, &current)?;
-        let done = run.progress().rows.len() as u64;
-        observer.run_begins(index, planned.len(), scheme, seed, done, experiment.raw.rounds);
-        let went = play(&mut run, options.checkpoint_every, observer, interrupted)?;
-        let result = run.result();
+        let begins = |observer: &mut dyn Observer, done| {
+            observer.run_begins(index, planned.len(), scheme, seed, done, experiment.raw.rounds);
+        };
+        let Played { went, result, global } = match options.transport {
+            Transport::Grpc => {
+                begins(observer, 0);
+                deployed::run(experiment, &federation, (scheme, seed), &current, observer, interrupted)?
+            }
+            Transport::Memory => {
+                let mut run = Run::open(experiment, &federation, (scheme, seed), options.threads, &current)?;
+                begins(observer, run.progress().rows.len() as u64);
+                let went = play(&mut run, options.checkpoint_every, observer, interrupted)?;
+                if went == Went::Interrupted {
+                    run.checkpoint()?;
+                }
+                Played { went, result: run.result(), global: run.into_global() }
+            }
+        };
         if went == Went::Interrupted {
-            run.checkpoint()?;
             comparison.runs.extend((!result.rounds.is_empty()).then_some(result));
             return Err(stop(&comparison, options, planned.len()));
         }
         let model = options.out.join("models").join(format!("{}.safetensors", slug(scheme, seed)));
-        model_file::write(&model, federation.layout(), &run.progress().global)?;
+        model_file::write(&model, federation.layout(), &global)?;
         state.finish(scheme, seed, &result)?;
         observer.run_ended(&result.summary);
         comparison.runs.push(result);
@@ -109,9 +133,20 @@ pub fn compare(
     Ok(comparison)
 }
 
+/// A run as far as it went.
+pub(crate) struct Played {
+    pub(crate) went: Went,
+    pub(crate) result: RunResult,
+    /// The global model; empty if no round has ended.
+    pub(crate) global: Vec<f32>,
+}
+
+/// How far a run went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Went {
+pub(crate) enum Went {
+    /// Every round was played.
     ToTheEnd,
+    /// It was interrupted.
     Interrupted,
 }
 

@@ -85,6 +85,16 @@ pub enum SimError {
         /// How to mend it.
         mend: String,
     },
+    /// A program of a deployed run failed.
+    #[error("{what} failed: {status}\n{said}")]
+    Process {
+        /// Which.
+        what: String,
+        /// How it ended.
+        status: String,
+        /// Its last words.
+        said: String,
+    },
     /// What was asked for makes no sense.
     #[error("{problem}\n  help: {mend}")]
     Usage {

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod codec_eval;
 pub mod compare;
+mod deployed;
 pub mod engine;
 pub mod error;
 pub mod experiment;

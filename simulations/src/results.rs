@@ -1,6 +1,10 @@
 //! What runs produced: the one set of types that tables, files and the report are made from.
 
+use nibble_codec::Scheme;
+use nibble_seed::Seed;
 use serde::{Deserialize, Serialize};
+
+use crate::model_file;
 
 /// One round of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +69,47 @@ pub struct RunSummary {
     pub round_seconds_median: f64,
     /// Peak resident memory of the process so far; null where the system does not tell.
     pub peak_rss_bytes: Option<u64>,
+}
+
+impl RunSummary {
+    /// The sums of `rows`, with the model they ended in.
+    #[must_use]
+    pub fn of(
+        rows: &[RoundRow],
+        (scheme, seed): (Scheme, Seed),
+        coordinates: usize,
+        global: &[f32],
+        peak_rss_bytes: Option<u64>,
+    ) -> Self {
+        let sent: u64 = rows.iter().map(|row| row.counted + row.uncounted).sum();
+        let uplink_bytes_total: u64 = rows.iter().map(|row| row.uplink_bytes).sum();
+        let uplink_bytes_per_update = uplink_bytes_total as f64 / sent.max(1) as f64;
+        let last = &rows[rows.len().saturating_sub(5)..];
+        Self {
+            scheme: scheme.to_string(),
+            seed: seed.0,
+            rounds: rows.len() as u64,
+            final_accuracy: rows.last().map_or(f64::NAN, |row| row.accuracy),
+            mean_last5_accuracy: last.iter().map(|row| row.accuracy).sum::<f64>() / last.len() as f64,
+            uplink_bytes_per_update,
+            bits_per_coordinate: 8.0 * uplink_bytes_per_update / coordinates as f64,
+            uplink_bytes_total,
+            downlink_bytes_total: rows.iter().map(|row| row.downlink_bytes).sum(),
+            model_hash: model_file::hash(global),
+            round_seconds_median: median(rows.iter().map(|row| row.seconds).collect()),
+            peak_rss_bytes,
+        }
+    }
+}
+
+/// The median, NaN of nothing.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => (values[n / 2 - 1] + values[n / 2]) / 2.0,
+    }
 }
 
 /// A finished (or interrupted) run with its curve.

@@ -61,6 +61,9 @@ pub(super) struct ExperimentArgs {
 /// How to run it, and where the results go.
 #[derive(Clone, Debug, Default, ClapArgs)]
 pub(super) struct RunningArgs {
+    /// What carries models and updates.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) transport: Transport,
     /// Worker threads; they do not change the result. Default: all processors.
     #[arg(long)]
     pub(super) threads: Option<usize>,
@@ -79,6 +82,15 @@ pub(super) struct RunningArgs {
     /// Seconds between checkpoints of a run; 0 is after every round. Default: 5.
     #[arg(long, value_name = "SECONDS")]
     pub(super) checkpoint_every: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Transport {
+    /// Virtual clients in this process, in virtual time.
+    #[default]
+    Memory,
+    /// A real coordinator and a real process for every client, over gRPC and mTLS on loopback.
+    Grpc,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

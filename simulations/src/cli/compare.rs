@@ -12,14 +12,14 @@ use std::{
 };
 
 use nibble_sim::{
-    compare::{Options, Unfinished, compare as run_comparison},
+    compare::{Options, Transport, Unfinished, compare as run_comparison},
     error::SimError,
     experiment::{Experiment, Override, Source},
     report,
 };
 
 use super::{
-    args::{CompareArgs, ExperimentArgs, Format, RunArgs, RunningArgs},
+    args::{self, CompareArgs, ExperimentArgs, Format, RunArgs, RunningArgs},
     paint,
     progress::Reporter,
     style_of,
@@ -82,6 +82,10 @@ fn integers(values: &[u64]) -> Result<Vec<i64>, SimError> {
 fn execute(experiment: &Experiment, running: &RunningArgs, default_out: PathBuf) -> Result<(), SimError> {
     let seconds = running.checkpoint_every.unwrap_or(5.0);
     let options = Options {
+        transport: match running.transport {
+            args::Transport::Memory => Transport::Memory,
+            args::Transport::Grpc => Transport::Grpc,
+        },
         threads: threads_of(running.threads)?,
         out: running.out.clone().unwrap_or(default_out),
         unfinished: match (running.resume, running.fresh) {

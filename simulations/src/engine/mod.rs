@@ -13,6 +13,5 @@ mod run;
 mod workers;
 
 pub use checkpoint::Checkpoint;
-pub(crate) use run::median;
 pub use run::{Progress, Run};
 pub use workers::Workers;

@@ -124,6 +124,12 @@ impl<'a> Run<'a> {
         self.residuals.checkpointed(&checkpoint.residuals)
     }
 
+    /// Gives up the global model.
+    #[must_use]
+    pub fn into_global(self) -> Vec<f32> {
+        self.progress.global
+    }
+
     /// The run's state.
     #[must_use]
     pub fn progress(&self) -> &Progress {
@@ -134,35 +140,10 @@ impl<'a> Run<'a> {
     #[must_use]
     pub fn result(&self) -> RunResult {
         let rows = &self.progress.rows;
-        let sent: u64 = rows.iter().map(|row| row.counted + row.uncounted).sum();
-        let uplink_bytes_total: u64 = rows.iter().map(|row| row.uplink_bytes).sum();
-        let uplink_bytes_per_update = uplink_bytes_total as f64 / sent.max(1) as f64;
-        let last = &rows[rows.len().saturating_sub(5)..];
-        let summary = RunSummary {
-            scheme: self.scheme.to_string(),
-            seed: self.seed.0,
-            rounds: rows.len() as u64,
-            final_accuracy: rows.last().map_or(f64::NAN, |row| row.accuracy),
-            mean_last5_accuracy: last.iter().map(|row| row.accuracy).sum::<f64>() / last.len() as f64,
-            uplink_bytes_per_update,
-            bits_per_coordinate: 8.0 * uplink_bytes_per_update / self.federation.layout().coordinates() as f64,
-            uplink_bytes_total,
-            downlink_bytes_total: rows.iter().map(|row| row.downlink_bytes).sum(),
-            model_hash: model_file::hash(&self.progress.global),
-            round_seconds_median: median(rows.iter().map(|row| row.seconds).collect()),
-            peak_rss_bytes: peak_rss_bytes(),
-        };
+        let coordinates = self.federation.layout().coordinates();
+        let run = (self.scheme, self.seed);
+        let summary = RunSummary::of(rows, run, coordinates, &self.progress.global, peak_rss_bytes());
         RunResult { summary, rounds: rows.clone() }
-    }
-}
-
-/// The median, NaN of nothing.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => values[n / 2],
-        n => (values[n / 2 - 1] + values[n / 2]) / 2.0,
     }
 }
 

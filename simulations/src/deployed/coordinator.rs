@@ -1,0 +1,185 @@
+//! A coordinator's process, followed by what it logs.
+
+use std::{
+    collections::VecDeque,
+    io::{BufRead, BufReader},
+    process::{Child, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use super::{files::Files, processes::Program};
+use crate::{error::SimError, results::RoundRow};
+
+/// How long a coordinator may take from its start to its port.
+const START: Duration = Duration::from_secs(60);
+/// Last lines of the log that are kept to be shown.
+const LAST_LINES: usize = 5;
+
+/// A running coordinator; killed when dropped.
+pub(super) struct Coordinator {
+    child: Child,
+    lines: Receiver<String>,
+    last: VecDeque<String>,
+    ended: bool,
+}
+
+/// What a coordinator's log said.
+pub(super) enum Said {
+    /// Nothing of interest.
+    Nothing,
+    /// One more global model was judged.
+    Evaluated,
+    /// The process has ended well.
+    Ended,
+}
+
+/// A line of the log.
+#[derive(Deserialize)]
+struct Line {
+    fields: Fields,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    message: String,
+    address: Option<String>,
+}
+
+/// A round as `nibble-server rounds --format json` prints it.
+#[derive(Deserialize)]
+struct Round {
+    round: u64,
+    closed: Option<String>,
+    selected: u64,
+    accepted: u64,
+    rejected: u64,
+    discarded: u64,
+    seconds: Option<f64>,
+    accuracy: Option<f64>,
+    loss: Option<f64>,
+    train_loss: Option<f64>,
+    nmse: Option<f64>,
+    payload_bytes_up: u64,
+    payload_bytes_down: u64,
+}
+
+impl Coordinator {
+    pub(super) fn start(server: &Program, files: &Files) -> Result<Self, SimError> {
+        let config = files.config();
+        let mut command = server.command();
+        command.args(["serve", "--until-finished", "--log-format", "json", "--config"]).arg(&config);
+        command.env("RUST_LOG", "info").stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(SimError::io("nibble-server"))?;
+        let (sender, lines) = channel();
+        if let Some(log) = child.stderr.take() {
+            thread::spawn(move || {
+                for line in BufReader::new(log).lines().map_while(Result::ok) {
+                    if sender.send(line).is_err() {
+                        return; // nobody listens any more
+                    }
+                }
+            });
+        }
+        Ok(Self { child, lines, last: VecDeque::new(), ended: false })
+    }
+
+    /// Waits for the port to be open.
+    pub(super) fn address(&mut self) -> Result<String, SimError> {
+        loop {
+            let line = self.next(START)?.ok_or_else(|| self.failed("it did not open its port in time"))?;
+            if let Ok(Line { fields: Fields { message, address: Some(address) } }) = serde_json::from_str(&line)
+                && message == "listening"
+            {
+                return Ok(address);
+            }
+        }
+    }
+
+    /// Reads on, at most for `wait`.
+    pub(super) fn listen(&mut self, wait: Duration) -> Result<Said, SimError> {
+        let Some(line) = self.next(wait)? else {
+            return Ok(if self.ended { Said::Ended } else { Said::Nothing });
+        };
+        match serde_json::from_str::<Line>(&line) {
+            Ok(line) if line.fields.message == "the model is evaluated" => Ok(Said::Evaluated),
+            _ => Ok(Said::Nothing),
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The rounds that have ended and were judged, in order.
+    pub(super) fn rounds(&self, server: &Program, files: &Files) -> Result<Vec<RoundRow>, SimError> {
+        let config = files.config().display().to_string();
+        let json = server.output(&["rounds", "--format", "json", "--config", &config])?;
+        let rounds: Vec<Round> =
+            serde_json::from_str(&json).map_err(|error| SimError::io("nibble-server rounds")(error.into()))?;
+        // An abandoned round makes no model: that of the round before stands.
+        let (mut accuracy, mut loss) = (None, None);
+        let mut rows = Vec::new();
+        for round in rounds {
+            let Some(closed) = round.closed else { break };
+            if round.accepted > 0 {
+                if round.accuracy.is_none() {
+                    break;
+                }
+                (accuracy, loss) = (round.accuracy, round.loss);
+            }
+            let number = |value: Option<f64>| value.unwrap_or(f64::NAN);
+            rows.push(RoundRow {
+                round: round.round,
+                accuracy: number(accuracy),
+                loss: number(loss),
+                train_loss: number(round.train_loss),
+                selected: round.selected,
+                counted: round.accepted,
+                uncounted: round.rejected + round.discarded,
+                uplink_bytes: round.payload_bytes_up,
+                downlink_bytes: round.payload_bytes_down,
+                update_nmse: number(round.nmse),
+                seconds: number(round.seconds),
+                closed_by: closed,
+            });
+        }
+        Ok(rows)
+    }
+
+    /// The next line of the log; `None` if there was none in time, or if the process has ended well.
+    fn next(&mut self, wait: Duration) -> Result<Option<String>, SimError> {
+        match self.lines.recv_timeout(wait) {
+            Ok(line) => {
+                self.last.truncate(LAST_LINES - 1);
+                self.last.push_front(line.clone());
+                Ok(Some(line))
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = self.child.wait().map_err(SimError::io("nibble-server"))?;
+                if !status.success() {
+                    return Err(self.failed(&status.to_string()));
+                }
+                self.ended = true;
+                Ok(None)
+            }
+        }
+    }
+
+    fn failed(&self, status: &str) -> SimError {
+        let said = self.last.iter().rev().cloned().collect::<Vec<_>>().join("\n");
+        SimError::Process { what: "the coordinator".into(), status: status.into(), said }
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed, and that is all that can go wrong.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,166 @@
+//! The files of a deployed run: the coordinator's and the clients' configurations, made from the experiment.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use nibble_codec::Scheme;
+use nibble_seed::Seed;
+use toml::{Table, Value};
+
+use super::processes::{Program, Running};
+use crate::{error::SimError, experiment::Experiment, files::write_whole};
+
+/// A deadline for rounds that have none: a day.
+const NO_DEADLINE_SECONDS: f64 = 86_400.0;
+
+/// The directory of a run.
+pub(super) struct Files {
+    directory: PathBuf,
+    run: String,
+    data: Table,
+    share: Table,
+}
+
+/// The clients' part of it, once the coordinator's address is known.
+pub(super) struct Clients<'a> {
+    files: &'a Files,
+    address: &'a str,
+}
+
+impl Files {
+    /// Writes the coordinator's configuration, and makes its authority where there is none yet.
+    pub(super) fn lay_out(
+        experiment: &Experiment,
+        (scheme, seed): (Scheme, Seed),
+        directory: &Path,
+        server: &Program,
+    ) -> Result<Self, SimError> {
+        // Programs are started with these paths from wherever they like.
+        fs::create_dir_all(directory.join("clients")).map_err(SimError::io(directory))?;
+        let directory = directory.canonicalize().map_err(SimError::io(directory))?;
+        let raw = &experiment.raw;
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
+        let run: String = format!("{}-{scheme}-seed{}", raw.name, seed.0).chars().map(plain).collect();
+        let mut data = Table::new();
+        data.insert("dataset".into(), raw.data.dataset.clone().into());
+        data.extend(raw.data.label.clone().map(|label| ("label".into(), label.into())));
+        data.extend(raw.data.owner.clone().map(|owner| ("owner".into(), owner.into())));
+        data.extend(raw.data.test_fraction.map(|fraction| ("test_fraction".into(), fraction.into())));
+        data.extend(raw.data.test.as_ref().map(|test| ("test".into(), test.display().to_string().into())));
+        let share = table([
+            ("clients", integer(raw.data.clients as u64)),
+            ("partition", value(&raw.data.partition)),
+            ("seed", integer(raw.data.partition_seed)),
+        ]);
+        let files = Self { directory, run, data, share };
+        let coordinator = files.directory.join("coordinator");
+        if !coordinator.exists() {
+            server.output(&["init", &text(&coordinator), "--host", "127.0.0.1"])?;
+        }
+        let config = files.coordinator(experiment, scheme, seed);
+        write_whole(&files.config(), config.to_string().as_bytes())?;
+        Ok(files)
+    }
+
+    fn coordinator(&self, experiment: &Experiment, scheme: Scheme, seed: Seed) -> Table {
+        let raw = &experiment.raw;
+        let mut data = self.data.clone();
+        data.insert("partition_seed".into(), integer(raw.data.partition_seed));
+        let mut cohort = table([
+            ("size", integer(raw.cohort.size as u64)),
+            ("over_select", raw.cohort.over_select.into()),
+            ("available", integer(raw.data.clients as u64)),
+            ("deadline_seconds", raw.cohort.deadline_seconds.unwrap_or(NO_DEADLINE_SECONDS).into()),
+        ]);
+        cohort.extend(raw.cohort.quorum.map(|quorum| ("quorum".into(), integer(quorum as u64))));
+        let rounds = integer(raw.rounds);
+        let run = [("name", self.run.clone().into()), ("seed", integer(seed.0)), ("rounds", rounds)];
+        let uplink = table([("uplink", scheme.to_string().into())]);
+        let connections = integer(1024.max(4 * raw.data.clients as u64));
+        table([
+            ("listen", "127.0.0.1:0".into()),
+            ("limits", Value::Table(table([("connections_per_address", connections)]))),
+            ("run", Value::Table(table(run))),
+            ("model", Value::Table(table([("name", raw.model.name.clone().into())]))),
+            ("data", Value::Table(data)),
+            ("local", value(&raw.local)),
+            ("cohort", Value::Table(cohort)),
+            ("compression", Value::Table(uplink)),
+        ])
+    }
+
+    /// The coordinator's configuration.
+    pub(super) fn config(&self) -> PathBuf {
+        self.directory.join("coordinator").join("nibble-server.toml")
+    }
+
+    /// The clients of a coordinator at `address`.
+    pub(super) fn clients<'a>(&'a self, address: &'a str) -> Clients<'a> {
+        Clients { files: self, address }
+    }
+
+    /// The frame of the newest global model; `None` before the first round has ended.
+    pub(super) fn model(&self, server: &Program) -> Result<Option<(PathBuf, Vec<u8>)>, SimError> {
+        let json = server.output(&["status", "--format", "json", "--config", &text(&self.config())])?;
+        let status: serde_json::Value =
+            serde_json::from_str(&json).map_err(|error| SimError::io("nibble-server status")(error.into()))?;
+        let Some(name) = status["model_sha256"].as_str() else { return Ok(None) };
+        let models = self.directory.join("coordinator").join("state").join("models").join(&self.run);
+        let path = models.join(name).with_extension("frame");
+        let frame = fs::read(&path).map_err(SimError::io(&path))?;
+        Ok(Some((path, frame)))
+    }
+
+    fn client(&self, number: usize, extension: &str) -> PathBuf {
+        self.directory.join("clients").join(format!("{number}.{extension}"))
+    }
+}
+
+impl Clients<'_> {
+    /// Gets a certificate for a client that has none yet.
+    pub(super) fn enrol(&self, number: usize, server: &Program, client: &Program) -> Result<(), SimError> {
+        let state = self.files.client(number, "state");
+        if state.join("cert.pem").exists() {
+            return Ok(());
+        }
+        let (config, number, name) = (text(&self.files.config()), number.to_string(), format!("client-{number}"));
+        let token = server.output(&["token", "--config", &config, "--name", &name, "--client", &number])?;
+        client.output(&["enroll", "--server", self.address, "--token", token.trim(), "--state", &text(&state)])?;
+        Ok(())
+    }
+
+    /// Writes a client's configuration and starts it.
+    pub(super) fn start(&self, number: usize, client: &Program) -> Result<Running, SimError> {
+        let mut share = self.files.share.clone();
+        share.insert("index".into(), integer(number as u64));
+        let mut data = self.files.data.clone();
+        data.insert("share".into(), Value::Table(share));
+        let config = table([
+            ("server", format!("https://{}", self.address).into()),
+            ("state", text(&self.files.client(number, "state")).into()),
+            ("data", Value::Table(data)),
+        ]);
+        let file = self.files.client(number, "toml");
+        write_whole(&file, config.to_string().as_bytes())?;
+        client.start(&["run", &text(&file)], format!("client {number}"), &self.files.client(number, "log"))
+    }
+}
+
+fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn integer(value: u64) -> Value {
+    Value::Integer(i64::try_from(value).unwrap_or(i64::MAX)) // an experiment's seeds and counts are smaller
+}
+
+/// A part of an experiment as it stands there.
+fn value(part: &impl serde::Serialize) -> Value {
+    Value::try_from(part).expect("what was read from TOML can be written as TOML")
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}

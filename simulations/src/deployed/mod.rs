@@ -1,0 +1,107 @@
+//! A run that is not simulated: a real coordinator and real client processes, over mTLS on loopback, from the same
+//! experiment.
+//!
+//! The programs `nibble-server` and `nibble-client` are found beside this one. Everything they keep lies in the run's
+//! directory, so that an interrupted run goes on from there. What an experiment says of virtual time means nothing here.
+
+mod coordinator;
+mod files;
+mod processes;
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use nibble_codec::{Payload, Scheme};
+use nibble_seed::Seed;
+
+use crate::{
+    compare::{Observer, Played, Went},
+    error::SimError,
+    experiment::Experiment,
+    federation::Federation,
+    results::{RoundRow, RunResult, RunSummary},
+};
+use coordinator::{Coordinator, Said};
+use files::Files;
+use processes::Program;
+
+/// How often clients and interruptions are looked after while the coordinator says nothing.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Plays a run to its end, or until it is interrupted.
+///
+/// # Errors
+/// If the experiment cannot be deployed, a program is missing or fails, or its files cannot be written.
+pub(crate) fn run(
+    experiment: &Experiment,
+    federation: &Federation,
+    (scheme, seed): (Scheme, Seed),
+    directory: &Path,
+    observer: &mut dyn Observer,
+    interrupted: &AtomicBool,
+) -> Result<Played, SimError> {
+    check(experiment)?;
+    let (server, client) = (Program::beside("nibble-server")?, Program::beside("nibble-client")?);
+    let files = Files::lay_out(experiment, (scheme, seed), directory, &server)?;
+    let mut coordinator = Coordinator::start(&server, &files)?;
+    let address = coordinator.address()?;
+    let clients = files.clients(&address);
+    for number in 0..experiment.raw.data.clients {
+        clients.enrol(number, &server, &client)?;
+    }
+    let mut running = Vec::new();
+    for number in 0..experiment.raw.data.clients {
+        running.push(clients.start(number, &client)?);
+    }
+    let mut rows: Vec<RoundRow> = Vec::new();
+    let went = loop {
+        if interrupted.load(Ordering::Relaxed) {
+            break Went::Interrupted;
+        }
+        match coordinator.listen(LOOK)? {
+            Said::Evaluated | Said::Ended => {
+                let known = coordinator.rounds(&server, &files)?;
+                for row in known.into_iter().skip(rows.len()) {
+                    observer.round_ended(&row);
+                    rows.push(row);
+                }
+                if coordinator.has_ended() {
+                    break Went::ToTheEnd;
+                }
+            }
+            Said::Nothing => running.iter_mut().try_for_each(processes::Running::check)?,
+        }
+    };
+    let model = files.model(&server)?;
+    drop((running, coordinator)); // killed if they still run: what they need is on disk
+    let global = match model {
+        Some((path, frame)) => {
+            let mut global = vec![0.0; federation.layout().coordinates()];
+            let decoded = Payload::parse(&frame, federation.layout()).and_then(|payload| payload.decode(&mut global));
+            decoded.map_err(|error| SimError::File {
+                path,
+                problem: error.to_string(),
+                mend: "start the run afresh with --fresh".into(),
+            })?;
+            global
+        }
+        None => Vec::new(),
+    };
+    let summary = RunSummary::of(&rows, (scheme, seed), federation.layout().coordinates(), &global, None);
+    Ok(Played { went, result: RunResult { summary, rounds: rows }, global })
+}
+
+/// What only virtual time can do is refused.
+fn check(experiment: &Experiment) -> Result<(), SimError> {
+    let availability = &experiment.raw.availability;
+    if availability.dropout > 0.0 || availability.spread > 0.0 {
+        return Err(SimError::Usage {
+            problem: "the experiment has virtual drop-outs or stragglers, which real processes do not play".into(),
+            mend: "set availability.dropout and availability.spread to 0, or use --transport memory".into(),
+        });
+    }
+    Ok(())
+}
