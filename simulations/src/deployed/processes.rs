@@ -36,6 +36,9 @@ impl Program {
 
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.0);
+        // Ctrl-C in a terminal is for this process alone, which then ends the others when it is ready to.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command.stdin(Stdio::null());
         command
     }
