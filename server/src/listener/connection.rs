@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -142,7 +142,8 @@ where
 {
     let streams = Streams::default();
     let requests = Requests { connection: Arc::clone(&connection), service };
-    let http = builder(&streams, &connection.listener.limits).serve_connection(TokioIo::new(io), requests);
+    // Boxed, or the task would keep room for every place that it is moved through: 11 KB instead of 3 KB.
+    let http = Box::pin(builder(&streams, &connection.listener.limits).serve_connection(TokioIo::new(io), requests));
     let ended = drive(http, &connection, &streams, stop).await;
     streams.end().await;
     ended
@@ -150,7 +151,7 @@ where
 
 /// Runs a connection until it or its time is over.
 async fn drive<Io, S>(
-    http: http2::Connection<TokioIo<Io>, Requests<S>, Streams>,
+    mut http: Pin<Box<http2::Connection<TokioIo<Io>, Requests<S>, Streams>>>,
     connection: &Connection,
     streams: &Streams,
     mut stop: watch::Receiver<Phase>,
@@ -162,7 +163,6 @@ where
 {
     let Limits { first_request, anonymous, .. } = connection.listener.limits;
     let asked = || connection.asked.load(Relaxed);
-    let mut http = pin!(http);
     let began = Instant::now();
     let mut deadline = pin!(sleep_until(began + first_request));
     let (mut phase, mut watched) = (Phase::Serving, true);
