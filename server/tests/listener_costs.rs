@@ -3,6 +3,8 @@
 //!
 //! The clients are a process of their own, so that the server's memory is the server's. Absent: the kernel's buffers.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a failing helper is a failing test
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::{

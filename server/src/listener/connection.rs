@@ -47,6 +47,8 @@ const HEADERS: u32 = 16 * 1024;
 /// Most bytes of a response that may wait for the peer to read.
 const SEND_BUFFER: usize = 128 * 1024;
 
+type Http<Io, S> = http2::Connection<TokioIo<Io>, Requests<S>, Streams>;
+
 /// Why a connection ended before its peer wanted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Ended {
@@ -151,7 +153,7 @@ where
 
 /// Runs a connection until it or its time is over.
 async fn drive<Io, S>(
-    mut http: Pin<Box<http2::Connection<TokioIo<Io>, Requests<S>, Streams>>>,
+    mut http: Pin<Box<Http<Io, S>>>,
     connection: &Connection,
     streams: &Streams,
     mut stop: watch::Receiver<Phase>,
