@@ -1,4 +1,4 @@
-//! Real sockets, failing sockets, and tonic behind the listener.
+//! Real sockets, sockets that fail, and peers that break off.
 
 use std::{io, time::Duration};
 
