@@ -116,12 +116,16 @@ impl Workbench {
         });
         (self.samples, self.global) = (samples, Some(global));
         let (update, layout) = update.map_err(Setback::Decline)?;
+        let loss = update.report.mean_loss;
+        if !loss.is_finite() {
+            return Err(Setback::Decline(format!("training reports a mean loss of {loss}")));
+        }
         let pending = PendingUpdate {
             round: order.round,
             samples: update.report.samples,
             payload_sha256: Sha256::digest(&update.payload).into(),
             payload_bytes: update.payload.len() as u64,
-            train_loss: update.report.mean_loss,
+            train_loss: loss,
             nmse: update.nmse,
         };
         let intent = update.intent.map(Intent::into_vector).unwrap_or_default();
