@@ -1,0 +1,164 @@
+//! A coordinator's directory and its clients' beside it.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+
+use serde::Deserialize;
+
+use super::{Process, Program};
+
+/// Everything of one run, in a directory that goes when the test ends.
+pub(crate) struct Deployment {
+    directory: tempfile::TempDir,
+    secure: bool,
+    /// Where the coordinator listens, once it has.
+    address: Option<String>,
+}
+
+/// A round as `nibble-server rounds --format json` prints it; times, bytes and metrics are left out.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Round {
+    pub(crate) round: u64,
+    pub(crate) state: String,
+    pub(crate) closed: Option<String>,
+    pub(crate) selected: usize,
+    pub(crate) accepted: usize,
+    pub(crate) rejected: usize,
+    pub(crate) discarded: usize,
+    pub(crate) missing: usize,
+    pub(crate) model_sha256: Option<String>,
+    pub(crate) uncounted: BTreeMap<u64, String>,
+}
+
+impl Deployment {
+    /// An insecure coordinator of this configuration, whose top-level keys are the harness's.
+    pub(crate) fn insecure(config: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory for the test");
+        fs::create_dir(directory.path().join("coordinator")).expect("a directory for the coordinator");
+        Self::of(directory, false, config)
+    }
+
+    /// A coordinator with an authority of its own.
+    pub(crate) fn secure(config: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory for the test");
+        let coordinator = directory.path().join("coordinator").display().to_string();
+        Program::Server.ok(&["init", &coordinator, "--host", "127.0.0.1"]);
+        Self::of(directory, true, config)
+    }
+
+    fn of(directory: tempfile::TempDir, secure: bool, config: &str) -> Self {
+        let deployment = Self { directory, secure, address: None };
+        deployment.write("coordinator/nibble-server.toml", &format!("listen = \"127.0.0.1:0\"\n{config}"));
+        deployment
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("a file for the test");
+    }
+
+    pub(crate) fn config(&self) -> String {
+        self.path("coordinator/nibble-server.toml").display().to_string()
+    }
+
+    /// A command that serves; a coordinator that is started again listens where it did before.
+    pub(crate) fn serve(&self) -> Command {
+        let mut command = Program::Server.command();
+        command.args(["serve", "--log-format", "json", "--config", &self.config()]);
+        if !self.secure {
+            command.arg("--insecure");
+        }
+        if let Some(address) = &self.address {
+            command.arg("--set").arg(format!("listen={address:?}"));
+        }
+        command
+    }
+
+    /// Starts the coordinator, or starts it again.
+    pub(crate) fn start(&mut self) -> Process {
+        let mut command = self.serve();
+        self.start_as(&mut command)
+    }
+
+    /// Starts the coordinator, which kills itself the `count`-th time that it comes by `point`.
+    pub(crate) fn start_to_crash(&mut self, point: &str, count: u64) -> Process {
+        let mut command = self.serve();
+        self.start_as(command.env("NIBBLE_CRASH_AT", format!("{point}:{count}")))
+    }
+
+    fn start_as(&mut self, command: &mut Command) -> Process {
+        let mut coordinator = Process::start("the coordinator", command);
+        if self.address.is_none() {
+            let line = coordinator.line(|line| line.contains("\"listening\""));
+            let line: serde_json::Value = serde_json::from_str(&line).expect("logs are JSON");
+            self.address = line["fields"]["address"].as_str().map(str::to_owned);
+        }
+        coordinator
+    }
+
+    /// Where the coordinator listens. It must have been started.
+    pub(crate) fn address(&self) -> &str {
+        self.address.as_deref().expect("the coordinator was started")
+    }
+
+    /// Exchanges a token for client `index`'s certificate.
+    pub(crate) fn enrol(&self, index: usize) {
+        let (name, number, state) = (format!("client-{index}"), index.to_string(), self.state_of(index));
+        let args = ["token", "--config", &self.config(), "--name", &name, "--client", &number];
+        let token = Program::Server.ok(&args);
+        Program::Client.ok(&["enroll", "--server", self.address(), "--token", token.trim(), "--state", &state]);
+    }
+
+    /// Starts client `index`, whose samples are the `index`-th of `parts` parts, or starts it again on its state.
+    pub(crate) fn client(&self, index: usize, parts: usize) -> Process {
+        let (address, state) = (self.address(), self.state_of(index));
+        let server = match self.secure {
+            true => format!("server = \"https://{address}\"\n"),
+            false => format!("server = \"http://{address}\"\ninsecure_client = {index}\n"),
+        };
+        let file = self.path(&format!("client-{index}.toml"));
+        let config = format!("{server}state = {state:?}\n[data]\nshare = {{ index = {index}, clients = {parts} }}\n");
+        fs::write(&file, config).expect("a file for the test");
+        let mut command = Program::Client.command();
+        Process::start(format!("client {index}"), command.args(["--log-format", "json", "run"]).arg(file))
+    }
+
+    /// Starts clients `0..count`.
+    pub(crate) fn clients(&self, count: usize, parts: usize) -> Vec<Process> {
+        (0..count).map(|index| self.client(index, parts)).collect()
+    }
+
+    fn state_of(&self, index: usize) -> String {
+        self.path(&format!("state-{index}")).display().to_string()
+    }
+
+    /// The rounds so far.
+    pub(crate) fn rounds(&self) -> Vec<Round> {
+        serde_json::from_str(&self.report("rounds")).expect("rounds as JSON")
+    }
+
+    /// How the run stands.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&self.report("status")).expect("a status as JSON")
+    }
+
+    fn report(&self, what: &str) -> String {
+        Program::Server.ok(&[what, "--format", "json", "--config", &self.config()])
+    }
+
+    /// SHA-256 of the current global model.
+    pub(crate) fn model(&self) -> String {
+        self.status()["model_sha256"].as_str().expect("a hash").to_owned()
+    }
+
+    /// Lets clients go on until the run is over, and stops the coordinator.
+    pub(crate) fn finish(&self, mut coordinator: Process, clients: Vec<Process>) {
+        for mut client in clients {
+            client.ends_with(0);
+        }
+        coordinator.terminate();
+        coordinator.ends_with(0);
+    }
+}

@@ -1,0 +1,201 @@
+//! `kill -9`, of coordinators and of clients, at every durable point and at random moments: the run ends as one that was
+//! left alone.
+//!
+//! Cohorts are drawn once every client is available and no deadline passes, so every round of a run is determined by its
+//! seed. Feedback is on, so that an update which a client counts twice or forgets changes every later model.
+
+use std::{
+    sync::{Mutex, OnceLock},
+    thread,
+    time::Duration,
+};
+
+use nibble_seed::{Purpose, Seed, Stream};
+
+use crate::harness::{Deployment, Process, Round};
+
+const CLIENTS: usize = 4;
+const ROUNDS: u64 = 200;
+
+fn config() -> String {
+    format!(
+        "[run]\nname = \"kills\"\nrounds = {ROUNDS}\n[model]\nname = \"logreg\"\n[data]\ndataset = \"mnist-10k\"\n\
+         [cohort]\nsize = 3\navailable = {CLIENTS}\n[compression]\nuplink = \"int4+ef\"\n"
+    )
+}
+
+/// Every client holds a fiftieth of the samples, so that rounds are short.
+const PARTS: usize = 50;
+
+/// The rounds of a run that nobody disturbed. Each names its model, and so all updates that ever counted.
+fn undisturbed() -> &'static [Round] {
+    static ROUNDS: OnceLock<Vec<Round>> = OnceLock::new();
+    ROUNDS.get_or_init(|| {
+        let mut deployment = Deployment::insecure(&config());
+        let coordinator = deployment.start();
+        let clients = deployment.clients(CLIENTS, PARTS);
+        deployment.finish(coordinator, clients);
+        deployment.rounds()
+    })
+}
+
+/// Holds a run that was disturbed against the one that was not.
+fn check(deployment: &Deployment) {
+    let (rounds, expected) = (deployment.rounds(), undisturbed());
+    assert_eq!(rounds.len() as u64, ROUNDS);
+    for (round, expected) in rounds.iter().zip(expected) {
+        assert_eq!(round, expected);
+    }
+    assert_eq!(Some(deployment.model()), expected.last().and_then(|round| round.model_sha256.clone()));
+}
+
+/// Names of the durable points, and the occurrences at which the coordinator is killed. Those of a run's beginning have
+/// only one.
+#[cfg(debug_assertions)]
+const POINTS: [(&str, &[u64]); 11] = [
+    ("first-model-written", &[1]),
+    ("run-begun", &[1]),
+    ("cohort-entered", &[1, 3]),
+    ("before-commit", &[1, 2, 11, 12, 13]),
+    ("committed", &[1, 2, 11, 12, 13]),
+    ("payload-kept", &[1, 5]),
+    ("update-entered", &[1, 5]),
+    ("counted-set-fixed", &[1, 3]),
+    ("folded", &[1, 3]),
+    ("model-written", &[1, 3]),
+    ("round-committed", &[1, 3]),
+];
+
+#[cfg(debug_assertions)] // other builds have no such points
+#[test]
+fn at_every_durable_point_the_coordinator_is_killed_and_goes_on() {
+    let mut deployment = Deployment::insecure(&config());
+    let mut clients = Vec::new();
+    for (point, counts) in POINTS {
+        for &count in counts {
+            let mut coordinator = deployment.start_to_crash(point, count);
+            if clients.is_empty() {
+                clients = deployment.clients(CLIENTS, PARTS);
+            }
+            coordinator.is_killed();
+        }
+    }
+    assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
+    let coordinator = deployment.start();
+    deployment.finish(coordinator, clients);
+    check(&deployment);
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn every_durable_point_is_tested() {
+    fn collect(directory: &std::path::Path, names: &mut std::collections::BTreeSet<String>) {
+        for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                collect(&entry.path(), names);
+            } else {
+                let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+                let calls = text.split("crash::point(\"").skip(1);
+                names.extend(calls.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+            }
+        }
+    }
+    let mut names = std::collections::BTreeSet::new();
+    collect(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src"), &mut names);
+    assert_eq!(names, POINTS.iter().map(|(name, _)| (*name).to_owned()).collect());
+}
+
+/// Seeded moments.
+struct Moments(Stream);
+
+impl Moments {
+    fn of(seed: u64) -> Self {
+        Self(Seed(seed).derive(Purpose::Selection, 0, 0).stream())
+    }
+
+    fn below(&mut self, limit: Duration) -> Duration {
+        limit.mul_f64(self.0.next_unit())
+    }
+
+    fn index(&mut self, count: usize) -> usize {
+        (self.0.next_u64() % count as u64) as usize
+    }
+}
+
+/// A round takes some 20 ms, and a client takes up to 500 ms to try a dead coordinator again: what a delay is counted
+/// from decides what it hits.
+const ROUNDS_OF_TIME: Duration = Duration::from_millis(150);
+const START_OF_TIME: Duration = Duration::from_millis(400);
+
+/// Kills the coordinator at a random moment, of its start or of the rounds after it, and starts it again.
+fn kill_coordinator(deployment: &mut Deployment, mut coordinator: Process, moments: &mut Moments) -> Process {
+    let delay = if moments.index(3) == 0 {
+        moments.below(START_OF_TIME)
+    } else {
+        coordinator.line(|line| line.contains("the round ended"));
+        moments.below(ROUNDS_OF_TIME)
+    };
+    coordinator.kill_after(delay);
+    deployment.start()
+}
+
+#[test]
+fn at_sixty_random_moments_the_coordinator_is_killed_and_goes_on() {
+    const RUNS: u64 = 6;
+    const KILLS: u64 = 10;
+    let kills = Mutex::new(0);
+    thread::scope(|scope| {
+        for run in 0..RUNS {
+            let kills = &kills;
+            scope.spawn(move || {
+                let mut moments = Moments::of(run);
+                let mut deployment = Deployment::insecure(&config());
+                let mut coordinator = deployment.start();
+                let clients = deployment.clients(CLIENTS, PARTS);
+                for _ in 0..KILLS {
+                    coordinator = kill_coordinator(&mut deployment, coordinator, &mut moments);
+                    *kills.lock().unwrap() += 1;
+                }
+                assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
+                deployment.finish(coordinator, clients);
+                check(&deployment);
+            });
+        }
+    });
+    assert_eq!(kills.into_inner().unwrap(), RUNS * KILLS);
+}
+
+#[test]
+fn at_thirty_random_moments_clients_are_killed_and_go_on() {
+    let mut moments = Moments::of(100);
+    let mut deployment = Deployment::insecure(&config());
+    let coordinator = deployment.start();
+    let mut clients = deployment.clients(CLIENTS, PARTS);
+    for _ in 0..30 {
+        let victim = moments.index(CLIENTS);
+        let killed = clients.remove(victim);
+        killed.kill_after(moments.below(ROUNDS_OF_TIME));
+        clients.insert(victim, deployment.client(victim, PARTS));
+    }
+    assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
+    deployment.finish(coordinator, clients);
+    check(&deployment);
+}
+
+#[test]
+fn both_ends_are_killed_and_go_on() {
+    let mut moments = Moments::of(200);
+    let mut deployment = Deployment::insecure(&config());
+    let mut coordinator = deployment.start();
+    let mut clients = deployment.clients(CLIENTS, PARTS);
+    for _ in 0..10 {
+        let victim = moments.index(CLIENTS);
+        let killed = clients.remove(victim);
+        coordinator = kill_coordinator(&mut deployment, coordinator, &mut moments);
+        killed.kill();
+        clients.insert(victim, deployment.client(victim, PARTS));
+    }
+    assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
+    deployment.finish(coordinator, clients);
+    check(&deployment);
+}

@@ -1,0 +1,81 @@
+//! One experiment and one seed end in one model, to the bit, in memory and over sockets.
+
+use crate::harness::{Deployment, Program};
+
+struct Experiment {
+    model: &'static str,
+    scheme: &'static str,
+    seed: u64,
+    rounds: u64,
+    clients: usize,
+    cohort: usize,
+}
+
+impl Experiment {
+    /// What both ends read alike. Nothing has its default.
+    fn common(&self) -> String {
+        let Self { model, .. } = self;
+        format!(
+            "[model]\nname = {model:?}\n[local]\nepochs = 2\nbatch = 20\nlr = 0.05\nmomentum = 0.5\n\
+             weight_decay = 0.001\n"
+        )
+    }
+
+    /// What the simulator makes of it, with virtual clients in its own process.
+    fn in_memory(&self, deployment: &Deployment) -> serde_json::Value {
+        let Self { scheme, seed, rounds, clients, cohort, .. } = self;
+        let common = self.common();
+        let experiment = format!(
+            "seeds = [{seed}]\nrounds = {rounds}\n[compression]\nuplink = [{scheme:?}]\n[data]\nclients = {clients}\n\
+             [cohort]\nsize = {cohort}\n{common}"
+        );
+        deployment.write("experiment.toml", &experiment);
+        let [file, out] = ["experiment.toml", "out"].map(|name| deployment.path(name).display().to_string());
+        let printed = Program::Sim.ok(&["compare", &file, "--format", "json", "--out", &out]);
+        let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        printed["results"][0].clone()
+    }
+
+    fn config(&self) -> String {
+        let Self { scheme, seed, rounds, clients, cohort, .. } = self;
+        let common = self.common();
+        format!(
+            "[run]\nname = \"one-hash\"\nseed = {seed}\nrounds = {rounds}\n[compression]\nuplink = {scheme:?}\n\
+             [cohort]\nsize = {cohort}\navailable = {clients}\n{common}"
+        )
+    }
+
+    /// Runs a process for every client, and holds what comes of it against the simulation.
+    fn check(&self, mut deployment: Deployment, enrol: bool) {
+        let coordinator = deployment.start();
+        if enrol {
+            (0..self.clients).for_each(|index| deployment.enrol(index));
+        }
+        let clients = deployment.clients(self.clients, self.clients);
+        deployment.finish(coordinator, clients);
+        let (simulated, status) = (self.in_memory(&deployment), deployment.status());
+        assert_eq!(status["state"], "over");
+        assert_eq!(status["model_sha256"], simulated["model_hash"]);
+        assert_eq!(status["accuracy"], simulated["final_accuracy"]);
+        assert_eq!(status["payload_bytes_up"], simulated["uplink_bytes_total"]);
+        let rounds = deployment.rounds();
+        assert_eq!(rounds.len() as u64, self.rounds);
+        for round in rounds {
+            assert_eq!((round.selected, round.accepted), (self.cohort, self.cohort), "{round:?}");
+        }
+    }
+}
+
+#[test]
+fn six_clients_in_plaintext_with_feedback() {
+    let (model, scheme) = ("logreg", "int4+ef");
+    let experiment = Experiment { model, scheme, seed: 3, rounds: 12, clients: 6, cohort: 4 };
+    experiment.check(Deployment::insecure(&experiment.config()), false);
+}
+
+#[test]
+fn twenty_enrolled_clients_over_mutual_tls() {
+    let (model, scheme) = ("mlp", "int4");
+    let experiment = Experiment { model, scheme, seed: 0, rounds: 3, clients: 20, cohort: 8 };
+    experiment.check(Deployment::secure(&experiment.config()), true);
+}
