@@ -56,6 +56,9 @@ pub(super) struct Serve {
     /// Stop once the last round has ended and clients were told
     #[arg(long)]
     pub(super) until_finished: bool,
+    /// Stop when standard input is closed: for programs that start this one and may be killed
+    #[arg(long)]
+    pub(super) until_stdin_closes: bool,
     /// How logs are written
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(super) log_format: LogFormat,

@@ -45,7 +45,9 @@ struct Round {
     rejected: usize,
     discarded: usize,
     missing: usize,
+    /// Seconds from the first assignment to the fixed counted set.
     seconds: Option<f64>,
+    closed_unix: Option<f64>,
     accuracy: Option<f64>,
     loss: Option<f64>,
     train_loss: Option<f64>,
@@ -161,6 +163,7 @@ pub(super) fn rounds(command: &Report) -> Result<()> {
             discarded: count(|outcome| matches!(outcome, Outcome::Discarded(_))),
             missing: silent.len() + reports.iter().filter(|report| report.kind == ReportKind::Lost).count(),
             seconds: row.closed.map(|closed| closed.saturating_sub(row.assigned.unwrap_or(row.opened)).as_secs_f64()),
+            closed_unix: row.closed.map(|closed| closed.as_secs_f64()),
             accuracy: row.accuracy,
             loss: row.loss,
             train_loss: mean(|report| report.metrics.map(|metrics| metrics.train_loss)),

@@ -111,18 +111,23 @@ async fn run(
     // Whoever waits for this line may connect: the port is open, and connections wait until they are served.
     info!(address = %listener.local_addr()?, run = settings.run, "listening");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]); // nobody may have asked to be told
-    let stop = stop(command.until_finished.then_some(is_over), meters)?;
+    let stop = stop(command, is_over, meters)?;
     process.serve(listener, || ready.initial, stop).await?;
     info!("stopped");
     Ok(())
 }
 
-/// Ends at SIGTERM or SIGINT, or once the run is over and clients have heard of it.
-fn stop(is_over: Option<watch::Receiver<bool>>, meters: Meters) -> Result<impl Future<Output = ()>> {
+/// Ends at SIGTERM or SIGINT, and, where that was asked for, with standard input, or once the run is over and clients
+/// have heard of it.
+fn stop(
+    command: &Serve,
+    mut is_over: watch::Receiver<bool>,
+    meters: Meters,
+) -> Result<impl Future<Output = ()> + use<>> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (until_finished, until_stdin_closes) = (command.until_finished, command.until_stdin_closes);
     let over = async move {
-        let Some(mut is_over) = is_over else { return std::future::pending().await };
-        if is_over.wait_for(|over| *over).await.is_err() {
+        if !until_finished || is_over.wait_for(|over| *over).await.is_err() {
             return std::future::pending().await;
         }
         let gone = async {
@@ -138,9 +143,24 @@ fn stop(is_over: Option<watch::Receiver<bool>>, meters: Meters) -> Result<impl F
             _ = term.recv() => info!("SIGTERM: stopping"),
             _ = int.recv() => info!("SIGINT: stopping"),
             () = over => info!("the run is over: stopping"),
+            () = stdin_closes(until_stdin_closes) => info!("standard input is closed: stopping"),
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     })
+}
+
+/// Ends when standard input does, or never.
+async fn stdin_closes(wanted: bool) {
+    if !wanted {
+        return std::future::pending().await;
+    }
+    let (sender, closed) = tokio::sync::oneshot::channel();
+    // A thread of its own: a runtime would wait for its blocking threads when it ends, and this one may never.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = sender.send(());
+    });
+    let _ = closed.await;
 }
 
 /// The authority and what it signs with.
