@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use anyhow::{Context, Result, anyhow, bail};
 use nibble_codec::Layout;
 use nibble_learning::{
-    Evaluation, Model, SgdTrainer, Trainer,
+    Evaluation, Model, SgdTrainer, TensorSpec, Trainer,
     data::{self, DataConfig, Dataset, Places},
 };
 use nibble_seed::Seed;
@@ -54,11 +54,9 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
         }
         (Initial::BuiltIn, None) => bail!("model.initial: a model that is not built in needs its first parameters"),
         (Initial::File(file), dataset) => {
-            let (layout, initial) = read(file).with_context(|| format!("model.initial = {}", file.display()))?;
             let trainer = dataset.as_ref().map(built_in).transpose()?;
-            if let Some(trainer) = &trainer {
-                check_fits(trainer, &layout)?;
-            }
+            let order = trainer.as_ref().map(SgdTrainer::tensors);
+            let (layout, initial) = read(file, order).with_context(|| format!("model.initial = {}", file.display()))?;
             (layout, initial, trainer)
         }
     };
@@ -105,12 +103,25 @@ impl Evaluate for HeldOut {
     }
 }
 
-/// The tensors of a safetensors file in the order in which their data lies there, as one flat vector.
-fn read(file: &Path) -> Result<(Layout, Vec<f32>)> {
+/// The tensors of a safetensors file as one flat vector: those of `order`, or, without one, all in the order in which
+/// their data lies in the file.
+fn read(file: &Path, order: Option<&[TensorSpec]>) -> Result<(Layout, Vec<f32>)> {
     let bytes = fs::read(file)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| anyhow!("not a safetensors file: {error}"))?;
     let mut views = tensors.tensors();
-    views.sort_by_key(|(name, view)| (view.data().as_ptr() as usize, name.clone()));
+    match order {
+        None => views.sort_by_key(|(name, view)| (view.data().as_ptr() as usize, name.clone())),
+        Some(order) => {
+            let place = |name: &str| order.iter().position(|tensor| tensor.name == name);
+            views.sort_by_key(|(name, _)| place(name));
+            let same = views.len() == order.len()
+                && views.iter().zip(order).all(|((name, view), spec)| *name == spec.name && view.shape() == spec.shape);
+            if !same {
+                let expected: Vec<_> = order.iter().map(|spec| format!("{} {:?}", spec.name, spec.shape)).collect();
+                bail!("it must hold {}; set data.dataset = \"none\" for a model of your own", expected.join(", "));
+            }
+        }
+    }
     let mut values = Vec::new();
     for (name, view) in &views {
         if view.dtype() != Dtype::F32 {
@@ -120,15 +131,4 @@ fn read(file: &Path) -> Result<(Layout, Vec<f32>)> {
     }
     let layout = Layout::new(views.into_iter().map(|(name, view)| (name, view.shape().to_vec())))?;
     Ok((layout, values))
-}
-
-fn check_fits(trainer: &SgdTrainer, layout: &Layout) -> Result<()> {
-    let expected = Layout::new(trainer.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())))?;
-    if expected.hash() == layout.hash() {
-        return Ok(());
-    }
-    let name = trainer.model().name();
-    bail!(
-        "model.initial does not hold the tensors of {name:?} in its order; set data.dataset = \"none\" for a model of your own"
-    )
 }

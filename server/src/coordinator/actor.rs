@@ -9,10 +9,11 @@ use std::{
 
 use nibble_seed::{ClientId, RoundId};
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{
-    Admission, Assignment, Command, CoordinatorError, Instruction, Ledger, ModelRef, Plan, Sent, UpdateRef, counters,
+    Admission, Assignment, Command, CoordinatorError, Instruction, Ledger, ModelRef, Plan, calls::Waiting, counters,
+    reports::Fate,
 };
 use crate::{
     Round,
@@ -20,17 +21,15 @@ use crate::{
     crash,
     evaluation::ToEvaluate,
     models::Models,
-    round::{Counted, DiscardReason, Effect, Event, Outcome, Record, RejectReason},
+    round::{Counted, DiscardReason, Effect, Event, Outcome, Record},
     spool::Spool,
-    store::{LedgerRow, Report, ReportKind, RoundState, Store},
+    store::{LedgerRow, ReportKind, RoundState, Store},
 };
 
 /// Commands that share one transaction, and so one wait for the disk.
 const BATCH: usize = 64;
-/// A client is available this long after it was last heard of, unless it is on the line.
-const AVAILABLE_FOR: Duration = Duration::from_secs(90);
 /// Longest time without looking at the clock; the ledger is written as often.
-const TICK: Duration = Duration::from_secs(5);
+pub(super) const TICK: Duration = Duration::from_secs(5);
 
 /// What a coordinator is made of.
 pub struct Parts {
@@ -64,32 +63,15 @@ pub struct Coordinator {
     /// The counted set, from when it is fixed until the new model is stored.
     pub(super) closing: Option<Vec<Counted>>,
     /// Clients whose call is held.
-    waiting: BTreeMap<ClientId, Waiting>,
+    pub(super) waiting: BTreeMap<ClientId, Waiting>,
     /// Clients that may be selected, with the time they were last heard of.
-    ready: BTreeMap<ClientId, Duration>,
-    seen: BTreeMap<ClientId, Duration>,
-    wake: Option<Duration>,
-    ledger_written: Duration,
+    pub(super) ready: BTreeMap<ClientId, Duration>,
+    pub(super) seen: BTreeMap<ClientId, Duration>,
+    pub(super) wake: Option<Duration>,
+    pub(super) ledger_written: Duration,
     /// Calls are not held any more.
-    draining: bool,
+    pub(super) draining: bool,
     after_commit: Vec<Box<dyn FnOnce() + Send>>,
-}
-
-struct Waiting {
-    until: Duration,
-    /// The update whose outcome the client waits for.
-    pending: Option<UpdateRef>,
-    reply: oneshot::Sender<Instruction>,
-}
-
-/// What is known of an update.
-pub(super) enum Fate {
-    /// It may still be sent.
-    Wanted,
-    /// It is here and not yet decided on.
-    Undecided,
-    /// It was decided on.
-    Decided(Outcome),
 }
 
 impl Coordinator {
@@ -194,171 +176,6 @@ impl Coordinator {
         }
     }
 
-    fn check_in(
-        &mut self,
-        client: ClientId,
-        pending: Option<UpdateRef>,
-        hold: Duration,
-        reply: oneshot::Sender<Instruction>,
-    ) -> Result<(), CoordinatorError> {
-        let now = self.parts.clock.now();
-        self.seen.insert(client, now);
-        if let Some(update) = pending {
-            match self.fate(client, &update)? {
-                Fate::Decided(outcome) => self.answer(reply, Instruction::Receipt(update, outcome)),
-                Fate::Wanted => self.answer(reply, Instruction::SendPending),
-                Fate::Undecided => self.hold(client, Some(update), hold, reply),
-            }
-            return Ok(());
-        }
-        let Some(round) = &self.round else {
-            let finished = Instruction::Finished(self.parts.plan.name.clone());
-            self.answer(reply, finished);
-            return Ok(());
-        };
-        if let Some(Effect::Assign { rounding, order, .. }) = round.assignment(client) {
-            let assignment = self.assignment(rounding, order);
-            self.answer(reply, Instruction::Assign(assignment));
-            return Ok(());
-        }
-        self.ready.insert(client, now);
-        self.hold(client, None, hold, reply);
-        self.tell(Event::CheckIn(client)).map(drop)
-    }
-
-    /// Keeps a call until there is something to say; one that is not to be held is told when to come back.
-    fn hold(
-        &mut self,
-        client: ClientId,
-        pending: Option<UpdateRef>,
-        hold: Duration,
-        reply: oneshot::Sender<Instruction>,
-    ) {
-        let now = self.parts.clock.now();
-        if hold.is_zero() || self.draining {
-            let instruction = Instruction::Wait(self.pace(client));
-            return self.answer(reply, instruction);
-        }
-        let before = self.waiting.insert(client, Waiting { until: now + hold, pending, reply });
-        if let Some(Waiting { reply, .. }) = before {
-            self.answer(reply, Instruction::Wait(Duration::from_secs(1))); // a newer call of the same client
-        }
-    }
-
-    /// When a client that does not wait on the line had better come back: spread out, so that they do not come at once.
-    fn pace(&self, client: ClientId) -> Duration {
-        let now = self.parts.clock.now();
-        let round = self.round.as_ref();
-        let until = match round.and_then(Round::deadline) {
-            Some(deadline) => deadline.saturating_sub(now).clamp(Duration::from_secs(1), Duration::from_secs(60)),
-            None => Duration::from_secs(if round.is_some_and(Round::is_selecting) { 1 } else { 5 }),
-        };
-        let spread = nibble_seed::Seed(client.0).unit_at(round.map_or(0, |round| round.id().0));
-        until.mul_f32(1.0 + 0.25 * spread)
-    }
-
-    /// What is known of an update of `client`.
-    fn fate(&self, client: ClientId, update: &UpdateRef) -> Result<Fate, CoordinatorError> {
-        let (plan, store) = (&self.parts.plan, &self.parts.store);
-        let rejected = |reason| Ok(Fate::Decided(Outcome::Rejected(reason)));
-        if update.run != plan.name {
-            return rejected(RejectReason::UnknownRound);
-        }
-        if let Some(report) = store.report_by(&plan.name, update.round, client)? {
-            return match (report.digest, report.outcome) {
-                (Some(digest), _) if digest != update.digest => rejected(RejectReason::Conflict),
-                (None, _) => rejected(RejectReason::NotSelected), // it said that it would send nothing
-                (Some(_), Some(outcome)) => Ok(Fate::Decided(outcome)),
-                (Some(_), None) => Ok(Fate::Undecided),
-            };
-        }
-        let open = self.round.as_ref().filter(|round| round.id() == update.round);
-        if open.is_some_and(|round| round.assignment(client).is_some()) {
-            return Ok(Fate::Wanted);
-        }
-        if store.was_selected(&plan.name, update.round, client)? {
-            return Ok(Fate::Decided(Outcome::Discarded(DiscardReason::Late)));
-        }
-        match store.round(&plan.name, update.round)? {
-            Some(_) => rejected(RejectReason::NotSelected),
-            None => rejected(RejectReason::UnknownRound),
-        }
-    }
-
-    /// Enters an update, good or not, and tells the round.
-    fn report(
-        &mut self,
-        sent: &Sent,
-        kind: ReportKind,
-        problem: Option<String>,
-        reply: oneshot::Sender<Option<Outcome>>,
-    ) -> Result<(), CoordinatorError> {
-        let (client, round) = (sent.client(), sent.place.round);
-        let known = match self.fate(client, &sent.update())? {
-            Fate::Decided(outcome) => Some(Some(outcome)),
-            Fate::Undecided => Some(None),
-            Fate::Wanted => None,
-        };
-        if let Some(known) = known {
-            self.answer(reply, known);
-            return Ok(());
-        }
-        let refusal = match (kind, sent.samples) {
-            (ReportKind::Update, 0) => Some(RejectReason::NoSamples),
-            (ReportKind::Update, _) => None,
-            _ => Some(RejectReason::Malformed(problem.clone().unwrap_or_default())),
-        };
-        let digest = Some(sent.place.digest);
-        let report = Report {
-            client,
-            at: self.parts.clock.now(),
-            kind: if refusal.is_some() { ReportKind::Refused } else { ReportKind::Update },
-            samples: sent.samples,
-            digest,
-            bytes: sent.place.bytes,
-            metrics: Some(sent.metrics),
-            outcome: refusal.clone().map(Outcome::Rejected),
-            detail: problem,
-        };
-        self.parts.store.report(&self.parts.plan.name, round, &report)?;
-        crash::point("update-entered");
-        let event = match refusal {
-            Some(reason) => {
-                info!(%round, %client, problem = report.detail, "an update is refused");
-                Event::Refused { client, reason }
-            }
-            None => {
-                debug!(%round, %client, bytes = report.bytes, "an update arrived");
-                Event::Update { client, samples: sent.samples, digest: sent.place.digest }
-            }
-        };
-        let receipts = self.tell(event)?;
-        let outcome = receipts.into_iter().find(|(told, _)| *told == client).map(|(_, outcome)| outcome);
-        self.answer(reply, outcome);
-        Ok(())
-    }
-
-    fn decline(&mut self, client: ClientId, run: &str, round: RoundId, reason: String) -> Result<(), CoordinatorError> {
-        let open = self.round.as_ref().filter(|open| run == self.parts.plan.name && open.id() == round);
-        if open.is_none_or(|open| open.assignment(client).is_none()) {
-            return Ok(());
-        }
-        info!(%round, %client, reason, "a client declines");
-        let report = Report {
-            client,
-            at: self.parts.clock.now(),
-            kind: ReportKind::Lost,
-            samples: 0,
-            digest: None,
-            bytes: 0,
-            metrics: None,
-            outcome: None,
-            detail: Some(reason),
-        };
-        self.parts.store.report(run, round, &report)?;
-        self.tell(Event::Lost(client)).map(drop)
-    }
-
     /// Tells the round what happened, and does what it wants done; gives the receipts it wrote.
     pub(super) fn tell(&mut self, event: Event) -> Result<Vec<(ClientId, Outcome)>, CoordinatorError> {
         let now = self.parts.clock.now();
@@ -418,7 +235,7 @@ impl Coordinator {
         Ok(())
     }
 
-    fn assignment(&self, rounding: nibble_seed::Seed, order: nibble_seed::Seed) -> Assignment {
+    pub(super) fn assignment(&self, rounding: nibble_seed::Seed, order: nibble_seed::Seed) -> Assignment {
         let round = self.round.as_ref();
         let now = self.parts.clock.now();
         Assignment {
@@ -477,45 +294,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Clients that were not heard of for long are not available; gives those that were.
-    fn forget_absent(&mut self, now: Duration) -> Vec<ClientId> {
-        let waiting = &self.waiting;
-        let absent = |(client, seen): (&ClientId, &Duration)| {
-            (!waiting.contains_key(client) && *seen + AVAILABLE_FOR < now).then_some(*client)
-        };
-        let absent: Vec<_> = self.ready.iter().filter_map(absent).collect();
-        self.ready.retain(|client, _| !absent.contains(client));
-        absent
-    }
-
-    /// Time passed: calls that were held long enough are answered, absent clients forgotten, the round told.
-    fn tick(&mut self) -> Result<(), CoordinatorError> {
-        let now = self.parts.clock.now();
-        let draining = self.draining;
-        let over = |(client, waiting): (&ClientId, &Waiting)| {
-            (draining || waiting.until <= now || waiting.reply.is_closed()).then_some(*client)
-        };
-        for client in self.waiting.iter().filter_map(over).collect::<Vec<_>>() {
-            if let Some(Waiting { reply, .. }) = self.waiting.remove(&client) {
-                self.answer(reply, Instruction::Wait(Duration::ZERO));
-            }
-        }
-        for client in self.forget_absent(now) {
-            if self.round.as_ref().is_some_and(Round::is_selecting) {
-                self.tell(Event::Lost(client))?;
-            }
-        }
-        if self.wake.is_some_and(|wake| wake <= now) {
-            self.wake = None;
-            self.tell(Event::Tick)?;
-        }
-        if now.saturating_sub(self.ledger_written) >= TICK {
-            self.write_ledger(now)?;
-        }
-        Ok(())
-    }
-
-    fn write_ledger(&mut self, now: Duration) -> Result<(), CoordinatorError> {
+    pub(super) fn write_ledger(&mut self, now: Duration) -> Result<(), CoordinatorError> {
         self.ledger_written = now;
         let plan = &self.parts.plan;
         let round = self.round.as_ref().map_or(RoundId(plan.rounds.saturating_sub(1)), Round::id);
@@ -528,7 +307,7 @@ impl Coordinator {
     }
 
     /// Answers once the transaction is durable. Whoever asked may be gone.
-    fn answer<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, answer: T) {
+    pub(super) fn answer<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, answer: T) {
         self.after_commit.push(Box::new(move || drop(reply.send(answer))));
     }
 }

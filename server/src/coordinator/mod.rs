@@ -15,6 +15,7 @@
 //! stops the coordinator, and a restart goes on from the last durable point.
 
 mod actor;
+mod calls;
 mod closing;
 mod counters;
 mod handle;
@@ -22,6 +23,7 @@ mod instruction;
 mod ledger;
 mod plan;
 mod recovery;
+mod reports;
 #[cfg(test)]
 mod tests;
 

@@ -1,1 +1,255 @@
+//! The coordinator without sockets: commands in, answers out, and everything on disk in between.
 
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use nibble_codec::{Encoder, Layout, PayloadId};
+use nibble_seed::{ClientId, RoundId, Seed};
+use sha2::{Digest, Sha256};
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::*;
+use crate::{
+    clock::Clock,
+    models::Models,
+    round::{DiscardReason, Outcome, RejectReason, RoundConfig},
+    spool::{Place, Spool},
+    store::{Metrics, RoundState, Store},
+};
+
+const HOLD: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct Hand(AtomicU64);
+
+impl Clock for Hand {
+    fn now(&self) -> Duration {
+        Duration::from_secs(1_800_000_000) + Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+fn layout() -> Layout {
+    Layout::new([("w", vec![3])]).unwrap()
+}
+
+fn plan(rounds: u64, config: RoundConfig) -> Plan {
+    Plan {
+        name: "run".into(),
+        config: format!("rounds = {rounds}\n"),
+        seed: Seed(3),
+        rounds,
+        round: config,
+        layout: layout(),
+        architecture: "mine".into(),
+        scheme: "fp32".parse().unwrap(),
+        training: Training { epochs: 1, batch: 1, lr: 0.1, momentum: 0.0, weight_decay: 0.0 },
+        max_payload_bytes: 1000,
+    }
+}
+
+/// A coordinator of two clients over a directory, until it is dropped.
+struct House {
+    handle: Handle,
+    spool: Arc<Spool>,
+    models: Arc<Models>,
+    clock: Arc<Hand>,
+    over: watch::Receiver<bool>,
+    task: JoinHandle<Result<(), CoordinatorError>>,
+}
+
+impl House {
+    async fn open(directory: &Path, plan: Plan) -> Self {
+        let spool = Spool::open(directory.join("spool")).unwrap();
+        let models = Arc::new(Models::open(directory.join("models"), None, "run").unwrap());
+        let (clock, (over, is_over)) = (Arc::new(Hand::default()), watch::channel(false));
+        let parts = Parts {
+            plan: Arc::new(plan),
+            store: Store::open(directory).unwrap(),
+            spool: Arc::clone(&spool),
+            models: Arc::clone(&models),
+            clock: Arc::<Hand>::clone(&clock),
+            ledger: Arc::new(Ledger::default()),
+            threads: 2,
+            evaluations: None,
+            over,
+        };
+        let coordinator = Coordinator::start(parts, || vec![1.0, 2.0, 3.0]).await.unwrap();
+        let (handle, commands) = Handle::new();
+        let task = tokio::spawn(coordinator.run(commands, std::future::pending()));
+        Self { handle, spool, models, clock, over: is_over, task }
+    }
+
+    async fn check_in(&self, client: u64, pending: Option<UpdateRef>) -> Instruction {
+        let client = ClientId(client);
+        self.handle.ask(|reply| Command::CheckIn { client, pending, hold: HOLD, reply }).await.unwrap()
+    }
+
+    async fn both_assigned(&self) -> [Assignment; 2] {
+        let (a, b) = tokio::join!(self.check_in(0, None), self.check_in(1, None));
+        [a, b].map(|instruction| match instruction {
+            Instruction::Assign(assignment) => assignment,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// Sends a delta; gives its name and what is known of its outcome.
+    async fn send(&self, client: u64, assigned: &Assignment, delta: [f32; 3]) -> (UpdateRef, Option<Outcome>) {
+        let id = PayloadId { round: assigned.round, seed: assigned.rounding };
+        let mut bytes = Vec::new();
+        Encoder::new(assigned.plan.scheme).encode(&layout(), &delta, id, &mut bytes).unwrap();
+        let digest = Sha256::digest(&bytes).into();
+        let client = ClientId(client);
+        let place = Place { round: assigned.round, client, digest, bytes: bytes.len() as u64 };
+        let update = UpdateRef { run: "run".into(), round: assigned.round, digest };
+        let asked = update.clone();
+        match self.handle.ask(|reply| Command::Admit { client, update: asked, reply }).await.unwrap() {
+            Admission::Decided(outcome) => return (update, Some(outcome)),
+            Admission::Stored => return (update, None),
+            Admission::Send { rounding } => assert_eq!(rounding, assigned.rounding),
+        }
+        let mut upload = self.spool.resume(place).unwrap();
+        upload.write(0, &bytes).unwrap();
+        upload.finish(&layout(), |_| Ok(())).unwrap();
+        let sent = Sent { place, run: "run".into(), samples: 1, metrics: Metrics { train_loss: 0.5, nmse: 0.0 } };
+        (update, self.handle.ask(|reply| Command::Arrived { sent, reply }).await.unwrap())
+    }
+
+    async fn model(&self, assigned: &Assignment) -> Vec<f32> {
+        self.models.get(&layout(), &assigned.model.name).await.unwrap()
+    }
+
+    /// As a kill would: whatever was not durable is gone.
+    fn kill(self) {
+        self.task.abort();
+    }
+}
+
+fn receipt(instruction: Instruction) -> Outcome {
+    match instruction {
+        Instruction::Receipt(_, outcome) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn two_clients_move_the_model_and_hear_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut house = House::open(directory.path(), plan(2, RoundConfig::new(2).unwrap())).await;
+    let [a, b] = house.both_assigned().await;
+    assert_eq!(house.model(&a).await, [1.0, 2.0, 3.0]);
+    let (first, undecided) = house.send(0, &a, [1.0, 0.0, 0.0]).await;
+    assert_eq!(undecided, None);
+    let (second, decided) = house.send(1, &b, [0.0, 1.0, 0.0]).await;
+    assert_eq!(decided, Some(Outcome::Accepted), "the last one closes the round");
+    assert_eq!(receipt(house.check_in(0, Some(first)).await), Outcome::Accepted);
+    assert_eq!(receipt(house.check_in(1, Some(second)).await), Outcome::Accepted);
+    let [a, b] = house.both_assigned().await;
+    assert_eq!(house.model(&a).await, [1.5, 2.5, 3.0]);
+    house.send(0, &a, [0.0; 3]).await;
+    house.send(1, &b, [0.0, 0.0, 2.0]).await;
+    assert!(matches!(house.check_in(0, None).await, Instruction::Finished(run) if run == "run"));
+    assert!(*house.over.wait_for(|over| *over).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_coordinator_that_was_killed_goes_on_with_what_it_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let whole = || plan(1, RoundConfig::new(2).unwrap());
+    let house = House::open(directory.path(), whole()).await;
+    let [a, b] = house.both_assigned().await;
+    let (first, _) = house.send(0, &a, [1.0, 0.0, 0.0]).await;
+    house.kill();
+
+    let house = House::open(directory.path(), whole()).await;
+    let again = match house.check_in(1, None).await {
+        Instruction::Assign(assignment) => assignment,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((again.round, again.rounding, again.order), (b.round, b.rounding, b.order));
+    let (_, repeated) = house.send(0, &a, [1.0, 0.0, 0.0]).await;
+    assert_eq!(repeated, None, "the same bytes again are the same update");
+    let (_, other) = house.send(0, &a, [9.0, 0.0, 0.0]).await;
+    assert_eq!(other, Some(Outcome::Rejected(RejectReason::Conflict)));
+    house.send(1, &again, [0.0, 1.0, 0.0]).await;
+    assert_eq!(receipt(house.check_in(0, Some(first.clone())).await), Outcome::Accepted);
+    house.kill();
+
+    let house = House::open(directory.path(), whole()).await;
+    assert_eq!(receipt(house.check_in(0, Some(first)).await), Outcome::Accepted, "also when the run is over");
+    let store = Store::look_at(directory.path()).unwrap();
+    let model = store.last_round("run").unwrap().unwrap().new_model.unwrap();
+    assert_eq!(house.models.get(&layout(), &model).await.unwrap(), [1.5, 2.5, 3.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_closes_with_the_quorum_and_the_rest_is_late() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = RoundConfig::new(2).unwrap().quorum(1).unwrap().deadline(Duration::from_secs(60)).unwrap();
+    let house = House::open(directory.path(), plan(2, config)).await;
+    let [a, b] = house.both_assigned().await;
+    assert_eq!(a.deadline, Some(Duration::from_secs(60)));
+    let (first, _) = house.send(0, &a, [4.0, 0.0, 0.0]).await;
+    house.clock.0.store(60_000, Ordering::SeqCst);
+    assert_eq!(receipt(house.check_in(0, Some(first)).await), Outcome::Accepted);
+    let (_, late) = house.send(1, &b, [0.0, 4.0, 0.0]).await;
+    assert_eq!(late, Some(Outcome::Discarded(DiscardReason::Late)));
+    let row = Store::look_at(directory.path()).unwrap().round("run", RoundId(0)).unwrap().unwrap();
+    assert_eq!((row.state, row.why.as_deref()), (RoundState::Committed, Some("deadline")));
+}
+
+#[tokio::test]
+async fn a_round_that_misses_its_quorum_is_abandoned_and_the_next_one_begins() {
+    let directory = tempfile::tempdir().unwrap();
+    let house = House::open(directory.path(), plan(2, RoundConfig::new(2).unwrap())).await;
+    let [a, b] = house.both_assigned().await;
+    let (first, _) = house.send(0, &a, [1.0, 0.0, 0.0]).await;
+    let (client, run, round) = (ClientId(1), "run".to_owned(), b.round);
+    let reason = "no power".to_owned();
+    house.handle.ask(|reply| Command::Declined { client, run, round, reason, reply }).await.unwrap();
+    let outcome = receipt(house.check_in(0, Some(first)).await);
+    assert_eq!(outcome, Outcome::Discarded(DiscardReason::Abandoned));
+    let [a, _] = house.both_assigned().await;
+    assert_eq!((a.round, house.model(&a).await), (RoundId(1), vec![1.0, 2.0, 3.0]));
+}
+
+#[tokio::test]
+async fn what_nobody_asked_for_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let house = House::open(directory.path(), plan(2, RoundConfig::new(2).unwrap())).await;
+    house.both_assigned().await;
+    let update = |run: &str, round| UpdateRef { run: run.into(), round: RoundId(round), digest: [1; 32] };
+    for (client, update, reason) in [
+        (0, update("other", 0), RejectReason::UnknownRound),
+        (0, update("run", 7), RejectReason::UnknownRound),
+        (5, update("run", 0), RejectReason::NotSelected),
+    ] {
+        assert_eq!(receipt(house.check_in(client, Some(update)).await), Outcome::Rejected(reason));
+    }
+    assert!(matches!(house.check_in(0, Some(update("run", 0))).await, Instruction::SendPending));
+}
+
+#[tokio::test]
+async fn a_run_does_not_go_on_under_another_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    House::open(directory.path(), plan(2, RoundConfig::new(2).unwrap())).await.kill();
+    let parts = |plan: Plan| Parts {
+        plan: Arc::new(plan),
+        store: Store::open(directory.path()).unwrap(),
+        spool: Spool::open(directory.path().join("spool")).unwrap(),
+        models: Arc::new(Models::open(directory.path().join("models"), None, "run").unwrap()),
+        clock: Arc::new(Hand::default()),
+        ledger: Arc::new(Ledger::default()),
+        threads: 1,
+        evaluations: None,
+        over: watch::channel(false).0,
+    };
+    let other = Coordinator::start(parts(plan(3, RoundConfig::new(2).unwrap())), || vec![0.0; 3]).await;
+    let error = other.err().unwrap().to_string();
+    assert!(error.contains("rounds = 2") && error.contains("rounds = 3"), "{error}");
+}

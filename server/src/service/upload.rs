@@ -163,6 +163,7 @@ fn receipt(sent: &Sent, outcome: &Outcome) -> v1::UploadUpdateResponse {
 }
 
 /// The one mapping of the spool's errors.
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
 fn status(error: SpoolError) -> Status {
     let text = error.to_string();
     match error {

@@ -32,7 +32,7 @@ impl Settings {
             }
         };
         let base = file.parent().filter(|base| !base.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Settings::check(raw, base).map_err(|error| error.found_in(file, &text))
+        Settings::check(&raw, base).map_err(|error| error.found_in(file, &text))
     }
 }
 

@@ -143,7 +143,7 @@ fn broken(key: &str, problem: impl Into<String>, mend: impl Into<String>) -> Set
 
 impl Settings {
     /// Checks every rule; relative paths are relative to `base`.
-    pub(super) fn check(raw: Raw, base: &Path) -> Result<Self, SettingsError> {
+    pub(super) fn check(raw: &Raw, base: &Path) -> Result<Self, SettingsError> {
         let keys = RunKeys {
             run: &raw.run,
             model: &raw.model,
@@ -153,7 +153,7 @@ impl Settings {
             compression: &raw.compression,
         };
         let config = toml::to_string(&keys).expect("what was read from TOML can be written as TOML");
-        check_run(&raw)?;
+        check_run(raw)?;
         let data = (raw.data.dataset != "none").then(|| raw.data.clone());
         let initial = match &raw.model.initial {
             Some(file) => Initial::File(base.join(file)),
@@ -173,16 +173,16 @@ impl Settings {
                 authority: base.join(&raw.tls.authority),
                 validity: Duration::from_secs(u64::from(raw.tls.device_days) * 86_400),
             },
-            limits: limits(&raw)?,
+            limits: limits(raw)?,
             run: raw.run.name.clone(),
             seed: Seed(raw.run.seed),
             rounds: raw.run.rounds,
             initial,
             architecture: raw.model.name.clone(),
             data,
-            training: training(&raw)?,
-            round: round(&raw)?,
-            scheme: scheme(&raw)?,
+            training: training(raw)?,
+            round: round(raw)?,
+            scheme: scheme(raw)?,
             uplink_budget_bytes: raw.compression.uplink_budget_bytes,
             config,
         })

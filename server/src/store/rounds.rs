@@ -299,7 +299,7 @@ fn report_of(row: &Row<'_>) -> Result<Report, StoreError> {
         digest: row.get(4)?,
         bytes: unsigned(row.get(5)?),
         metrics,
-        outcome: outcome_of(outcome, reason, detail.as_deref())?,
+        outcome: outcome_of(outcome.as_deref(), reason.as_deref(), detail.as_deref())?,
         detail,
     })
 }
@@ -325,12 +325,12 @@ fn words_of(outcome: Option<&Outcome>) -> (Option<&'static str>, Option<&'static
 }
 
 fn outcome_of(
-    outcome: Option<String>,
-    reason: Option<String>,
+    outcome: Option<&str>,
+    reason: Option<&str>,
     detail: Option<&str>,
 ) -> Result<Option<Outcome>, StoreError> {
     let Some(outcome) = outcome else { return Ok(None) };
-    Ok(Some(match (outcome.as_str(), reason.as_deref()) {
+    Ok(Some(match (outcome, reason) {
         ("accepted", None) => Outcome::Accepted,
         ("rejected", Some("not selected")) => Outcome::Rejected(RejectReason::NotSelected),
         ("rejected", Some("conflict")) => Outcome::Rejected(RejectReason::Conflict),

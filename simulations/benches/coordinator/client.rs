@@ -49,11 +49,10 @@ impl Clients {
         for number in 0..clients {
             devices.push(Device::new(server, number).await?);
         }
-        let layout = Arc::new(layout());
         let mut tasks = tokio::task::JoinSet::new();
         for device in devices {
-            let (layout, scheme) = (Arc::clone(&layout), scheme.to_owned());
-            tasks.spawn(async move { device.take_part(&layout, &scheme).await });
+            let scheme = scheme.to_owned();
+            tasks.spawn(async move { device.take_part(&scheme).await });
         }
         let mut channels = Vec::new();
         while let Some(done) = tasks.join_next().await {
@@ -92,10 +91,9 @@ impl Device {
         request
     }
 
-    async fn take_part(self, layout: &Layout, scheme: &str) -> Result<Channel> {
+    async fn take_part(self, scheme: &str) -> Result<Channel> {
         let mut stub = Stub::new(self.channel.clone()).max_decoding_message_size(nibble_proto::MESSAGE_BYTES);
         let mut encoder = Encoder::new(scheme.parse()?);
-        let zeros = vec![0.0; layout.coordinates()];
         let mut pending = None;
         loop {
             let request = self.request(v1::CheckInRequest { pending: pending.clone(), hold_ms: 30_000 });
@@ -115,9 +113,12 @@ impl Device {
                     if held != model.frame_bytes {
                         bail!("{held} of {} bytes came", model.frame_bytes);
                     }
+                    let shape = |tensor: &v1::Tensor| tensor.shape.iter().map(|&dim| dim as usize).collect();
+                    let layout = Layout::new(assignment.layout.iter().map(|t| (t.name.clone(), shape(t))))?;
+                    let zeros = vec![0.0; layout.coordinates()];
                     let id = PayloadId { round: RoundId(assignment.round), seed: Seed(assignment.rounding_seed) };
                     let mut payload = Vec::new();
-                    encoder.encode(layout, &zeros, id, &mut payload)?;
+                    encoder.encode(&layout, &zeros, id, &mut payload)?;
                     pending = Some(self.send(&mut stub, assignment.run, assignment.round, payload).await?);
                 }
                 Some(Instruction::Receipt(receipt)) => {
