@@ -5,11 +5,9 @@ mod support;
 
 use std::{path::Path, process::Output, sync::Arc};
 
-use nibble_client::{Assignment, Participant, config::Source, data::LocalData, state::Store};
-use nibble_codec::{Outcome as Settlement, Payload, Residual};
-use nibble_learning::{Model, SgdConfig, SgdTrainer, data::Places};
+use nibble_client::{config::Source, data::LocalData, state::Store};
+use nibble_learning::{Model, SgdTrainer, data::Places};
 use nibble_proto::v1::Outcome::{self, Accepted, Discarded};
-use nibble_seed::RoundId;
 use support::{CLIENT, Coordinator, Script};
 use tokio::process::{Child, Command};
 
@@ -46,33 +44,14 @@ fn told(Output { status, stdout, stderr }: Output) -> (i32, String, String) {
     (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }
 
-/// What the core gives for the share of the configuration.
-fn expected(script: &Script, file: &Path) -> (Vec<Vec<u8>>, Vec<f32>) {
-    let config = Source { file: Some(file.into()), overrides: Vec::new() }.load().unwrap();
+/// Holds what arrived against what the core makes of the share that the configuration names.
+fn check(script: &Script, coordinator: &Coordinator, dir: &Path) {
+    let config = Source { file: Some(dir.join("client.toml")), overrides: Vec::new() }.load().unwrap();
     let data = LocalData::load(&config, &Places::default()).unwrap();
     let dataset = Arc::new(data.dataset().clone());
     let model = Model::from_name("logreg", dataset.shape, dataset.classes).unwrap();
     let trainer = Box::new(SgdTrainer::new(model, dataset).unwrap());
-    let mut participant = Participant::new(trainer, script.scheme()).unwrap();
-    let (sgd, layout) = (SgdConfig { batch: 2, ..SgdConfig::default() }, script.layout());
-    let (mut payloads, mut residual) = (Vec::new(), Residual::default());
-    for (round, outcome) in (0..).zip(&script.outcomes) {
-        let (rounding, order) = (script.rounding(round), script.order(round));
-        let assignment = Assignment { round: RoundId(round), rounding, order, samples: data.samples(), sgd: &sgd };
-        let update = participant.perform(&script.model(round), &assignment, residual, Vec::new()).unwrap();
-        let payload = Payload::parse(&update.payload, &layout).unwrap();
-        let settlement = if *outcome == Accepted { Settlement::Accepted(&payload) } else { Settlement::Returned };
-        residual = update.intent.unwrap().settle(settlement).unwrap();
-        payloads.push(update.payload);
-    }
-    (payloads, residual.into_values())
-}
-
-fn check(script: &Script, coordinator: &Coordinator, dir: &Path) {
-    let (payloads, residual) = expected(script, &dir.join("client.toml"));
-    let arrived: Vec<_> = coordinator.log().arrived.values().map(|(payload, _)| payload.clone()).collect();
-    assert!(arrived == payloads, "the payloads are those of the core, bit for bit");
-    assert!(Store::peek(&dir.join("state")).unwrap().unwrap().1 == residual);
+    support::check(&support::core(script, trainer, data.samples()), coordinator, &dir.join("state"));
 }
 
 #[tokio::test]
@@ -117,7 +96,7 @@ async fn a_signal_ends_a_client_with_0_at_once() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_killed_client_goes_on_where_it_was() {
-    let script = Script { hold: true, ..script(&[Accepted, Accepted]) };
+    let script = Script { hold: true, ..script(&[Accepted, Discarded, Accepted, Accepted, Discarded, Accepted]) };
     let coordinator = Coordinator::new(script.clone());
     let dir = tempfile::tempdir().unwrap();
     let file = config(&coordinator.listen().await, dir.path());
@@ -125,19 +104,17 @@ async fn a_killed_client_goes_on_where_it_was() {
     for heard in ["starting", "download", "train", "encode", "upload", "settle"] {
         let mut child = command(&["run", file.to_str().unwrap()]).spawn().unwrap();
         let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(child.stderr.take().unwrap()));
-        while let Some(line) = lines.next_line().await.unwrap() {
-            // A phase that is over is not gone through again, so that waiting for it would be in vain.
-            if line.contains(heard) || line.contains("settle") {
-                break;
+        loop {
+            tokio::select! {
+                line = lines.next_line() => if line.unwrap().is_none_or(|line| line.contains(heard)) { break },
+                // The kills before came late, and nothing is left to do.
+                () = coordinator.held.notified() => break,
             }
         }
         signal(&child, "-KILL").await;
         child.wait().await.unwrap();
     }
     let child = command(&["run", file.to_str().unwrap()]).spawn().unwrap();
-    while coordinator.log().arrived.len() < 2 {
-        tokio::task::yield_now().await;
-    }
     coordinator.held.notified().await;
     signal(&child, "-TERM").await;
     assert_eq!(told(child.wait_with_output().await.unwrap()).0, 0);

@@ -5,31 +5,12 @@ mod support;
 
 use std::{future::Future, path::Path, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use nibble_client::{Assignment, Participant, agent::Ended, state::Store};
-use nibble_codec::{Intent, Outcome as Settlement, Payload, Residual};
-use nibble_learning::SgdConfig;
+use nibble_client::{agent::Ended, state::Store};
+use nibble_codec::Payload;
 use nibble_proto::v1::Outcome::{self, Accepted, Discarded, Rejected};
-use nibble_seed::RoundId;
 use support::{Coordinator, Cut, Network, Script, Toy, trainer};
 
 const OUTCOMES: [Outcome; 4] = [Accepted, Rejected, Discarded, Accepted];
-
-/// What the core gives without any network: the payload of every round, and the residual after the last.
-fn expected(script: &Script) -> (Vec<Vec<u8>>, Vec<f32>) {
-    let mut participant = Participant::new(Toy::boxed(), script.scheme()).unwrap();
-    let (sgd, layout) = (SgdConfig { batch: 2, ..SgdConfig::default() }, trainer::layout());
-    let (mut payloads, mut residual) = (Vec::new(), Residual::default());
-    for (round, outcome) in (0..).zip(&script.outcomes) {
-        let (rounding, order) = (script.rounding(round), script.order(round));
-        let assignment = Assignment { round: RoundId(round), rounding, order, samples: &trainer::SAMPLES, sgd: &sgd };
-        let update = participant.perform(&script.model(round), &assignment, residual, Vec::new()).unwrap();
-        let payload = Payload::parse(&update.payload, &layout).unwrap();
-        let settlement = if *outcome == Accepted { Settlement::Accepted(&payload) } else { Settlement::Returned };
-        residual = update.intent.map_or_else(Residual::default, |intent: Intent| intent.settle(settlement).unwrap());
-        payloads.push(update.payload);
-    }
-    (payloads, residual.into_values())
-}
 
 /// Runs an agent to the end of the script; an hour of virtual time is more than it needs.
 async fn finish(dir: &Path, network: &Arc<Network>) {
@@ -38,12 +19,7 @@ async fn finish(dir: &Path, network: &Arc<Network>) {
 }
 
 fn check(script: &Script, coordinator: &Coordinator, dir: &Path) {
-    let (payloads, residual) = expected(script);
-    let arrived: Vec<_> = coordinator.log().arrived.values().map(|(payload, _)| payload.clone()).collect();
-    assert!(arrived == payloads, "the payloads are those of the core, bit for bit");
-    let (summary, vector) = Store::peek(dir).unwrap().unwrap();
-    assert!(summary.pending.is_none());
-    assert!(vector == residual, "the residual is that of the core, bit for bit");
+    support::check(&support::core(script, Toy::boxed(), &trainer::SAMPLES), coordinator, dir);
 }
 
 #[tokio::test(start_paused = true)]

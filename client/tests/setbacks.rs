@@ -49,11 +49,12 @@ async fn declined(script: Script) -> String {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_done_is_declined_with_a_reason() {
     type Tamper = fn(&mut v1::Assignment);
-    let cases: [(Tamper, &str); 14] = [
+    let cases: [(Tamper, &str); 15] = [
         (|assignment| assignment.architecture = "gpt".into(), "no model gpt"),
         (|assignment| assignment.layout[0].shape = vec![4000, 10], "fc.weight has shape [4000, 10], this client's"),
         (|assignment| drop(assignment.layout.pop()), "the run has 1 tensors, this client 2"),
         (|assignment| assignment.layout[1].name = "b".into(), "tensor b has shape [10], this client's fc.bias"),
+        (|assignment| assignment.layout[1].name = "é".repeat(30_000), "the run's tensor éé"),
         (|assignment| assignment.layout[0].shape = vec![u64::MAX, u64::MAX], "this client's fc.weight"),
         (|assignment| assignment.scheme = "int9".into(), "does not know the scheme"),
         (|assignment| assignment.max_payload_bytes = 20_000, "int4+ef takes 20"),
@@ -145,8 +146,7 @@ async fn a_new_run_drops_the_residual_of_the_old_one() {
         let coordinator = Coordinator::new(Script::new("int4+ef", &[Accepted]));
         coordinator.serve(connections);
         support::agent(dir.path(), network).run(an_hour()).await.unwrap();
-        let payload = coordinator.log().arrived[&0].0.clone();
-        payload
+        coordinator.log().arrived[&0].0.clone()
     };
     let fresh = run(None).await;
     assert!(run(Some("another run")).await == fresh);

@@ -22,6 +22,8 @@ use crate::{
 
 /// Shortest and longest pause that a coordinator can ask for.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
+/// Most bytes of a reason that a coordinator keeps.
+const REASON_BYTES: usize = 200;
 /// How long after a renewal that failed the next one is tried.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(3600);
 
@@ -269,8 +271,9 @@ impl Agent {
     }
 
     /// Takes no part in a round. The residual stays as it lies on disk.
-    async fn decline(&mut self, run: String, round: u64, reason: String) -> Result<(), AgentError> {
+    async fn decline(&mut self, run: String, round: u64, mut reason: String) -> Result<(), AgentError> {
         self.download = None;
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES));
         tracing::warn!(phase = "decline", reason, "this client takes no part in the round");
         self.link.decline(run, round, reason).await?;
         // A coordinator that assigns the same again would otherwise be declined without a pause.

@@ -59,7 +59,7 @@ impl Trainer for Toy {
     }
 
     fn train(&mut self, global: &[f32], task: Task<'_>, out: &mut [f32]) -> Result<TrainReport, LearningError> {
-        if !(task.sgd.lr > 0.0) {
+        if task.sgd.lr == 0.0 {
             return Err(LearningError::Diverged { steps: 3 });
         }
         assert_eq!(task.samples, SAMPLES);
