@@ -163,7 +163,11 @@ impl Spool {
         for entry in fs::read_dir(&self.directory).map_err(at(&self.directory))?.flatten() {
             let number = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
             if number.is_some_and(|number| number < round.0) {
-                fs::remove_dir_all(entry.path()).map_err(at(&entry.path()))?;
+                match fs::remove_dir_all(entry.path()) {
+                    // An upload that was begun before the round closed ended meanwhile; what it left goes the next time.
+                    Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                    removed => removed.map_err(at(&entry.path()))?,
+                }
             }
         }
         Ok(())
