@@ -10,9 +10,7 @@ use std::{
     time::Duration,
 };
 
-use nibble_seed::{Purpose, Seed, Stream};
-
-use crate::harness::{Deployment, Process, Round};
+use crate::harness::{Deployment, Moments, Process, Round};
 
 const CLIENTS: usize = 4;
 const ROUNDS: u64 = 200;
@@ -103,23 +101,6 @@ fn every_durable_point_is_tested() {
     let mut names = std::collections::BTreeSet::new();
     collect(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src"), &mut names);
     assert_eq!(names, POINTS.iter().map(|(name, _)| (*name).to_owned()).collect());
-}
-
-/// Seeded moments.
-struct Moments(Stream);
-
-impl Moments {
-    fn of(seed: u64) -> Self {
-        Self(Seed(seed).derive(Purpose::Selection, 0, 0).stream())
-    }
-
-    fn below(&mut self, limit: Duration) -> Duration {
-        limit.mul_f64(self.0.next_unit())
-    }
-
-    fn index(&mut self, count: usize) -> usize {
-        (self.0.next_u64() % count as u64) as usize
-    }
 }
 
 /// A round takes some 20 ms, and a client takes up to 500 ms to try a dead coordinator again: what a delay is counted

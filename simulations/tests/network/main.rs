@@ -7,6 +7,11 @@
 #![allow(clippy::disallowed_methods)] // deadlines of tests are in real time
 #![allow(clippy::unwrap_used)]
 
+mod endings;
 mod harness;
 mod kills;
 mod one_hash;
+mod shutdown;
+mod spooled;
+mod stragglers;
+mod unit_vectors;

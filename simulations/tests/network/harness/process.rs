@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nibble_seed::{Purpose, Seed, Stream};
+
 /// How long anything may take before a test gives up. Nothing takes nearly as long on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -113,5 +115,24 @@ impl Drop for Process {
         // One that has ended cannot be killed, and that is all that can go wrong.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Seeded moments.
+pub(crate) struct Moments(Stream);
+
+impl Moments {
+    pub(crate) fn of(seed: u64) -> Self {
+        Self(Seed(seed).derive(Purpose::Behaviour, 0, 0).stream())
+    }
+
+    /// A time, uniform below `limit`.
+    pub(crate) fn below(&mut self, limit: Duration) -> Duration {
+        limit.mul_f64(self.0.next_unit())
+    }
+
+    /// An index, uniform below `count`.
+    pub(crate) fn index(&mut self, count: usize) -> usize {
+        (self.0.next_u64() % count as u64) as usize
     }
 }
