@@ -164,10 +164,11 @@ fn at_thirty_random_moments_clients_are_killed_and_go_on() {
 }
 
 #[test]
-fn both_ends_are_killed_and_go_on() {
+fn over_mutual_tls_both_ends_are_killed_and_go_on() {
     let mut moments = Moments::of(200);
-    let mut deployment = Deployment::insecure(&config());
+    let mut deployment = Deployment::secure(&config());
     let mut coordinator = deployment.start();
+    (0..CLIENTS).for_each(|client| deployment.enrol(client));
     let mut clients = deployment.clients(CLIENTS, PARTS);
     for _ in 0..10 {
         let victim = moments.index(CLIENTS);
@@ -177,6 +178,29 @@ fn both_ends_are_killed_and_go_on() {
         clients.insert(victim, deployment.client(victim, PARTS));
     }
     assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
+    deployment.finish(coordinator, clients);
+    check(&deployment);
+}
+
+#[test]
+fn both_ends_are_stopped_by_sigterm_and_go_on() {
+    let mut moments = Moments::of(500);
+    let mut deployment = Deployment::insecure(&config());
+    let mut coordinator = deployment.start();
+    let mut clients = deployment.clients(CLIENTS, PARTS);
+    for _ in 0..8 {
+        coordinator.line(|line| line.contains("the round ended"));
+        coordinator.passes(moments.below(ROUNDS_OF_TIME));
+        coordinator.terminate();
+        coordinator.ends_with(0);
+        coordinator = deployment.start();
+        let victim = moments.index(CLIENTS);
+        let mut stopped = clients.remove(victim);
+        stopped.terminate();
+        stopped.ends_with(0);
+        clients.insert(victim, deployment.client(victim, PARTS));
+    }
+    assert_eq!(deployment.status()["state"], "going on", "every stop must hit the run");
     deployment.finish(coordinator, clients);
     check(&deployment);
 }

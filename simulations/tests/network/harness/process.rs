@@ -78,17 +78,22 @@ impl Process {
         assert_eq!(status.signal(), Some(9), "{} ended with {status}: {}", self.what, self.said());
     }
 
-    /// `kill -9`, after `delay` unless it ends before. It must still be running then.
+    /// `kill -9`, after `delay`. It must still be running then.
     pub(crate) fn kill_after(mut self, delay: Duration) {
-        let until = Instant::now() + delay;
+        self.passes(delay);
+        self.kill();
+    }
+
+    /// Lets it run for a time. It must not end.
+    pub(crate) fn passes(&mut self, time: Duration) {
+        let until = Instant::now() + time;
         loop {
             match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.said.push(line),
-                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Timeout) => return,
                 Err(RecvTimeoutError::Disconnected) => panic!("{} ended too early: {}", self.what, self.said()),
             }
         }
-        self.kill();
     }
 
     /// `kill -9`. It must still be running.
