@@ -1,0 +1,141 @@
+//! What must hold after every history.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nibble_client::state;
+use nibble_codec::Scheme;
+use nibble_seed::RoundId;
+use nibble_server::{
+    models::{Models, name_of},
+    round::{Digest, Outcome},
+    store::{ReportKind, RoundRow, RoundState, Store},
+};
+
+use crate::{
+    replay::Replay,
+    script::History,
+    world::{Played, RUN},
+};
+
+/// What happened in a history, to be compared with another play of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Record {
+    /// Rounds, cohorts, reports, receipts and times, spelled out.
+    pub(crate) text: String,
+    pub(crate) committed: usize,
+    pub(crate) accepted: usize,
+    pub(crate) discarded: usize,
+    pub(crate) reported: usize,
+}
+
+/// Checks a history that was played.
+pub(crate) fn check(history: &History, played: &Played) -> Record {
+    let directory = played.coordinator();
+    let store = Store::look_at(&directory).expect("the store can be read");
+    let run = store.run(RUN).expect("the store can be read").expect("the run was begun");
+    assert!(run.ended.is_some(), "the run has ended in the store");
+    let rounds = store.rounds(RUN).expect("the store can be read");
+    assert_eq!(rounds.len() as u64, history.rounds, "every round is there, once");
+    let mut replay = Replay::new(history);
+    let mut record = Record {
+        text: format!("ended {:?}, {} faults, receipts {:?}", played.ended, played.faults, played.receipts),
+        committed: 0,
+        accepted: 0,
+        discarded: 0,
+        reported: 0,
+    };
+    for row in &rounds {
+        round(history, played, &store, row, &mut replay, &mut record);
+    }
+    let last = rounds.last().expect("there are rounds");
+    let model = last.new_model.unwrap_or(last.model);
+    assert_eq!(model, name_of(&replay.global), "the last model is the one computed again, bit for bit");
+    let models = Models::open(directory.join("models").join(RUN), None, RUN).expect("models can be opened");
+    assert!(models.frame(&model).is_some(), "the last model is kept");
+    for client in 0..history.clients {
+        residual(history, played, client, &replay);
+    }
+    record
+}
+
+/// One round: who was selected, what they sent, what they were told, and what it came to.
+fn round(history: &History, played: &Played, store: &Store, row: &RoundRow, replay: &mut Replay, record: &mut Record) {
+    let id = row.round;
+    let cohort = store.cohort(RUN, id).expect("the store can be read");
+    let reports = store.reports(RUN, id).expect("the store can be read");
+    record.text += &format!("\n{row:?}\n{cohort:?}\n{reports:?}");
+    assert_eq!(row.model, name_of(&replay.global), "{id}: it starts from the model before it, bit for bit");
+    let members: BTreeSet<u64> = cohort.iter().map(|client| client.0).collect();
+    assert_eq!(members.len(), cohort.len(), "{id}: nobody is selected twice");
+    assert!(cohort.len() <= history.round.selected(), "{id}: no more are selected than configured");
+    let by_client: BTreeMap<u64, _> = reports.iter().map(|report| (report.client.0, report)).collect();
+    assert_eq!(by_client.len(), reports.len(), "{id}: nobody reports twice");
+    assert!(by_client.keys().all(|client| members.contains(client)), "{id}: only the cohort reports");
+    assert!(reports.iter().all(|report| report.kind == ReportKind::Update), "{id}: nothing but good updates");
+
+    let mut told = BTreeMap::new();
+    for receipt in played.receipts.iter().filter(|receipt| receipt.round == id.0) {
+        let before = told.insert(receipt.client, receipt.outcome.as_str());
+        assert_eq!(before, None, "{id}: client {} settles its update once", receipt.client);
+        assert!(members.contains(&receipt.client), "{id}: client {} was selected", receipt.client);
+    }
+    // A coordinator whose last round is abandoned may end the run before it sends the receipts: those updates stay pending.
+    let last = id.0 + 1 == history.rounds;
+    for report in reports.iter().filter(|_| last && row.state == RoundState::Abandoned) {
+        let client = report.client.0;
+        if pending(played, client) == Some((id, report.digest)) {
+            assert_eq!(told.insert(client, "OUTCOME_DISCARDED"), None, "{id}: client {client} has no receipt");
+        }
+    }
+    assert!(by_client.keys().all(|client| told.contains_key(client)), "{id}: whoever reported has a receipt");
+    let mut accepted = 0;
+    for (&client, &outcome) in &told {
+        let report = by_client.get(&client);
+        let expected = match report.map(|report| &report.outcome) {
+            Some(Some(Outcome::Accepted)) => "OUTCOME_ACCEPTED",
+            Some(Some(Outcome::Discarded(_))) | None => "OUTCOME_DISCARDED",
+            other => panic!("{id}: the update of client {client} became {other:?}"),
+        };
+        assert_eq!(outcome, expected, "{id}: client {client} was told what the store says");
+        let counts = outcome == "OUTCOME_ACCEPTED";
+        accepted += usize::from(counts);
+        record.discarded += usize::from(!counts);
+        let digest = replay.take_part(id, client, counts);
+        if let Some(report) = report {
+            assert_eq!(report.digest, Some(digest), "{id}: client {client} sent what it should have, bit for bit");
+        }
+    }
+    match row.state {
+        RoundState::Committed => {
+            assert!((1..=history.round.cohort()).contains(&accepted), "{id}: {accepted} count");
+            replay.end_round();
+            assert_eq!(row.new_model, Some(name_of(&replay.global)), "{id}: the new model, bit for bit");
+            record.committed += 1;
+        }
+        RoundState::Abandoned => assert_eq!((accepted, row.new_model), (0, None), "{id}: nobody counts"),
+        state => panic!("{id}: it is {state}, and the run has ended"),
+    }
+    record.accepted += accepted;
+    record.reported += reports.len();
+}
+
+/// The round and SHA-256 of the update that a client's state holds as pending.
+fn pending(played: &Played, client: u64) -> Option<(RoundId, Option<Digest>)> {
+    let state = state::Store::peek(&played.client(client)).expect("the state can be read");
+    let update = state.and_then(|(summary, _)| summary.pending)?;
+    Some((update.round, Some(update.payload_sha256)))
+}
+
+/// What a client has left over. What is pending is what its residual will be, as it was discarded.
+fn residual(history: &History, played: &Played, client: u64, replay: &Replay) {
+    let state = state::Store::peek(&played.client(client)).expect("the state can be read");
+    let (summary, residual) = state.expect("the client has begun");
+    let last = RoundId(history.rounds - 1);
+    assert!(summary.pending.is_none_or(|update| update.round == last), "client {client} has nothing old pending");
+    assert_eq!(residual, replay.residual(client), "client {client} has left what it should, bit for bit");
+    let scheme: Scheme = history.scheme.parse().expect("a scheme that there is");
+    if scheme.feedback && !residual.is_empty() {
+        let lost = replay.lost_mass(client, &residual);
+        assert!(lost < 1e-5, "client {client} has lost {lost} of what it learnt");
+    }
+}

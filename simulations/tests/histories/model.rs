@@ -1,0 +1,77 @@
+//! A model of eight parameters, and training that is a formula.
+
+use std::ops::Range;
+
+use nibble_client::agent::BoxError;
+use nibble_codec::Layout;
+use nibble_learning::{Evaluation, LearningError, Task, TensorSpec, TrainReport, Trainer};
+use nibble_seed::{Purpose, RoundId, Seed};
+
+/// What the run calls it.
+pub(crate) const ARCHITECTURE: &str = "formula";
+
+/// Its tensors.
+pub(crate) fn tensors() -> Vec<TensorSpec> {
+    let tensor = |name: &str, shape: &[usize]| TensorSpec { name: name.into(), shape: shape.to_vec() };
+    vec![tensor("weight", &[3, 2]), tensor("bias", &[2])]
+}
+
+/// Their layout.
+pub(crate) fn layout() -> Layout {
+    Layout::new(tensors().into_iter().map(|tensor| (tensor.name, tensor.shape))).expect("two names")
+}
+
+/// The parameters a run starts from.
+pub(crate) fn initial(seed: Seed) -> Vec<f32> {
+    let seed = seed.derive(Purpose::Init, 0, 0);
+    (0..layout().coordinates() as u64).map(|i| seed.unit_at(i)).collect()
+}
+
+/// What training from `global` in that order gives.
+pub(crate) fn delta(global: &[f32], order: Seed) -> Vec<f32> {
+    let noise = |i: usize| order.unit_at(i as u64) - 0.5;
+    global.iter().enumerate().map(|(i, global)| 0.1 * (0.5 - global) + 0.3 * noise(i)).collect()
+}
+
+/// The samples of a client: each has another number of them, so another weight.
+pub(crate) fn samples(client: u64) -> Vec<u32> {
+    (0..1 + 3 * client as u32).collect()
+}
+
+/// The seeds of a client's part in a round: of its rounding, and of its order.
+pub(crate) fn seeds(seed: Seed, round: RoundId, client: u64) -> (Seed, Seed) {
+    (seed.derive(Purpose::Rounding, round.0, client), seed.derive(Purpose::BatchOrder, round.0, client))
+}
+
+/// The trainer of that formula.
+pub(crate) struct Formula(Vec<TensorSpec>);
+
+impl Formula {
+    pub(crate) fn boxed() -> Box<dyn Trainer> {
+        Box::new(Self(tensors()))
+    }
+
+    /// Knows one architecture.
+    pub(crate) fn source(architecture: &str) -> Result<Box<dyn Trainer>, BoxError> {
+        if architecture == ARCHITECTURE { Ok(Self::boxed()) } else { Err(format!("no model {architecture}").into()) }
+    }
+}
+
+impl Trainer for Formula {
+    fn tensors(&self) -> &[TensorSpec] {
+        &self.0
+    }
+
+    fn init(&self, seed: Seed) -> Vec<f32> {
+        initial(seed)
+    }
+
+    fn train(&mut self, global: &[f32], task: Task<'_>, out: &mut [f32]) -> Result<TrainReport, LearningError> {
+        out.copy_from_slice(&delta(global, task.order));
+        Ok(TrainReport { samples: task.samples.len() as u64, steps: 1, mean_loss: 1.5 })
+    }
+
+    fn evaluate(&mut self, _: &[f32], _: Range<usize>) -> Result<Evaluation, LearningError> {
+        Ok(Evaluation::default())
+    }
+}

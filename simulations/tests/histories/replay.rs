@@ -1,0 +1,100 @@
+//! A run computed again from what its store says, by the book and without any network.
+
+use std::collections::BTreeMap;
+
+use nibble_client::{Assignment, Participant};
+use nibble_codec::{Outcome, Payload, Residual};
+use nibble_learning::SgdConfig;
+use nibble_seed::{RoundId, Seed};
+use sha2::{Digest, Sha256};
+
+use crate::{model, script::History};
+
+/// A client as it should be.
+struct Client {
+    participant: Participant,
+    residual: Residual,
+    /// All that it ever learnt, and what of it was taken over.
+    learnt: Vec<f64>,
+    accepted: Vec<f64>,
+}
+
+/// A run as it should be.
+pub(crate) struct Replay {
+    seed: Seed,
+    pub(crate) global: Vec<f32>,
+    clients: BTreeMap<u64, Client>,
+    /// The decoded updates of the current round that count, by client, with their samples.
+    counted: BTreeMap<u64, (u64, Vec<f32>)>,
+}
+
+impl Replay {
+    pub(crate) fn new(history: &History) -> Self {
+        let scheme = history.scheme.parse().expect("a scheme that there is");
+        let client = |client| {
+            let participant = Participant::new(model::Formula::boxed(), scheme).expect("the tensors make a layout");
+            let zeros = vec![0.0; model::layout().coordinates()];
+            let client_ = Client { participant, residual: Residual::default(), learnt: zeros.clone(), accepted: zeros };
+            (client, client_)
+        };
+        let seed = Seed(history.seed);
+        let clients = (0..history.clients).map(client).collect();
+        Self { seed, global: model::initial(seed), clients, counted: BTreeMap::new() }
+    }
+
+    /// A client's part in a round. Gives the SHA-256 of its payload.
+    pub(crate) fn take_part(&mut self, round: RoundId, client: u64, accepted: bool) -> [u8; 32] {
+        let (rounding, order) = model::seeds(self.seed, round, client);
+        let (samples, sgd) = (model::samples(client), SgdConfig { batch: 1, ..SgdConfig::default() });
+        let assignment = Assignment { round, rounding, order, samples: &samples, sgd: &sgd };
+        let id = client;
+        let client = self.clients.get_mut(&client).expect("one of the clients");
+        let residual = std::mem::take(&mut client.residual);
+        let update = client.participant.perform(&self.global, &assignment, residual, Vec::new());
+        let update = update.expect("the formula gives finite numbers");
+        add(&mut client.learnt, &model::delta(&self.global, order));
+        let layout = model::layout();
+        let payload = Payload::parse(&update.payload, &layout).expect("it was just made");
+        if accepted {
+            let mut decoded = vec![0.0; layout.coordinates()];
+            payload.decode(&mut decoded).expect("it has the layout's length");
+            add(&mut client.accepted, &decoded);
+            self.counted.insert(id, (update.report.samples, decoded));
+        }
+        let outcome = if accepted { Outcome::Accepted(&payload) } else { Outcome::Returned };
+        if let Some(intent) = update.intent {
+            client.residual = intent.settle(outcome).expect("the payload is of this layout");
+        }
+        Sha256::digest(&update.payload).into()
+    }
+
+    /// The round ends: the sample-weighted mean of what counts, in the order of the clients and in f64, is added.
+    pub(crate) fn end_round(&mut self) {
+        let counted = std::mem::take(&mut self.counted);
+        let total = counted.values().map(|(samples, _)| *samples as f64).sum::<f64>();
+        let mut mean = vec![0.0; self.global.len()];
+        for (samples, decoded) in counted.values() {
+            let weight = *samples as f64 / total;
+            mean.iter_mut().zip(decoded).for_each(|(mean, value)| *mean += weight * f64::from(*value));
+        }
+        for (global, mean) in self.global.iter_mut().zip(mean) {
+            *global = (f64::from(*global) + mean) as f32;
+        }
+    }
+
+    /// What a client should have left over.
+    pub(crate) fn residual(&self, client: u64) -> &[f32] {
+        self.clients[&client].residual.values()
+    }
+
+    /// The largest difference, over coordinates, of what a client learnt and what was accepted of it or is in `residual`.
+    pub(crate) fn lost_mass(&self, client: u64, residual: &[f32]) -> f64 {
+        let Client { learnt, accepted, .. } = &self.clients[&client];
+        let terms = learnt.iter().zip(accepted).zip(residual);
+        terms.map(|((learnt, accepted), left)| (learnt - accepted - f64::from(*left)).abs()).fold(0.0, f64::max)
+    }
+}
+
+fn add(sum: &mut [f64], values: &[f32]) {
+    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(*value));
+}

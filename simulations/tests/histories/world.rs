@@ -1,0 +1,346 @@
+//! One simulated network with the real processes in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use nibble_client::{
+    agent::{Agent, AgentConfig, Ended, Training},
+    link::{self, Credentials},
+    state::Store,
+};
+use nibble_codec::Scheme;
+use nibble_seed::{ClientId, Seed};
+use nibble_server::{
+    clock::Clock,
+    coordinator::{self, Plan},
+    listener::{Limits, Meters, Security},
+    process::Process,
+    service::DiskWork,
+};
+use tempfile::TempDir;
+use tokio::{sync::watch, time::sleep};
+use tracing::Instrument;
+use turmoil::Sim;
+
+use crate::{
+    model,
+    network::{COORDINATOR, Simulated, Socket},
+    receipts::{self, Ear, Receipt},
+    script::{Fault, HEALED, History},
+};
+
+/// The run's name.
+pub(crate) const RUN: &str = "history";
+/// Messages are delivered, and faults happen, at multiples of this.
+const TICK: Duration = Duration::from_millis(50);
+/// By then a run has ended, or never will: the longest wait of either process is 60 s.
+const LONGEST: Duration = Duration::from_secs(1_200);
+/// The host on which a second process of a client runs.
+const DOUBLE: &str = "double";
+
+/// What is left of a history.
+pub(crate) struct Played {
+    pub(crate) receipts: Vec<Receipt>,
+    pub(crate) ended: Duration,
+    /// Faults that came before the end.
+    pub(crate) faults: usize,
+    directory: TempDir,
+}
+
+impl Played {
+    /// Where the coordinator kept its state.
+    pub(crate) fn coordinator(&self) -> PathBuf {
+        self.directory.path().join(COORDINATOR)
+    }
+
+    /// Where a client kept its state.
+    pub(crate) fn client(&self, client: u64) -> PathBuf {
+        self.directory.path().join(name(client))
+    }
+}
+
+/// Plays a history until every client was told that the run is over.
+pub(crate) fn play(history: &History, aloud: bool) -> Played {
+    let directory = directory().expect("a temporary directory can be made");
+    let ear = Ear::new(aloud);
+    let (ended, faults) =
+        tracing::subscriber::with_default(ear.clone(), || World::new(history, directory.path()).until_over());
+    Played { receipts: ear.receipts(), ended, faults, directory }
+}
+
+/// In memory where there is such a place: nothing here depends on what a power cut leaves of a disk.
+fn directory() -> std::io::Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
+}
+
+fn name(client: u64) -> String {
+    format!("client-{client}")
+}
+
+/// What passes between a host and the coordinator.
+#[derive(Clone, Copy, Debug)]
+enum Link {
+    Whole,
+    Held,
+    Parted,
+    PartedUp,
+    PartedDown,
+}
+
+/// Whether the peers of a process that ends hear of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    Sent,
+    Lost,
+}
+
+struct World<'a> {
+    sim: Sim<'a>,
+    history: &'a History,
+    links: BTreeMap<String, Link>,
+    /// Clients that were told that the run is over.
+    finished: Arc<Mutex<BTreeSet<u64>>>,
+    /// Whose state the next second process starts on.
+    doubled: Arc<Mutex<Option<u64>>>,
+}
+
+impl<'a> World<'a> {
+    fn new(history: &'a History, directory: &'a Path) -> Self {
+        let sim = turmoil::Builder::new()
+            .rng_seed(history.seed)
+            .tick_duration(TICK)
+            .simulation_duration(LONGEST * 2)
+            .min_message_latency(history.fastest)
+            .max_message_latency(history.slowest[0])
+            .fail_rate(history.fail_rate)
+            .repair_rate(history.repair_rate)
+            .tcp_capacity(1_024)
+            .build();
+        let links = (0..history.clients).map(name).chain([DOUBLE.into()]).map(|host| (host, Link::Whole)).collect();
+        let mut world = Self { sim, history, links, finished: Arc::default(), doubled: Arc::default() };
+        let plan = Arc::new(plan(history));
+        world.sim.host(COORDINATOR, move || coordinate(Arc::clone(&plan), directory.join(COORDINATOR)));
+        for client in 0..history.clients {
+            let finished = Arc::clone(&world.finished);
+            world.sim.host(name(client), move || {
+                let (agent, finished) = (agent(history, client, directory.join(name(client))), Arc::clone(&finished));
+                let span = tracing::info_span!(target: receipts::CLIENT, "client", client);
+                let life = async move {
+                    if matches!(agent()?.run(std::future::pending()).await?, Ended::Finished { .. }) {
+                        finished.lock().expect("nothing panics while it holds this").insert(client);
+                    }
+                    Ok(())
+                };
+                life.instrument(span)
+            });
+        }
+        let doubled = Arc::clone(&world.doubled);
+        world.sim.host(DOUBLE, move || {
+            let client = doubled.lock().expect("nothing panics while it holds this").take();
+            double(history, directory.to_owned(), client)
+        });
+        for (client, &slowest) in (0..).zip(&history.slowest) {
+            world.sim.set_link_max_message_latency(COORDINATOR, name(client), slowest);
+        }
+        world
+    }
+
+    /// When it ended, and how many faults it had by then.
+    fn until_over(mut self) -> (Duration, usize) {
+        let mut faults = self.history.faults.iter().peekable();
+        let (mut count, mut healed) = (0, false);
+        loop {
+            let now = self.sim.elapsed();
+            while let Some((_, fault)) = faults.next_if(|(at, _)| *at <= now && !healed) {
+                self.inflict(*fault);
+                count += 1;
+            }
+            if now >= HEALED && !healed {
+                healed = true;
+                self.heal();
+            }
+            if self.all_finished() {
+                return (now, count);
+            }
+            assert!(now < LONGEST, "the run has not ended by {now:?}: {:?}", self.history);
+            self.sim.step().expect("no process fails");
+        }
+    }
+
+    fn all_finished(&self) -> bool {
+        self.finished.lock().expect("nothing panics while it holds this").len() as u64 == self.history.clients
+    }
+
+    fn inflict(&mut self, fault: Fault) {
+        tracing::info!(target: "nibble_histories", ?fault);
+        let everyone: Vec<_> = self.links.keys().cloned().collect();
+        match fault {
+            Fault::Part(client) => self.set(client, Link::Parted),
+            Fault::PartUp(client) => self.set(client, Link::PartedUp),
+            Fault::PartDown(client) => self.set(client, Link::PartedDown),
+            Fault::Hold(client) => self.set(client, Link::Held),
+            Fault::Mend(client) | Fault::Release(client) => self.set(client, Link::Whole),
+            Fault::Crash(client) => self.end(&[name(client)], Farewell::Sent, |sim| sim.crash(name(client))),
+            Fault::Vanish(client) => self.end(&[name(client)], Farewell::Lost, |sim| sim.crash(name(client))),
+            Fault::Start(client) => self.end(&[name(client)], Farewell::Sent, |sim| sim.bounce(name(client))),
+            Fault::CrashCoordinator => self.end(&everyone, Farewell::Sent, |sim| sim.crash(COORDINATOR)),
+            Fault::VanishCoordinator => self.end(&everyone, Farewell::Lost, |sim| sim.crash(COORDINATOR)),
+            Fault::StartCoordinator => self.end(&everyone, Farewell::Sent, |sim| sim.bounce(COORDINATOR)),
+            Fault::Double(client) => {
+                *self.doubled.lock().expect("nothing panics while it holds this") = Some(client);
+                self.end(&[DOUBLE.into()], Farewell::Sent, |sim| sim.bounce(DOUBLE));
+            }
+        }
+    }
+
+    fn set(&mut self, client: u64, link: Link) {
+        self.links.insert(name(client), link);
+        self.apply(&name(client));
+    }
+
+    fn apply(&mut self, host: &str) {
+        let sim = &mut self.sim;
+        match self.links[host] {
+            Link::Whole => sim.release(COORDINATOR, host),
+            Link::Held => sim.hold(COORDINATOR, host),
+            Link::Parted => sim.partition(COORDINATOR, host),
+            Link::PartedUp => {
+                sim.repair(COORDINATOR, host);
+                sim.partition_oneway(host, COORDINATOR);
+            }
+            Link::PartedDown => {
+                sim.repair(COORDINATOR, host);
+                sim.partition_oneway(COORDINATOR, host);
+            }
+        }
+    }
+
+    /// Ends a process that has connections to `hosts`, and tells their other ends or not. The order in which a runtime
+    /// drops its tasks is another one every time; so what they send meanwhile is held, or lost, and draws no latency.
+    fn end(&mut self, hosts: &[String], farewell: Farewell, act: impl FnOnce(&mut Sim<'_>)) {
+        for host in hosts {
+            let carries = matches!(self.links[host], Link::Whole | Link::Held);
+            if carries && farewell == Farewell::Sent {
+                self.sim.hold(COORDINATOR, host.as_str());
+            } else {
+                self.sim.partition(COORDINATOR, host.as_str());
+            }
+        }
+        act(&mut self.sim);
+        for host in hosts {
+            self.apply(host);
+        }
+    }
+
+    /// Every link carries, and every process runs, from now on.
+    fn heal(&mut self) {
+        self.sim.set_fail_rate(0.0);
+        for host in self.links.keys().cloned().collect::<Vec<_>>() {
+            self.links.insert(host.clone(), Link::Whole);
+            self.apply(&host);
+        }
+        if !self.sim.is_host_running(COORDINATOR) {
+            self.inflict(Fault::StartCoordinator);
+        }
+        for client in 0..self.history.clients {
+            let finished = self.finished.lock().expect("nothing panics while it holds this").contains(&client);
+            if !finished && !self.sim.is_host_running(name(client)) {
+                self.inflict(Fault::Start(client));
+            }
+        }
+    }
+}
+
+fn plan(history: &History) -> Plan {
+    let (layout, scheme) = (model::layout(), history.scheme.parse::<Scheme>().expect("a scheme that there is"));
+    Plan {
+        name: RUN.into(),
+        config: format!("seed = {}\n", history.seed),
+        seed: Seed(history.seed),
+        rounds: history.rounds,
+        round: history.round.clone(),
+        max_payload_bytes: scheme.coding.payload_bytes(&layout),
+        layout,
+        architecture: model::ARCHITECTURE.into(),
+        scheme,
+        training: coordinator::Training { epochs: 1, batch: 1, lr: 0.1, momentum: 0.0, weight_decay: 0.0 },
+    }
+}
+
+/// The time that the simulation says it is.
+struct SimulatedClock;
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> Duration {
+        turmoil::sim_elapsed().unwrap_or_default()
+    }
+}
+
+async fn coordinate(plan: Arc<Plan>, state: PathBuf) -> turmoil::Result {
+    let seed = plan.seed;
+    let process = Process {
+        plan,
+        state,
+        models: None,
+        threads: 1,
+        limits: Limits::default(),
+        security: Security::Insecure,
+        enrolment: None,
+        evaluator: None,
+        clock: Arc::new(SimulatedClock),
+        disk: DiskWork::InPlace,
+        meters: Meters::default(),
+        over: watch::channel(false).0,
+    };
+    process.serve(Socket::bind().await?, || model::initial(seed), std::future::pending()).await?;
+    Err("the coordinator stopped, and nobody told it to".into())
+}
+
+/// Makes a client's process; to be called within its runtime.
+fn agent(history: &History, client: u64, state: PathBuf) -> impl FnOnce() -> turmoil::Result<Agent> + use<> {
+    let mut config = AgentConfig::new(Seed(history.seed ^ client));
+    config.training = Training::Inline;
+    config.hold = history.hold;
+    move || {
+        let address = "http://127.0.0.1:7443".parse()?;
+        let link = link::Link::with_dial(address, Credentials::Insecure(ClientId(client)), Arc::new(Simulated))?;
+        Ok(Agent::new(config, link, Store::open(&state)?, model::Formula::source, model::samples(client)))
+    }
+}
+
+/// A second process on a copy of a client's state, until the update that is pending there is settled.
+fn double(history: &History, directory: PathBuf, client: Option<u64>) -> impl Future<Output = turmoil::Result> + use<> {
+    let copy = directory.join(DOUBLE);
+    let agent = client.map(|client| (directory.join(name(client)), agent(history, client, copy.clone())));
+    async move {
+        let Some((original, agent)) = agent else { return Ok(()) };
+        if !is_pending(&original)? {
+            return Ok(());
+        }
+        fs::create_dir_all(&copy)?;
+        for file in ["client.0", "client.1"] {
+            drop(fs::remove_file(copy.join(file)));
+            if original.join(file).exists() {
+                fs::copy(original.join(file), copy.join(file))?;
+            }
+        }
+        // Nothing it asks for after the receipt is answered within a tick, so it never trains.
+        let settled = async {
+            while is_pending(&copy).unwrap_or(false) {
+                sleep(TICK / 2).await;
+            }
+        };
+        agent()?.run(settled).await?;
+        Ok(())
+    }
+}
+
+fn is_pending(state: &Path) -> turmoil::Result<bool> {
+    Ok(state.is_dir() && Store::peek(state)?.is_some_and(|(summary, _)| summary.pending.is_some()))
+}
