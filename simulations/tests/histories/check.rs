@@ -14,7 +14,7 @@ use nibble_server::{
 use crate::{
     replay::Replay,
     script::History,
-    world::{Played, RUN},
+    world::{DOUBLES, Played, RUN},
 };
 
 /// What happened in a history, to be compared with another play of it.
@@ -22,10 +22,14 @@ use crate::{
 pub(crate) struct Record {
     /// Rounds, cohorts, reports, receipts and times, spelled out.
     pub(crate) text: String,
-    pub(crate) committed: usize,
-    pub(crate) accepted: usize,
-    pub(crate) discarded: usize,
-    pub(crate) reported: usize,
+    /// How often each kind of thing happened.
+    pub(crate) counts: BTreeMap<String, usize>,
+}
+
+impl Record {
+    fn count(&mut self, kind: &str, times: usize) {
+        *self.counts.entry(kind.into()).or_default() += times;
+    }
 }
 
 /// Checks a history that was played.
@@ -37,13 +41,9 @@ pub(crate) fn check(history: &History, played: &Played) -> Record {
     let rounds = store.rounds(RUN).expect("the store can be read");
     assert_eq!(rounds.len() as u64, history.rounds, "every round is there, once");
     let mut replay = Replay::new(history);
-    let mut record = Record {
-        text: format!("ended {:?}, {} faults, receipts {:?}", played.ended, played.faults, played.receipts),
-        committed: 0,
-        accepted: 0,
-        discarded: 0,
-        reported: 0,
-    };
+    let mut record =
+        Record { text: format!("ended {:?}\n{:?}", played.ended, played.receipts), counts: played.faults.clone() };
+    record.count("failed call", played.setbacks);
     for row in &rounds {
         round(history, played, &store, row, &mut replay, &mut record);
     }
@@ -73,8 +73,12 @@ fn round(history: &History, played: &Played, store: &Store, row: &RoundRow, repl
     assert!(by_client.keys().all(|client| members.contains(client)), "{id}: only the cohort reports");
     assert!(reports.iter().all(|report| report.kind == ReportKind::Update), "{id}: nothing but good updates");
 
-    let mut told = BTreeMap::new();
+    let (mut told, mut doubles) = (BTreeMap::new(), Vec::new());
     for receipt in played.receipts.iter().filter(|receipt| receipt.round == id.0) {
+        if receipt.client >= DOUBLES {
+            doubles.push((receipt.client - DOUBLES, receipt.outcome.as_str()));
+            continue;
+        }
         let before = told.insert(receipt.client, receipt.outcome.as_str());
         assert_eq!(before, None, "{id}: client {} settles its update once", receipt.client);
         assert!(members.contains(&receipt.client), "{id}: client {} was selected", receipt.client);
@@ -85,6 +89,7 @@ fn round(history: &History, played: &Played, store: &Store, row: &RoundRow, repl
         let client = report.client.0;
         if pending(played, client) == Some((id, report.digest)) {
             assert_eq!(told.insert(client, "OUTCOME_DISCARDED"), None, "{id}: client {client} has no receipt");
+            record.count("update left pending", 1);
         }
     }
     assert!(by_client.keys().all(|client| told.contains_key(client)), "{id}: whoever reported has a receipt");
@@ -99,24 +104,26 @@ fn round(history: &History, played: &Played, store: &Store, row: &RoundRow, repl
         assert_eq!(outcome, expected, "{id}: client {client} was told what the store says");
         let counts = outcome == "OUTCOME_ACCEPTED";
         accepted += usize::from(counts);
-        record.discarded += usize::from(!counts);
+        record.count(outcome, 1);
         let digest = replay.take_part(id, client, counts);
         if let Some(report) = report {
             assert_eq!(report.digest, Some(digest), "{id}: client {client} sent what it should have, bit for bit");
         }
+    }
+    for (client, outcome) in doubles {
+        assert_eq!(told.get(&client), Some(&outcome), "{id}: both processes of client {client} are told the same");
+        record.count("receipt of a double", 1);
     }
     match row.state {
         RoundState::Committed => {
             assert!((1..=history.round.cohort()).contains(&accepted), "{id}: {accepted} count");
             replay.end_round();
             assert_eq!(row.new_model, Some(name_of(&replay.global)), "{id}: the new model, bit for bit");
-            record.committed += 1;
         }
         RoundState::Abandoned => assert_eq!((accepted, row.new_model), (0, None), "{id}: nobody counts"),
         state => panic!("{id}: it is {state}, and the run has ended"),
     }
-    record.accepted += accepted;
-    record.reported += reports.len();
+    record.count(&row.state.to_string(), 1);
 }
 
 /// The round and SHA-256 of the update that a client's state holds as pending.

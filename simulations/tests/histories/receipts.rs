@@ -44,6 +44,7 @@ struct Inner {
     spans: HashMap<u64, Fields>,
     entered: Vec<u64>,
     receipts: Vec<Receipt>,
+    setbacks: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -62,6 +63,11 @@ impl Ear {
     /// All receipts, in the order in which they came.
     pub(crate) fn receipts(&self) -> Vec<Receipt> {
         self.with(|inner| inner.receipts.clone())
+    }
+
+    /// How often something failed and was tried again.
+    pub(crate) fn setbacks(&self) -> usize {
+        self.with(|inner| inner.setbacks)
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
@@ -99,6 +105,7 @@ impl Subscriber for Ear {
             let at = turmoil::sim_elapsed().unwrap_or_default();
             eprintln!("{at:?} {} client={client:?} round={round:?}{}", event.metadata().target(), fields.text);
         }
+        self.with(|inner| inner.setbacks += usize::from(fields.text.contains("message=trying again")));
         if let (Some(outcome), Some(client), Some(round)) = (fields.outcome, client, round) {
             self.with(|inner| inner.receipts.push(Receipt { round, client, outcome }));
         }

@@ -7,7 +7,7 @@ use nibble_server::round::RoundConfig;
 
 /// When everything is made whole again, if the run has not ended by then.
 pub(crate) const HEALED: Duration = Duration::from_secs(60);
-/// Faults begin before this; most of a run without faults lies there.
+/// Faults begin before this, in seconds.
 const FAULTS: f64 = 45.0;
 
 /// Something that goes wrong, or right again.
@@ -37,8 +37,8 @@ pub(crate) enum Fault {
     VanishCoordinator,
     /// The coordinator's process starts.
     StartCoordinator,
-    /// Another process starts on a copy of a client's state, and sends what is pending in it.
-    Double(u64),
+    /// A client's state is copied; so many seconds later another process starts on the copy, and sends what is pending there.
+    Double(u64, u64),
 }
 
 /// A whole history.
@@ -63,6 +63,14 @@ pub(crate) struct History {
     pub(crate) faults: Vec<(Duration, Fault)>,
 }
 
+impl Fault {
+    /// What kind it is.
+    pub(crate) fn kind(self) -> String {
+        let words = format!("{self:?}");
+        words.split('(').next().unwrap_or_default().into()
+    }
+}
+
 impl History {
     /// The history of `seed`.
     pub(crate) fn of(seed: u64) -> Self {
@@ -72,7 +80,7 @@ impl History {
         Self {
             seed,
             clients,
-            rounds: 3,
+            rounds: 3 + dice.below(4),
             scheme: dice.one_of(&["fp32", "fp32", "int4+ef", "int4+ef", "int8:dithered", "int2+ef"]),
             round: dice.round(clients as usize),
             fastest: Duration::from_millis(10 + dice.below(90)),
@@ -126,7 +134,7 @@ impl Dice {
         let mut faults = Vec::new();
         for _ in 0..2 + self.below(7) {
             let client = self.below(clients);
-            let (begin, end) = match self.below(9) {
+            let (begin, end) = match self.below(10) {
                 0 => (Fault::Part(client), Some(Fault::Mend(client))),
                 1 => (Fault::PartUp(client), Some(Fault::Mend(client))),
                 2 => (Fault::PartDown(client), Some(Fault::Mend(client))),
@@ -135,7 +143,7 @@ impl Dice {
                 5 => (Fault::Vanish(client), Some(Fault::Start(client))),
                 6 => (Fault::CrashCoordinator, Some(Fault::StartCoordinator)),
                 7 => (Fault::VanishCoordinator, Some(Fault::StartCoordinator)),
-                _ => (Fault::Double(client), None),
+                _ => (Fault::Double(client, self.one_of(&[0, 0, 1, 4, 15])), None),
             };
             // Early times are likelier: a run that nothing disturbs lasts for some ten seconds.
             let at = FAULTS * self.0.next_unit().powi(2);

@@ -40,6 +40,8 @@ pub(crate) const RUN: &str = "history";
 const TICK: Duration = Duration::from_millis(50);
 /// By then a run has ended, or never will: the longest wait of either process is 60 s.
 const LONGEST: Duration = Duration::from_secs(1_200);
+/// What is told to a second process of a client is kept under the client's number and this.
+pub(crate) const DOUBLES: u64 = 1_000;
 /// The host on which a second process of a client runs.
 const DOUBLE: &str = "double";
 
@@ -47,8 +49,10 @@ const DOUBLE: &str = "double";
 pub(crate) struct Played {
     pub(crate) receipts: Vec<Receipt>,
     pub(crate) ended: Duration,
-    /// Faults that came before the end.
-    pub(crate) faults: usize,
+    /// How many faults of each kind came before the end.
+    pub(crate) faults: BTreeMap<String, usize>,
+    /// Calls and connections that failed, and were tried again.
+    pub(crate) setbacks: usize,
     directory: TempDir,
 }
 
@@ -70,7 +74,7 @@ pub(crate) fn play(history: &History, aloud: bool) -> Played {
     let ear = Ear::new(aloud);
     let (ended, faults) =
         tracing::subscriber::with_default(ear.clone(), || World::new(history, directory.path()).until_over());
-    Played { receipts: ear.receipts(), ended, faults, directory }
+    Played { receipts: ear.receipts(), ended, faults, setbacks: ear.setbacks(), directory }
 }
 
 /// In memory where there is such a place: nothing here depends on what a power cut leaves of a disk.
@@ -106,8 +110,8 @@ struct World<'a> {
     links: BTreeMap<String, Link>,
     /// Clients that were told that the run is over.
     finished: Arc<Mutex<BTreeSet<u64>>>,
-    /// Whose state the next second process starts on.
-    doubled: Arc<Mutex<Option<u64>>>,
+    /// Whose state the next second process starts on, and how long after it was copied.
+    doubled: Arc<Mutex<Option<(u64, Duration)>>>,
 }
 
 impl<'a> World<'a> {
@@ -142,8 +146,16 @@ impl<'a> World<'a> {
         }
         let doubled = Arc::clone(&world.doubled);
         world.sim.host(DOUBLE, move || {
-            let client = doubled.lock().expect("nothing panics while it holds this").take();
-            double(history, directory.to_owned(), client)
+            let copy = directory.join(DOUBLE);
+            let asked = doubled.lock().expect("nothing panics while it holds this").take();
+            let asked = asked.map(|(client, delay)| {
+                let span = tracing::info_span!(target: receipts::CLIENT, "double", client = DOUBLES + client);
+                (agent(history, client, copy.clone()), directory.join(name(client)), delay, span)
+            });
+            async move {
+                let Some((agent, original, delay, span)) = asked else { return Ok(()) };
+                double(agent, &original, &copy, delay).instrument(span).await
+            }
         });
         for (client, &slowest) in (0..).zip(&history.slowest) {
             world.sim.set_link_max_message_latency(COORDINATOR, name(client), slowest);
@@ -151,22 +163,22 @@ impl<'a> World<'a> {
         world
     }
 
-    /// When it ended, and how many faults it had by then.
-    fn until_over(mut self) -> (Duration, usize) {
+    /// When it ended, and how many faults of each kind it had by then.
+    fn until_over(mut self) -> (Duration, BTreeMap<String, usize>) {
         let mut faults = self.history.faults.iter().peekable();
-        let (mut count, mut healed) = (0, false);
+        let (mut inflicted, mut healed) = (BTreeMap::new(), false);
         loop {
             let now = self.sim.elapsed();
             while let Some((_, fault)) = faults.next_if(|(at, _)| *at <= now && !healed) {
                 self.inflict(*fault);
-                count += 1;
+                *inflicted.entry(fault.kind()).or_default() += 1;
             }
             if now >= HEALED && !healed {
                 healed = true;
                 self.heal();
             }
             if self.all_finished() {
-                return (now, count);
+                return (now, inflicted);
             }
             assert!(now < LONGEST, "the run has not ended by {now:?}: {:?}", self.history);
             self.sim.step().expect("no process fails");
@@ -192,8 +204,9 @@ impl<'a> World<'a> {
             Fault::CrashCoordinator => self.end(&everyone, Farewell::Sent, |sim| sim.crash(COORDINATOR)),
             Fault::VanishCoordinator => self.end(&everyone, Farewell::Lost, |sim| sim.crash(COORDINATOR)),
             Fault::StartCoordinator => self.end(&everyone, Farewell::Sent, |sim| sim.bounce(COORDINATOR)),
-            Fault::Double(client) => {
-                *self.doubled.lock().expect("nothing panics while it holds this") = Some(client);
+            Fault::Double(client, delay) => {
+                *self.doubled.lock().expect("nothing panics while it holds this") =
+                    Some((client, Duration::from_secs(delay)));
                 self.end(&[DOUBLE.into()], Farewell::Sent, |sim| sim.bounce(DOUBLE));
             }
         }
@@ -314,31 +327,32 @@ fn agent(history: &History, client: u64, state: PathBuf) -> impl FnOnce() -> tur
     }
 }
 
-/// A second process on a copy of a client's state, until the update that is pending there is settled.
-fn double(history: &History, directory: PathBuf, client: Option<u64>) -> impl Future<Output = turmoil::Result> + use<> {
-    let copy = directory.join(DOUBLE);
-    let agent = client.map(|client| (directory.join(name(client)), agent(history, client, copy.clone())));
-    async move {
-        let Some((original, agent)) = agent else { return Ok(()) };
-        if !is_pending(&original)? {
-            return Ok(());
-        }
-        fs::create_dir_all(&copy)?;
-        for file in ["client.0", "client.1"] {
-            drop(fs::remove_file(copy.join(file)));
-            if original.join(file).exists() {
-                fs::copy(original.join(file), copy.join(file))?;
-            }
-        }
-        // Nothing it asks for after the receipt is answered within a tick, so it never trains.
-        let settled = async {
-            while is_pending(&copy).unwrap_or(false) {
-                sleep(TICK / 2).await;
-            }
-        };
-        agent()?.run(settled).await?;
-        Ok(())
+/// Copies a client's state, and later runs a second process on the copy until the update that is pending there is settled.
+async fn double(
+    agent: impl FnOnce() -> turmoil::Result<Agent>,
+    original: &Path,
+    copy: &Path,
+    delay: Duration,
+) -> turmoil::Result {
+    if !is_pending(original)? {
+        return Ok(());
     }
+    fs::create_dir_all(copy)?;
+    for file in ["client.0", "client.1"] {
+        drop(fs::remove_file(copy.join(file)));
+        if original.join(file).exists() {
+            fs::copy(original.join(file), copy.join(file))?;
+        }
+    }
+    sleep(delay).await;
+    // Nothing it asks for after the receipt is answered within a tick, so it never trains.
+    let settled = async {
+        while is_pending(copy).unwrap_or(false) {
+            sleep(TICK / 2).await;
+        }
+    };
+    agent()?.run(settled).await?;
+    Ok(())
 }
 
 fn is_pending(state: &Path) -> turmoil::Result<bool> {
