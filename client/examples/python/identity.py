@@ -52,10 +52,10 @@ class Identity:
     @staticmethod
     def enrol(state, server, token, stub_class, request_class):
         """Exchanges a one-time token for an identity."""
-        prefix, _, fingerprint = token.strip().split(".")
-        if prefix != "nibble1":
+        parts = token.strip().split(".")
+        if len(parts) != 3 or parts[0] != "nibble1":
             raise Untrusted("not a token that this client understands")
-        authority = authority_of(server, fingerprint)
+        authority = authority_of(server, fingerprint=parts[2])
         key = ec.generate_private_key(ec.SECP256R1())
         with grpc.secure_channel(server, grpc.ssl_channel_credentials(authority.public_bytes(PEM))) as channel:
             request = request_class(token=token.strip(), csr_der=signing_request(key))
@@ -74,8 +74,8 @@ class Identity:
         return True
 
     def channel(self, server):
-        credentials = grpc.ssl_channel_credentials(self.authority.public_bytes(PEM), _key_pem(self.key), self.certificate.public_bytes(PEM))
-        return grpc.secure_channel(server, credentials)
+        authority, certificate = self.authority.public_bytes(PEM), self.certificate.public_bytes(PEM)
+        return grpc.secure_channel(server, grpc.ssl_channel_credentials(authority, _key_pem(self.key), certificate))
 
     def sign(self, message):
         return self.key.sign(message, ec.ECDSA(hashes.SHA256()))
@@ -93,9 +93,10 @@ def signing_request(key):
 
 
 def authority_of(server, fingerprint):
-    """The authority with this fingerprint, from the chain that the server shows; the server's own certificate must be signed by it.
+    """The authority with this fingerprint, from the chain that the server shows.
 
-    That the certificate is good for the server's name, gRPC checks itself on every connection.
+    The first certificate of the chain must be signed by it. That it is good for the server's name, gRPC checks itself on
+    every connection.
     """
     host, port = server.rsplit(":", 1)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,9 +1,9 @@
 """A client of a Nibble coordinator, written from proto/, docs/protocol.md and docs/wire-format.md alone.
 
-It enrols, trains what it is assigned on its share of MNIST, and sends compressed updates until the run is over. It may be killed at any
-moment: what it must not forget is on disk before it is sent. Read it from `Client.run` on.
+It enrols, trains what it is assigned on its share of MNIST, and sends compressed updates until the run is over. It may be
+killed at any moment: what it must not forget is on disk before it is sent. Read it from `Client.run` on.
 
-Not here: models other than dense layers on MNIST (it declines those), fp16 and bf16, and more than one run's residual at a time.
+Not here: models other than dense layers on MNIST, fp16 and bf16 (it declines those), and the residuals of several runs.
 """
 
 import argparse
@@ -31,7 +31,16 @@ CHUNK = 65_536
 HOLD_MS = 50_000
 # Seconds for calls that move or answer something at once, and beyond the time for which a call is held.
 PATIENCE = 60
-NO_USE_TRYING = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED}
+NO_USE_TRYING = {
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
+
+
+class Damaged(Exception):
+    """A part of a download that does not fit; the parts before it are good."""
 
 
 class Memory:
@@ -39,12 +48,12 @@ class Memory:
 
     def __init__(self, state):
         self.pending_path, self.residual_path = Path(state, "pending.npz"), Path(state, "residual.npz")
-        self.pending = dict(np.load(self.pending_path)) if self.pending_path.exists() else None
+        self.pending = _read_npz(self.pending_path) if self.pending_path.exists() else None
 
     def residual(self, run, size):
         """What earlier updates of this run left out."""
         if self.residual_path.exists():
-            kept = np.load(self.residual_path)
+            kept = _read_npz(self.residual_path)
             if kept["run"] == run and kept["values"].size == size:
                 return kept["values"]
         return np.zeros(size, dtype=np.float32)
@@ -86,10 +95,10 @@ class Client:
                 if self.do_next():
                     return
                 pause = 0.5
-            except grpc.RpcError as error:
-                if error.code() in NO_USE_TRYING:
+            except (grpc.RpcError, Damaged) as error:
+                if isinstance(error, grpc.RpcError) and error.code() in NO_USE_TRYING:
                     raise
-                say(f"{error.code().name}: {error.details()}; trying again")
+                say(f"{describe(error)}; trying again")
                 time.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, 60.0)
 
@@ -116,12 +125,14 @@ class Client:
         return False
 
     def renew_certificate(self):
-        if self.identity and self.identity.renew_when_due(self.channel, enrolment_services.EnrolmentServiceStub, enrolment.RenewRequest):
+        service, request = enrolment_services.EnrolmentServiceStub, enrolment.RenewRequest
+        if self.identity and self.identity.renew_when_due(self.channel, service, request):
             say("the certificate is renewed")
             self.channel.close()
             self.connect()
 
     def take_part(self, assignment):
+        """Trains, and sends an update or declines."""
         layout = [(tensor.name, tuple(tensor.shape)) for tensor in assignment.layout]
         try:
             scheme = Scheme.parse(assignment.scheme)
@@ -134,24 +145,36 @@ class Client:
         meant = trained - parameters
         if scheme.error_feedback:
             meant += self.memory.residual(assignment.run, meant.size)
-        payload = encode(meant, layout, scheme, assignment.round, assignment.rounding_seed)
+        try:
+            payload = encode(meant, layout, scheme, assignment.round, assignment.rounding_seed)
+        except Malformed as error:
+            self.decline(assignment, f"training diverged: {error}")
+            return
         if len(payload) > assignment.max_payload_bytes:
-            self.decline(assignment, f"{len(payload)} bytes are more than the coordinator takes")
+            self.decline(assignment, f"the payload has {len(payload)} bytes")
             return
         decoded = decode(payload, layout)
-        error = np.square(decoded - meant, dtype=np.float64).sum() / max(np.square(meant, dtype=np.float64).sum(), 1e-300)
         self.memory.make_pending(
-            run=assignment.run, round=assignment.round, payload=np.frombuffer(payload, np.uint8), samples=len(self.labels), loss=loss,
-            nmse=error, error_feedback=scheme.error_feedback, meant=meant, decoded=decoded)
+            run=assignment.run,
+            round=assignment.round,
+            payload=np.frombuffer(payload, np.uint8),
+            samples=len(self.labels),
+            loss=loss,
+            nmse=relative_error(meant, decoded),
+            error_feedback=scheme.error_feedback,
+            meant=meant,
+            decoded=decoded,
+        )
         say(f"round {assignment.round}: trained on {len(self.labels)} samples, loss {loss:.4f}, {len(payload)} bytes")
         self.upload()
 
     def decline(self, assignment, reason):
         say(f"round {assignment.round}: declined: {reason}")
-        self.stub.Decline(messages.DeclineRequest(run=assignment.run, round=assignment.round, reason=reason), timeout=PATIENCE, metadata=self.metadata)
+        request = messages.DeclineRequest(run=assignment.run, round=assignment.round, reason=reason)
+        self.stub.Decline(request, timeout=PATIENCE, metadata=self.metadata)
 
     def global_model(self, reference, layout):
-        """The parameters with this SHA-256, downloaded if they are not the ones held, from where an earlier download broke off."""
+        """The parameters with this SHA-256: those held, or else downloaded from where an earlier download broke off."""
         if self.model and self.model[0] == reference.sha256:
             return self.model[1]
         if not self.partial or self.partial[0] != reference.sha256:
@@ -160,9 +183,11 @@ class Client:
         request = messages.DownloadModelRequest(sha256=reference.sha256, offset=len(frame))
         for part in self.stub.DownloadModel(request, timeout=10 * PATIENCE, metadata=self.metadata):
             chunk = part.chunk
-            if chunk.offset != len(frame) or crc32c(chunk.data) != chunk.crc32c or len(frame) + len(chunk.data) > reference.frame_bytes:
-                raise Malformed("a part of the model that does not fit")
+            if (chunk.offset, chunk.crc32c) != (len(frame), crc32c(chunk.data)):
+                raise Damaged(f"a part of the model at byte {chunk.offset} does not fit")
             frame += chunk.data
+        if len(frame) < reference.frame_bytes:
+            raise Damaged(f"the model broke off at byte {len(frame)}")
         self.partial = None
         parameters = decode(bytes(frame), layout)
         if hashlib.sha256(parameters.astype("<f4").tobytes()).digest() != reference.sha256:
@@ -180,11 +205,18 @@ class Client:
             self.settle(answer.receipt)
 
     def parts(self, payload, update, offset):
+        """What an upload sends: a header, then chunks."""
         pending = self.memory.pending
         signed = b"nibble update v1\n" + update.run.encode() + b"\n" + update.round.to_bytes(8, "little") + update.payload_sha256
         yield messages.UploadUpdateRequest(header=messages.UpdateHeader(
-            update=update, samples=int(pending["samples"]), payload_bytes=len(payload), offset=offset,
-            signature=self.identity.sign(signed) if self.identity else b"", train_loss=float(pending["loss"]), nmse=float(pending["nmse"])))
+            update=update,
+            samples=int(pending["samples"]),
+            payload_bytes=len(payload),
+            offset=offset,
+            signature=self.identity.sign(signed) if self.identity else b"",
+            train_loss=float(pending["loss"]),
+            nmse=float(pending["nmse"]),
+        ))
         for at in range(offset, len(payload), CHUNK):
             data = payload[at : at + CHUNK]
             yield messages.UploadUpdateRequest(chunk=messages.Chunk(offset=at, data=data, crc32c=crc32c(data)))
@@ -204,10 +236,24 @@ class Client:
         self.memory.settle(accepted=receipt.outcome == messages.OUTCOME_ACCEPTED)
 
 
+def relative_error(meant, decoded):
+    meant, decoded = meant.astype(np.float64), decoded.astype(np.float64)
+    return np.square(decoded - meant).sum() / max(np.square(meant).sum(), np.finfo(float).tiny)
+
+
+def describe(error):
+    return f"{error.code().name}: {error.details()}" if isinstance(error, grpc.RpcError) else str(error)
+
+
 def _npz(**arrays):
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
+
+
+def _read_npz(path):
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
 def say(text):
@@ -234,7 +280,8 @@ def main():
             identity = Identity(options.state)
         elif options.token:
             token = sys.stdin.readline() if options.token == "-" else options.token
-            identity = Identity.enrol(options.state, options.server, token, enrolment_services.EnrolmentServiceStub, enrolment.EnrolRequest)
+            service, request = enrolment_services.EnrolmentServiceStub, enrolment.EnrolRequest
+            identity = Identity.enrol(options.state, options.server, token, service, request)
             say("enrolled")
         else:
             sys.exit("error: not enrolled yet: --token is needed the first time")
@@ -245,9 +292,7 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except (Untrusted, Malformed) as error:
-        sys.exit(f"error: {error}")
-    except grpc.RpcError as error:
-        sys.exit(f"error: {error.code().name}: {error.details()}")
+    except (grpc.RpcError, Untrusted, Malformed) as error:
+        sys.exit(f"error: {describe(error)}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -17,6 +17,7 @@ HEADER = struct.Struct("<4sBBBBIfQQQQQI")
 FP32, BLOCK = 1, 4
 ROUNDINGS = {"stochastic": 1, "nearest": 2, "dithered": 3}
 STOCHASTIC, NEAREST, DITHERED = ROUNDINGS.values()
+BLOCKS = [2**exponent for exponent in range(5, 13)]
 PLANES = {2: [2], 3: [2, 1], 4: [4], 5: [4, 1], 6: [4, 2], 7: [4, 2, 1], 8: [8]}
 
 OCTAVE = np.array(
@@ -59,7 +60,7 @@ class Scheme:
                 rounding = ROUNDINGS[argument]
             elif argument == "tensor":
                 block = 0
-            elif argument in [f"block{2**e}" for e in range(5, 13)]:
+            elif argument in [f"block{block}" for block in BLOCKS]:
                 block = int(argument.removeprefix("block"))
             else:
                 raise Malformed(f"unknown scheme {text}")
@@ -83,12 +84,13 @@ def decode(payload, layout, round=None):
     """The flat f32 vector in a payload; raises `Malformed` unless every byte is as the layout (and the round) demand."""
     if len(payload) < 64 or struct.unpack_from("<I", payload, 60)[0] != crc32c(payload[:60]):
         raise Malformed("no whole header")
-    magic, version, kind, bits, rounding, block, gain, layout_is, round_is, seed, size, body, chunks = HEADER.unpack_from(payload)
+    magic, version, kind, bits, rounding, block, gain, *rest = HEADER.unpack_from(payload)
+    layout_is, round_is, seed, size, body, chunks = rest
     if (magic, version) != (b"NIBL", 1):
         raise Malformed("not a payload of version 1")
-    raw = (kind, bits, rounding, block, gain) == (FP32, 32, 0, 0, 1.0)
-    blocks = [0] + [2**e for e in range(5, 13)]
-    if not raw and not (kind == BLOCK and bits in PLANES and rounding in ROUNDINGS.values() and block in blocks and 0 <= gain <= 1):
+    known_bits = kind == BLOCK and bits in PLANES and rounding in ROUNDINGS.values()
+    quantized = known_bits and block in [0, *BLOCKS] and 0 <= gain <= 1
+    if not quantized and (kind, bits, rounding, block, gain) != (FP32, 32, 0, 0, 1.0):
         raise Malformed("an undefined kind of payload, or fp16 or bf16, which are not read here")
     if layout_is != layout_hash(layout) or size != coordinates(layout) or (round is not None and round_is != round):
         raise Malformed("a payload of another layout or round")
@@ -111,7 +113,8 @@ def decode(payload, layout, round=None):
 def layout_hash(layout):
     parts = hashlib.sha256()
     for name, shape in layout:
-        parts.update(struct.pack("<Q", len(name.encode())) + name.encode() + struct.pack(f"<{1 + len(shape)}Q", len(shape), *shape))
+        parts.update(struct.pack("<Q", len(name.encode())) + name.encode())
+        parts.update(struct.pack(f"<{1 + len(shape)}Q", len(shape), *shape))
     return int.from_bytes(parts.digest()[:8], "little")
 
 
@@ -143,8 +146,8 @@ def _assemble(vector, layout, scheme, round, seed, gain):
             whole = vector[ends[tensor] : ends[tensor + 1]]
             data += _encode_segment(vector[start:stop], start, scheme, seed, np.abs(whole).max())
         body += struct.pack("<II", len(data), crc32c(struct.pack("<II", index, len(data)) + data)) + data
-    header = HEADER.pack(b"NIBL", 1, scheme.kind, scheme.bits, scheme.rounding, scheme.block, gain, layout_hash(layout), round,
-                         seed, vector.size, len(body), len(cut))
+    form = (scheme.kind, scheme.bits, scheme.rounding, scheme.block, gain)
+    header = HEADER.pack(b"NIBL", 1, *form, layout_hash(layout), round, seed, vector.size, len(body), len(cut))
     return header + struct.pack("<I", crc32c(header)) + body
 
 

@@ -1,7 +1,7 @@
 """Local training in numpy: softmax regression and multilayer perceptrons on MNIST, as their layout describes them.
 
-A layout is a list of (name, shape): a weight matrix and a bias for every dense layer, ReLU between layers, softmax and cross-entropy
-at the end. Pixels go from 0 to 1. Not here: convolutions, and any order of samples but one of numpy's own.
+A layout is a list of (name, shape): a weight matrix and a bias for every dense layer, ReLU between layers, softmax and
+cross-entropy at the end. Pixels go from 0 to 1. Not here: convolutions, and any order of samples but one of numpy's own.
 """
 
 import gzip
@@ -13,9 +13,10 @@ import numpy as np
 
 def load_mnist(directory, part):
     """Images as rows of f32 from 0 to 1, and labels; `part` is "train" or "test"."""
-    images, labels = (gzip.decompress(Path(directory, f"{part}-{kind}-ubyte.gz").read_bytes()) for kind in ("images-idx3", "labels-idx1"))
-    labels = np.frombuffer(labels, np.uint8, offset=8)
-    return np.frombuffer(images, np.uint8, offset=16).reshape(len(labels), -1).astype(np.float32) / np.float32(255), labels
+    directory = Path(directory)
+    labels = np.frombuffer(gzip.decompress((directory / f"{part}-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
+    pixels = np.frombuffer(gzip.decompress((directory / f"{part}-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
+    return pixels.reshape(len(labels), -1).astype(np.float32) / np.float32(255), labels
 
 
 class Network:
