@@ -12,9 +12,10 @@ use nibble_server::{
 };
 
 use crate::{
+    processes::RUN,
     replay::Replay,
     script::History,
-    world::{DOUBLES, Played, RUN},
+    world::{DOUBLES, Played},
 };
 
 /// What happened in a history, to be compared with another play of it.
@@ -116,7 +117,7 @@ fn round(history: &History, played: &Played, store: &Store, row: &RoundRow, repl
     }
     match row.state {
         RoundState::Committed => {
-            assert!((1..=history.round.cohort()).contains(&accepted), "{id}: {accepted} count");
+            assert!((history.quorum..=history.round.cohort()).contains(&accepted), "{id}: {accepted} count");
             replay.end_round();
             assert_eq!(row.new_model, Some(name_of(&replay.global)), "{id}: the new model, bit for bit");
         }

@@ -12,6 +12,7 @@
 mod check;
 mod model;
 mod network;
+mod processes;
 mod receipts;
 mod replay;
 mod script;
@@ -72,6 +73,7 @@ fn asked() -> Option<u64> {
 }
 
 /// Plays and checks a block of histories, in which every kind of thing is to happen.
+#[expect(clippy::print_stdout, reason = "whoever asks for it sees what a block was made of")]
 fn play(block: Range<u64>) {
     if asked().is_some() {
         return;

@@ -22,6 +22,7 @@ struct Client {
 /// A run as it should be.
 pub(crate) struct Replay {
     seed: Seed,
+    /// The current model.
     pub(crate) global: Vec<f32>,
     clients: BTreeMap<u64, Client>,
     /// The decoded updates of the current round that count, by client, with their samples.
@@ -31,24 +32,26 @@ pub(crate) struct Replay {
 impl Replay {
     pub(crate) fn new(history: &History) -> Self {
         let scheme = history.scheme.parse().expect("a scheme that there is");
-        let client = |client| {
-            let participant = Participant::new(model::Formula::boxed(), scheme).expect("the tensors make a layout");
+        let client = || {
             let zeros = vec![0.0; model::layout().coordinates()];
-            let client_ = Client { participant, residual: Residual::default(), learnt: zeros.clone(), accepted: zeros };
-            (client, client_)
+            Client {
+                participant: Participant::new(model::Formula::boxed(), scheme).expect("the tensors make a layout"),
+                residual: Residual::default(),
+                learnt: zeros.clone(),
+                accepted: zeros,
+            }
         };
         let seed = Seed(history.seed);
-        let clients = (0..history.clients).map(client).collect();
+        let clients = (0..history.clients).map(|number| (number, client())).collect();
         Self { seed, global: model::initial(seed), clients, counted: BTreeMap::new() }
     }
 
     /// A client's part in a round. Gives the SHA-256 of its payload.
-    pub(crate) fn take_part(&mut self, round: RoundId, client: u64, accepted: bool) -> [u8; 32] {
-        let (rounding, order) = model::seeds(self.seed, round, client);
-        let (samples, sgd) = (model::samples(client), SgdConfig { batch: 1, ..SgdConfig::default() });
+    pub(crate) fn take_part(&mut self, round: RoundId, number: u64, accepted: bool) -> [u8; 32] {
+        let (rounding, order) = model::seeds(self.seed, round, number);
+        let (samples, sgd) = (model::samples(number), SgdConfig { batch: 1, ..SgdConfig::default() });
         let assignment = Assignment { round, rounding, order, samples: &samples, sgd: &sgd };
-        let id = client;
-        let client = self.clients.get_mut(&client).expect("one of the clients");
+        let client = self.clients.get_mut(&number).expect("one of the clients");
         let residual = std::mem::take(&mut client.residual);
         let update = client.participant.perform(&self.global, &assignment, residual, Vec::new());
         let update = update.expect("the formula gives finite numbers");
@@ -59,7 +62,7 @@ impl Replay {
             let mut decoded = vec![0.0; layout.coordinates()];
             payload.decode(&mut decoded).expect("it has the layout's length");
             add(&mut client.accepted, &decoded);
-            self.counted.insert(id, (update.report.samples, decoded));
+            self.counted.insert(number, (update.report.samples, decoded));
         }
         let outcome = if accepted { Outcome::Accepted(&payload) } else { Outcome::Returned };
         if let Some(intent) = update.intent {

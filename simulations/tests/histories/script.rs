@@ -49,6 +49,8 @@ pub(crate) struct History {
     pub(crate) rounds: u64,
     pub(crate) scheme: &'static str,
     pub(crate) round: RoundConfig,
+    /// The fewest updates that the rounds close with.
+    pub(crate) quorum: usize,
     /// Shortest time a message takes.
     pub(crate) fastest: Duration,
     /// Longest time a message to or from each client takes.
@@ -77,12 +79,14 @@ impl History {
         let mut dice = Dice(Seed(seed).derive(Purpose::Selection, u64::MAX, 0).stream());
         let clients = 3 + dice.below(2);
         let lossy = dice.chance(0.4);
+        let (round, quorum) = dice.round(clients as usize);
         Self {
             seed,
             clients,
             rounds: 3 + dice.below(4),
             scheme: dice.one_of(&["fp32", "fp32", "int4+ef", "int4+ef", "int8:dithered", "int2+ef"]),
-            round: dice.round(clients as usize),
+            round,
+            quorum,
             fastest: Duration::from_millis(10 + dice.below(90)),
             slowest: (0..clients).map(|_| Duration::from_millis(100 + dice.below(1_400))).collect(),
             fail_rate: if lossy { dice.between(0.002, 0.05) } else { 0.0 },
@@ -112,8 +116,8 @@ impl Dice {
         choices[self.below(choices.len() as u64) as usize]
     }
 
-    /// Rounds that can end: they never need more clients than there are.
-    fn round(&mut self, clients: usize) -> RoundConfig {
+    /// Rounds that can end, as they never need more clients than there are; and their quorum.
+    fn round(&mut self, clients: usize) -> (RoundConfig, usize) {
         let cohort = 2 + self.below(clients as u64 - 1) as usize;
         let quorum = 1 + self.below(cohort as u64) as usize;
         let config = RoundConfig::new(cohort).and_then(|config| config.quorum(quorum));
@@ -127,7 +131,7 @@ impl Dice {
         }
         let window = self.chance(0.4).then(|| Duration::from_secs(2 + self.below(15)));
         let candidates = config.selected() + self.below((clients - config.selected()) as u64 + 1) as usize;
-        config.select_among(candidates, window)
+        (config.select_among(candidates, window), quorum)
     }
 
     fn faults(&mut self, clients: u64) -> Vec<(Duration, Fault)> {

@@ -2,42 +2,25 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use nibble_client::{
-    agent::{Agent, AgentConfig, Ended, Training},
-    link::{self, Credentials},
-    state::Store,
-};
-use nibble_codec::Scheme;
-use nibble_seed::{ClientId, Seed};
-use nibble_server::{
-    clock::Clock,
-    coordinator::{self, Plan},
-    listener::{Limits, Meters, Security},
-    process::Process,
-    service::DiskWork,
-};
+use nibble_client::agent::Ended;
 use tempfile::TempDir;
-use tokio::{sync::watch, time::sleep};
 use tracing::Instrument;
 use turmoil::Sim;
 
 use crate::{
-    model,
-    network::{COORDINATOR, Simulated, Socket},
+    network::COORDINATOR,
+    processes::{agent, coordinate, double, plan},
     receipts::{self, Ear, Receipt},
     script::{Fault, HEALED, History},
 };
 
-/// The run's name.
-pub(crate) const RUN: &str = "history";
 /// Messages are delivered, and faults happen, at multiples of this.
-const TICK: Duration = Duration::from_millis(50);
+pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// By then a run has ended, or never will: the longest wait of either process is 60 s.
 const LONGEST: Duration = Duration::from_secs(1_200);
 /// What is told to a second process of a client is kept under the client's number and this.
@@ -268,93 +251,4 @@ impl<'a> World<'a> {
             }
         }
     }
-}
-
-fn plan(history: &History) -> Plan {
-    let (layout, scheme) = (model::layout(), history.scheme.parse::<Scheme>().expect("a scheme that there is"));
-    Plan {
-        name: RUN.into(),
-        config: format!("seed = {}\n", history.seed),
-        seed: Seed(history.seed),
-        rounds: history.rounds,
-        round: history.round.clone(),
-        max_payload_bytes: scheme.coding.payload_bytes(&layout),
-        layout,
-        architecture: model::ARCHITECTURE.into(),
-        scheme,
-        training: coordinator::Training { epochs: 1, batch: 1, lr: 0.1, momentum: 0.0, weight_decay: 0.0 },
-    }
-}
-
-/// The time that the simulation says it is.
-struct SimulatedClock;
-
-impl Clock for SimulatedClock {
-    fn now(&self) -> Duration {
-        turmoil::sim_elapsed().unwrap_or_default()
-    }
-}
-
-async fn coordinate(plan: Arc<Plan>, state: PathBuf) -> turmoil::Result {
-    let seed = plan.seed;
-    let process = Process {
-        plan,
-        state,
-        models: None,
-        threads: 1,
-        limits: Limits::default(),
-        security: Security::Insecure,
-        enrolment: None,
-        evaluator: None,
-        clock: Arc::new(SimulatedClock),
-        disk: DiskWork::InPlace,
-        meters: Meters::default(),
-        over: watch::channel(false).0,
-    };
-    process.serve(Socket::bind().await?, || model::initial(seed), std::future::pending()).await?;
-    Err("the coordinator stopped, and nobody told it to".into())
-}
-
-/// Makes a client's process; to be called within its runtime.
-fn agent(history: &History, client: u64, state: PathBuf) -> impl FnOnce() -> turmoil::Result<Agent> + use<> {
-    let mut config = AgentConfig::new(Seed(history.seed ^ client));
-    config.training = Training::Inline;
-    config.hold = history.hold;
-    move || {
-        let address = "http://127.0.0.1:7443".parse()?;
-        let link = link::Link::with_dial(address, Credentials::Insecure(ClientId(client)), Arc::new(Simulated))?;
-        Ok(Agent::new(config, link, Store::open(&state)?, model::Formula::source, model::samples(client)))
-    }
-}
-
-/// Copies a client's state, and later runs a second process on the copy until the update that is pending there is settled.
-async fn double(
-    agent: impl FnOnce() -> turmoil::Result<Agent>,
-    original: &Path,
-    copy: &Path,
-    delay: Duration,
-) -> turmoil::Result {
-    if !is_pending(original)? {
-        return Ok(());
-    }
-    fs::create_dir_all(copy)?;
-    for file in ["client.0", "client.1"] {
-        drop(fs::remove_file(copy.join(file)));
-        if original.join(file).exists() {
-            fs::copy(original.join(file), copy.join(file))?;
-        }
-    }
-    sleep(delay).await;
-    // Nothing it asks for after the receipt is answered within a tick, so it never trains.
-    let settled = async {
-        while is_pending(copy).unwrap_or(false) {
-            sleep(TICK / 2).await;
-        }
-    };
-    agent()?.run(settled).await?;
-    Ok(())
-}
-
-fn is_pending(state: &Path) -> turmoil::Result<bool> {
-    Ok(state.is_dir() && Store::peek(state)?.is_some_and(|(summary, _)| summary.pending.is_some()))
 }
