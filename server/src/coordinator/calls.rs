@@ -65,8 +65,9 @@ impl Coordinator {
     ) {
         let now = self.parts.clock.now();
         if hold.is_zero() || self.draining {
-            let instruction = Instruction::Wait(self.pace(client));
-            return self.answer(reply, instruction);
+            // One that stops is soon started again: nobody should still be asleep then.
+            let pause = if self.draining { Duration::ZERO } else { self.pace(client) };
+            return self.answer(reply, Instruction::Wait(pause));
         }
         let before = self.waiting.insert(client, Waiting { until: now + hold, pending, reply });
         if let Some(Waiting { reply, .. }) = before {
