@@ -36,6 +36,7 @@ const KINDS: &[&str] = &[
     "Start",
     "CrashCoordinator",
     "VanishCoordinator",
+    "StopCoordinator",
     "StartCoordinator",
     "Double",
     "failed call",

@@ -21,7 +21,10 @@ use nibble_server::{
     process::Process,
     service::DiskWork,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
+};
 
 use crate::{
     model,
@@ -59,15 +62,16 @@ impl Clock for SimulatedClock {
     }
 }
 
-/// The coordinator's process; it fails if it ends.
-pub(crate) async fn coordinate(plan: Arc<Plan>, state: PathBuf) -> turmoil::Result {
+/// The coordinator's process, until it is told to stop.
+pub(crate) async fn coordinate(plan: Arc<Plan>, state: PathBuf, stop: Arc<Notify>) -> turmoil::Result {
     let seed = plan.seed;
     let process = Process {
         plan,
         state,
         models: None,
         threads: 1,
-        limits: Limits::default(),
+        // The end of a stop wakes all connections, in any order: it comes in the tick of the stop, while the links are held.
+        limits: Limits { drain: TICK / 5, ..Limits::default() },
         security: Security::Insecure,
         enrolment: None,
         evaluator: None,
@@ -76,8 +80,13 @@ pub(crate) async fn coordinate(plan: Arc<Plan>, state: PathBuf) -> turmoil::Resu
         meters: Meters::default(),
         over: watch::channel(false).0,
     };
-    process.serve(Socket::bind().await?, || model::initial(seed), std::future::pending()).await?;
-    Err("the coordinator stopped, and nobody told it to".into())
+    let mut told = false;
+    let stop = async {
+        stop.notified().await;
+        told = true;
+    };
+    process.serve(Socket::bind().await?, || model::initial(seed), stop).await?;
+    if told { Ok(()) } else { Err("the coordinator stopped, and nobody told it to".into()) }
 }
 
 /// Makes a client's process; to be called within its runtime.

@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     CrashCoordinator,
     /// The same, and no client hears of it.
     VanishCoordinator,
+    /// The coordinator is asked to stop, and stops in order.
+    StopCoordinator,
     /// The coordinator's process starts.
     StartCoordinator,
     /// A client's state is copied; so many seconds later another process starts on the copy, and sends what is pending there.
@@ -138,7 +140,7 @@ impl Dice {
         let mut faults = Vec::new();
         for _ in 0..2 + self.below(7) {
             let client = self.below(clients);
-            let (begin, end) = match self.below(10) {
+            let (begin, end) = match self.below(11) {
                 0 => (Fault::Part(client), Some(Fault::Mend(client))),
                 1 => (Fault::PartUp(client), Some(Fault::Mend(client))),
                 2 => (Fault::PartDown(client), Some(Fault::Mend(client))),
@@ -147,6 +149,7 @@ impl Dice {
                 5 => (Fault::Vanish(client), Some(Fault::Start(client))),
                 6 => (Fault::CrashCoordinator, Some(Fault::StartCoordinator)),
                 7 => (Fault::VanishCoordinator, Some(Fault::StartCoordinator)),
+                8 => (Fault::StopCoordinator, Some(Fault::StartCoordinator)),
                 _ => (Fault::Double(client, self.one_of(&[0, 0, 1, 4, 15])), None),
             };
             // Early times are likelier: a run that nothing disturbs lasts for some ten seconds.

@@ -9,6 +9,7 @@ use std::{
 
 use nibble_client::agent::Ended;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use tracing::Instrument;
 use turmoil::Sim;
 
@@ -91,6 +92,8 @@ struct World<'a> {
     sim: Sim<'a>,
     history: &'a History,
     links: BTreeMap<String, Link>,
+    /// Tells the coordinator to stop.
+    stop: Arc<Notify>,
     /// Clients that were told that the run is over.
     finished: Arc<Mutex<BTreeSet<u64>>>,
     /// Whose state the next second process starts on, and how long after it was copied.
@@ -110,9 +113,13 @@ impl<'a> World<'a> {
             .tcp_capacity(1_024)
             .build();
         let links = (0..history.clients).map(name).chain([DOUBLE.into()]).map(|host| (host, Link::Whole)).collect();
-        let mut world = Self { sim, history, links, finished: Arc::default(), doubled: Arc::default() };
+        let (stop, finished, doubled) = (Arc::default(), Arc::default(), Arc::default());
+        let mut world = Self { sim, history, links, stop, finished, doubled };
         let plan = Arc::new(plan(history));
-        world.sim.host(COORDINATOR, move || coordinate(Arc::clone(&plan), directory.join(COORDINATOR)));
+        let stop = Arc::clone(&world.stop);
+        world
+            .sim
+            .host(COORDINATOR, move || coordinate(Arc::clone(&plan), directory.join(COORDINATOR), Arc::clone(&stop)));
         for client in 0..history.clients {
             let finished = Arc::clone(&world.finished);
             world.sim.host(name(client), move || {
@@ -160,6 +167,10 @@ impl<'a> World<'a> {
                 healed = true;
                 self.heal();
             }
+            // It may have been told to stop just before that, and stop only now.
+            if healed && !self.sim.is_host_running(COORDINATOR) {
+                self.inflict(Fault::StartCoordinator);
+            }
             if self.all_finished() {
                 return (now, inflicted);
             }
@@ -186,6 +197,13 @@ impl<'a> World<'a> {
             Fault::Start(client) => self.end(&[name(client)], Farewell::Sent, |sim| sim.bounce(name(client))),
             Fault::CrashCoordinator => self.end(&everyone, Farewell::Sent, |sim| sim.crash(COORDINATOR)),
             Fault::VanishCoordinator => self.end(&everyone, Farewell::Lost, |sim| sim.crash(COORDINATOR)),
+            Fault::StopCoordinator => {
+                let stop = Arc::clone(&self.stop);
+                self.end(&everyone, Farewell::Sent, |sim| {
+                    stop.notify_waiters();
+                    sim.step().expect("no process fails");
+                });
+            }
             Fault::StartCoordinator => self.end(&everyone, Farewell::Sent, |sim| sim.bounce(COORDINATOR)),
             Fault::Double(client, delay) => {
                 *self.doubled.lock().expect("nothing panics while it holds this") =
@@ -218,7 +236,8 @@ impl<'a> World<'a> {
     }
 
     /// Ends a process that has connections to `hosts`, and tells their other ends or not. The order in which a runtime
-    /// drops its tasks is another one every time; so what they send meanwhile is held, or lost, and draws no latency.
+    /// drops its tasks, or wakes them all, is another one every time; so what they send meanwhile is held, or lost, and
+    /// draws no latency.
     fn end(&mut self, hosts: &[String], farewell: Farewell, act: impl FnOnce(&mut Sim<'_>)) {
         for host in hosts {
             let carries = matches!(self.links[host], Link::Whole | Link::Held);
@@ -234,15 +253,12 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Every link carries, and every process runs, from now on.
+    /// Every link carries, and every client runs, from now on.
     fn heal(&mut self) {
         self.sim.set_fail_rate(0.0);
         for host in self.links.keys().cloned().collect::<Vec<_>>() {
             self.links.insert(host.clone(), Link::Whole);
             self.apply(&host);
-        }
-        if !self.sim.is_host_running(COORDINATOR) {
-            self.inflict(Fault::StartCoordinator);
         }
         for client in 0..self.history.clients {
             let finished = self.finished.lock().expect("nothing panics while it holds this").contains(&client);
