@@ -46,7 +46,7 @@ impl Store {
         let store = Self { connection };
         match store.version()? {
             0 => {
-                store.connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?
+                store.connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
             }
             VERSION => {}
             found => return Err(StoreError::Version { found, expected: VERSION }),
