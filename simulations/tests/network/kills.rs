@@ -105,6 +105,7 @@ fn every_durable_point_is_tested() {
 
 /// A round takes some 20 ms, and a client takes up to 500 ms to try a dead coordinator again: what a delay is counted
 /// from decides what it hits.
+const ROUND_OF_TIME: Duration = Duration::from_millis(50);
 const ROUNDS_OF_TIME: Duration = Duration::from_millis(150);
 const START_OF_TIME: Duration = Duration::from_millis(400);
 
@@ -155,7 +156,7 @@ fn at_thirty_random_moments_clients_are_killed_and_go_on() {
     for _ in 0..30 {
         let victim = moments.index(CLIENTS);
         let killed = clients.remove(victim);
-        killed.kill_after(moments.below(ROUNDS_OF_TIME));
+        killed.kill_after(moments.below(ROUND_OF_TIME));
         clients.insert(victim, deployment.client(victim, PARTS));
     }
     assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
