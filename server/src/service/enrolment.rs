@@ -62,7 +62,8 @@ impl EnrolmentService for Services {
         let enrolment = self.enrolment()?;
         let v1::EnrolRequest { token, csr_der } = request.into_inner();
         let unusable = || Status::permission_denied("the token is unknown, used or expired; ask for a new one");
-        let digest = Token::parse(&token).map_err(|_| unusable())?.digest();
+        let ours = |token: &Token| *token.authority() == enrolment.authority.fingerprint();
+        let digest = Token::parse(&token).ok().filter(ours).ok_or_else(unusable)?.digest();
         let now = self.clock.now();
         let mut store = enrolment.store.lock().unwrap_or_else(PoisonError::into_inner);
         let (client, name) = store.token(&digest, now).map_err(failed)?.ok_or_else(unusable)?;

@@ -100,12 +100,13 @@ impl Store {
         Ok(())
     }
 
-    /// The device that a token is for, if the token is good at `now`.
+    /// The device that a token is for, if the token is good at `now` and the device not revoked.
     ///
     /// # Errors
     /// If the store fails.
     pub fn token(&self, digest: &[u8; 32], now: Duration) -> Result<Option<(ClientId, String)>, StoreError> {
-        let sql = "SELECT client, name FROM tokens WHERE digest = ?1 AND used IS NULL AND expires >= ?2";
+        let sql = "SELECT client, name FROM tokens WHERE digest = ?1 AND used IS NULL AND expires >= ?2 \
+                   AND client NOT IN (SELECT id FROM clients WHERE revoked IS NOT NULL)";
         let found = self
             .connection
             .query_row(sql, (digest, signed(now.as_secs())), |row| Ok((ClientId(unsigned(row.get(0)?)), row.get(1)?)));
