@@ -7,9 +7,13 @@
 //!
 //! Absent on purpose: crashes (the simulator's end-to-end tests), arbitrary payload bytes (the codec's tests).
 
+mod certificates;
 mod client;
+mod enrolment;
 mod house;
 mod logs;
 mod payload;
+mod questions;
+mod scenes;
 mod table;
 mod uploads;
