@@ -73,7 +73,9 @@ pub(crate) fn with_alpn(mut config: ClientConfig) -> Arc<ClientConfig> {
 /// A TLS connection.
 pub(crate) async fn secure(address: SocketAddr, tls: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(tls).connect(name, TcpStream::connect(address).await?).await
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    TlsConnector::from(tls).connect(name, stream).await
 }
 
 /// gRPC over a TLS connection.

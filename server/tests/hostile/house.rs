@@ -80,6 +80,11 @@ pub(crate) struct Kept {
     pub(crate) files: BTreeMap<PathBuf, u64>,
 }
 
+/// A directory in memory, where there is one: what is durable is not tested here, and waiting for a disk takes long.
+pub(crate) fn memory() -> Option<tempfile::TempDir> {
+    tempfile::tempdir_in("/dev/shm").ok()
+}
+
 pub(crate) fn now() -> Duration {
     SystemClock.now()
 }
@@ -107,7 +112,7 @@ fn plan(options: &Options) -> Plan {
 impl House {
     pub(crate) async fn open(options: Options) -> Self {
         logs::watch();
-        let directory = tempfile::tempdir().unwrap();
+        let directory = memory().unwrap_or_else(|| tempfile::tempdir().unwrap());
         let (state, keys) = (directory.path().join("state"), directory.path().join("authority"));
         fs::create_dir(&state).unwrap();
         let own = Authority::create(&keys, &[], now().as_secs()).unwrap();
