@@ -1,5 +1,4 @@
 //! The generated code is what the generator makes of the .proto files today.
-#![expect(clippy::unwrap_used, reason = "a failure is the test's failure")]
 
 use std::{fs, path::Path};
 

@@ -14,6 +14,7 @@ mod house;
 mod logs;
 mod payload;
 mod questions;
+mod races;
 mod scenes;
 mod table;
 mod uploads;
