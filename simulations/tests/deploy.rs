@@ -1,6 +1,8 @@
 //! `docs/deploy.md` and `deploy/` against the programs: their own readers take every configuration, and the tables of keys
 //! list what there is.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

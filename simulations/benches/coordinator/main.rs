@@ -8,6 +8,8 @@
 //! process, on the same cores; they keep nothing on disk. A round is the time between the records of two closed rounds,
 //! evaluation excluded. Bytes of the kernel are those that TCP delivered (`ss --info`), headers of TCP and IP excluded.
 
+#![allow(clippy::print_stdout)]
+
 mod client;
 mod server;
 
