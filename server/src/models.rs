@@ -146,7 +146,7 @@ impl Models {
         Some(ModelFrame { file, bytes })
     }
 
-    /// Removes the local frames of all models but those in `keep`. What is in a bucket stays there.
+    /// Removes the local frames of all models but those in `keep`, and what a kill left unfinished. What is in a bucket stays there.
     ///
     /// # Errors
     /// If the disk fails.
@@ -154,7 +154,8 @@ impl Models {
         let keep: Vec<_> = keep.iter().map(|name| self.path(name)).collect();
         for entry in fs::read_dir(&self.directory).map_err(at(&self.directory))?.flatten() {
             let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "frame") && !keep.contains(&path) {
+            let unfinished = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp"));
+            if unfinished || path.extension().is_some_and(|extension| extension == "frame") && !keep.contains(&path) {
                 fs::remove_file(&path).map_err(at(&path))?;
             }
         }

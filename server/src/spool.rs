@@ -43,6 +43,9 @@ pub enum SpoolError {
     /// Another connection goes on with the same upload.
     #[error("another connection of this client has taken the upload over")]
     TakenOver,
+    /// The round has ended meanwhile, and what belonged to it is gone.
+    #[error("the round has ended meanwhile")]
+    Over,
     /// A chunk does not begin where the last one ended.
     #[error("a chunk begins at byte {found}, but byte {expected} is next")]
     Offset {
@@ -233,10 +236,14 @@ impl Upload {
             self.part.sync_all()?;
             fs::rename(&self.path, &whole)?;
             File::open(self.spool.round_directory(self.place.round))?.sync_all()?;
+            File::open(&self.spool.directory)?.sync_all()?;
             crash::point("payload-kept");
             Ok(())
         };
-        keep().map_err(at(&whole))
+        keep().map_err(|error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound if !whole.exists() => SpoolError::Over,
+            _ => at(&whole)(error),
+        })
     }
 
     fn check(

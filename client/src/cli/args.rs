@@ -30,7 +30,7 @@ pub(super) enum Command {
     /// Make a key, and exchange a token for its certificate.
     Enroll(EnrollArgs),
     /// Take part in a run until it is over.
-    Run(SourceArgs),
+    Run(RunArgs),
     /// Check a configuration without running it.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -52,6 +52,15 @@ pub(super) struct EnrollArgs {
     /// Give up an identity that is there already. What earlier updates left out is kept.
     #[arg(long)]
     pub(super) replace: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// Stop when standard input is closed: for programs that start this one and may be killed.
+    #[arg(long)]
+    pub(super) until_stdin_closes: bool,
 }
 
 /// Which configuration.

@@ -29,7 +29,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let result = logs::start(args.log_format, args.log.as_deref()).and_then(|()| match args.command {
         Command::Enroll(command) => enroll::enroll(&command),
-        Command::Run(source) => run::run(&source.into()),
+        Command::Run(args) => run::run(args),
         Command::Config(ConfigCommand::Check(source)) => check::check(&source.into()),
         Command::Status(command) => status::status(&command),
     });

@@ -14,13 +14,14 @@ use nibble_learning::data::Places;
 use rustls_pki_types::UnixTime;
 use tokio::signal;
 
-use super::{error::CliError, runtime};
+use super::{args::RunArgs, error::CliError, runtime};
 
-pub(super) fn run(source: &Source) -> Result<(), CliError> {
-    let config = source.load()?;
+pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
+    let until_stdin_closes = args.until_stdin_closes;
+    let config = Source::from(args.source).load()?;
     let data = LocalData::load(&config, &Places::from_environment(|name| std::env::var_os(name)))?;
     let runtime = runtime()?;
-    let result = runtime.block_on(take_part(config, data));
+    let result = runtime.block_on(take_part(config, data, until_stdin_closes));
     // Training that a signal interrupted is not waited for: what it was for is asked again at the next start.
     runtime.shutdown_background();
     match result? {
@@ -30,8 +31,14 @@ pub(super) fn run(source: &Source) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn take_part(config: Config, data: LocalData) -> Result<Ended, CliError> {
-    let stop = stop_signal()?;
+async fn take_part(config: Config, data: LocalData, until_stdin_closes: bool) -> Result<Ended, CliError> {
+    let signal = stop_signal()?;
+    let stop = async move {
+        tokio::select! {
+            () = signal => {}
+            () = stdin_closes(until_stdin_closes) => {}
+        }
+    };
     let store = Store::open(&config.state)?;
     let mut agent = AgentConfig::new(jitter_from_system().map_err(|error| IdentityError::Crypto(error.to_string()))?);
     agent.hold = config.hold;
@@ -52,6 +59,20 @@ async fn take_part(config: Config, data: LocalData) -> Result<Ended, CliError> {
         }
     });
     Ok(agent.run(stop).await?)
+}
+
+/// Completes when standard input ends, or never.
+async fn stdin_closes(wanted: bool) {
+    if !wanted {
+        return std::future::pending().await;
+    }
+    let (sender, closed) = tokio::sync::oneshot::channel();
+    // A thread of its own: a runtime would wait for its blocking threads when it ends, and this one may never.
+    std::thread::spawn(move || {
+        drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+        let _ = sender.send(()); // nobody may be waiting any more
+    });
+    drop(closed.await);
 }
 
 /// Completes on SIGTERM or SIGINT.

@@ -107,7 +107,7 @@ pub(super) fn status(command: &Report) -> Result<()> {
         open_round: open.map(|row| row.round.0),
         open_round_state: open.map(|row| row.state.to_string()),
         model_sha256: hex(&all.iter().rev().find_map(|row| row.new_model).unwrap_or(run.initial_model)),
-        accuracy: all.iter().rev().find_map(|row| row.accuracy),
+        accuracy: all.iter().rev().find(|row| row.new_model.is_some()).and_then(|row| row.accuracy),
         clients: store.devices()?.len(),
         payload_bytes_up: total.payload_up,
         payload_bytes_down: total.payload_down,
@@ -151,7 +151,7 @@ pub(super) fn rounds(command: &Report) -> Result<()> {
         let silent = cohort.iter().filter(|client| !reports.iter().any(|report| report.client == **client));
         let over = row.closed.is_some();
         let silent: Vec<_> =
-            silent.filter(|_| over).map(|client| (client.0, "sent nothing in time".to_owned())).collect();
+            silent.filter(|_| over).map(|client| (client.0, "had sent nothing when it closed".to_owned())).collect();
         let bytes = by_round.get(&row.round.0).copied().unwrap_or_default();
         rounds.push(Round {
             round: row.round.0,

@@ -108,10 +108,10 @@ async fn run(
         meters: meters.clone(),
         over,
     };
+    let stop = stop(command, is_over, meters)?;
     // Whoever waits for this line may connect: the port is open, and connections wait until they are served.
     info!(address = %listener.local_addr()?, run = settings.run, "listening");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]); // nobody may have asked to be told
-    let stop = stop(command, is_over, meters)?;
     process.serve(listener, || ready.initial, stop).await?;
     info!("stopped");
     Ok(())
@@ -130,13 +130,22 @@ fn stop(
         if !until_finished || is_over.wait_for(|over| *over).await.is_err() {
             return std::future::pending().await;
         }
+        let mut look = tokio::time::interval(Duration::from_millis(50));
+        if meters.connections().open == 0 {
+            // Started again when all was over: clients that were left without an answer are still trying.
+            let come = async {
+                while meters.connections().open == 0 {
+                    look.tick().await;
+                }
+            };
+            drop(tokio::time::timeout(FAREWELL, come).await);
+        }
         let gone = async {
-            let mut look = tokio::time::interval(Duration::from_millis(50));
             while meters.connections().open > 0 {
                 look.tick().await;
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, gone).await; // those that do not go are not waited for
+        drop(tokio::time::timeout(FAREWELL, gone).await); // those that do not go are not waited for
     };
     Ok(async move {
         tokio::select! {

@@ -67,6 +67,8 @@ pub struct Coordinator {
     /// Clients that may be selected, with the time they were last heard of.
     pub(super) ready: BTreeMap<ClientId, Duration>,
     pub(super) seen: BTreeMap<ClientId, Duration>,
+    /// When clients last declined, while that keeps them from being selected.
+    pub(super) declined: BTreeMap<ClientId, Duration>,
     pub(super) wake: Option<Duration>,
     pub(super) ledger_written: Duration,
     /// Calls are not held any more.
@@ -85,6 +87,7 @@ impl Coordinator {
             waiting: BTreeMap::new(),
             ready: BTreeMap::new(),
             seen: BTreeMap::new(),
+            declined: BTreeMap::new(),
             wake: None,
             ledger_written: Duration::ZERO,
             draining: false,
@@ -198,20 +201,26 @@ impl Coordinator {
                     self.closing = Some(counted);
                     self.fix_counted_set()?;
                 }
-                Effect::Receipt { client, outcome } => receipts.push((client, outcome)),
+                Effect::Receipt { client, outcome } => {
+                    self.tell_receipt(client, &outcome); // before an end of the run lets everybody go
+                    receipts.push((client, outcome));
+                }
                 Effect::End(record) => self.end_round(&record, now)?,
             }
         }
         self.assign(&assigned, now)?;
-        for (client, outcome) in &receipts {
-            let told = self.waiting.remove(client);
-            if let Some(Waiting { pending: Some(update), reply, .. }) = told {
-                self.answer(reply, Instruction::Receipt(update, outcome.clone()));
-            } else if let Some(waiting) = told {
-                self.waiting.insert(*client, waiting);
-            }
-        }
         Ok(receipts)
+    }
+
+    /// Tells a client that waits for it what became of its update.
+    fn tell_receipt(&mut self, client: ClientId, outcome: &Outcome) {
+        match self.waiting.remove(&client) {
+            Some(Waiting { pending: Some(update), reply, .. }) => {
+                self.answer(reply, Instruction::Receipt(update, outcome.clone()));
+            }
+            Some(waiting) => drop(self.waiting.insert(client, waiting)),
+            None => {}
+        }
     }
 
     /// Makes the cohort durable, then tells those of it that are on the line.

@@ -13,6 +13,8 @@ use crate::{
 
 /// A client is available this long after it was last heard of, unless it is on the line.
 const AVAILABLE_FOR: Duration = Duration::from_secs(90);
+/// A client that declined is not selected for this long: one that always declines would end every round at once.
+const DECLINED_FOR: Duration = Duration::from_secs(60);
 
 /// A call that is held.
 pub(super) struct Waiting {
@@ -50,8 +52,11 @@ impl Coordinator {
             self.answer(reply, Instruction::Assign(assignment));
             return Ok(());
         }
-        self.ready.insert(client, now);
         self.hold(client, None, hold, reply);
+        if self.declined.contains_key(&client) {
+            return Ok(());
+        }
+        self.ready.insert(client, now);
         self.tell(Event::CheckIn(client)).map(drop)
     }
 
@@ -115,8 +120,16 @@ impl Coordinator {
                 self.tell(Event::Lost(client))?;
             }
         }
+        let pardoned = self.declined.extract_if(.., |_, at| *at + DECLINED_FOR <= now).map(|(client, _)| client);
+        for client in pardoned.collect::<Vec<_>>() {
+            if self.waiting.get(&client).is_some_and(|waiting| waiting.pending.is_none()) {
+                self.ready.insert(client, now);
+                self.tell(Event::CheckIn(client))?;
+            }
+        }
         if self.wake.is_some_and(|wake| wake <= now) {
-            self.wake = None;
+            // A selection that ended early leaves a wake-up behind, in place of the later deadline.
+            self.wake = self.round.as_ref().and_then(Round::deadline).filter(|deadline| *deadline > now);
             self.tell(Event::Tick)?;
         }
         if now.saturating_sub(self.ledger_written) >= TICK {

@@ -8,6 +8,7 @@ use tracing::info;
 use super::{Coordinator, CoordinatorError, ModelRef, Parts, Plan};
 use crate::{
     Round, crash,
+    evaluation::ToEvaluate,
     models::ModelName,
     round::{Effect, Event, Outcome},
     store::{Report, ReportKind, RoundRow, RoundState, RunRow, StoreError},
@@ -46,6 +47,12 @@ impl Coordinator {
         let model = row.new_model.unwrap_or(row.model);
         let global = parts.models.get(&plan.layout, &model).await?;
         let model = served(&parts, model)?;
+        let rounds = parts.store.rounds(&plan.name)?;
+        let newest = rounds.iter().rev().find(|row| row.new_model.is_some());
+        if let (Some(row), Some(evaluations)) = (newest.filter(|row| row.accuracy.is_none()), &parts.evaluations) {
+            // It was stored, and then the coordinator stopped. One that evaluates no more is noticed later.
+            drop(evaluations.send(ToEvaluate { round: row.round, parameters: global.clone() }));
+        }
         let mut coordinator = Self::assemble(parts, global, model);
         coordinator.resume(&row)?;
         Ok(coordinator)
@@ -61,7 +68,9 @@ impl Coordinator {
                 self.parts.over.send_replace(true);
             }
             RoundState::Selecting => {
-                self.round = Some(Round::open(row.round, plan.seed, plan.round.clone(), row.opened));
+                // Its selection window begins anew: nobody could check in while the coordinator was away.
+                let now = self.parts.clock.now();
+                self.round = Some(Round::open(row.round, plan.seed, plan.round.clone(), now));
             }
             RoundState::Collecting | RoundState::Closing => {
                 let cohort = self.parts.store.cohort(&plan.name, row.round)?;

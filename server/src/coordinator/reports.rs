@@ -127,6 +127,7 @@ impl Coordinator {
             detail: Some(reason),
         };
         self.parts.store.report(run, round, &report)?;
+        self.declined.insert(client, report.at);
         self.tell(Event::Lost(client)).map(drop)
     }
 }

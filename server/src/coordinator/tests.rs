@@ -203,7 +203,7 @@ async fn a_deadline_closes_with_the_quorum_and_the_rest_is_late() {
     assert_eq!((row.state, row.why.as_deref()), (RoundState::Committed, Some("deadline")));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_round_that_misses_its_quorum_is_abandoned_and_the_next_one_begins() {
     let directory = tempfile::tempdir().unwrap();
     let house = House::open(directory.path(), plan(2, RoundConfig::new(2).unwrap())).await;
@@ -214,6 +214,9 @@ async fn a_round_that_misses_its_quorum_is_abandoned_and_the_next_one_begins() {
     house.handle.ask(|reply| Command::Declined { client, run, round, reason, reply }).await.unwrap();
     let outcome = receipt(house.check_in(0, Some(first)).await);
     assert_eq!(outcome, Outcome::Discarded(DiscardReason::Abandoned));
+    let held = house.check_in(1, None);
+    assert!(tokio::time::timeout(Duration::from_secs(50), held).await.is_err(), "who declined is not asked at once");
+    house.clock.0.store(60_000, Ordering::SeqCst);
     let [a, _] = house.both_assigned().await;
     assert_eq!((a.round, house.model(&a).await), (RoundId(1), vec![1.0, 2.0, 3.0]));
 }

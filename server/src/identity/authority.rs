@@ -19,6 +19,7 @@ use rcgen::{
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use time::OffsetDateTime;
+use x509_parser::extensions::GeneralName;
 
 use super::{
     IdentityError,
@@ -118,14 +119,16 @@ impl Authority {
         Ok(Self { dir: dir.into(), issuer, ca_der, ends_unix, chain, server_key })
     }
 
-    /// Makes the coordinator's certificate anew, for another year, and writes it in place of the old one.
+    /// Makes the coordinator's certificate anew, for another year, and writes it in place of the old one: for the names
+    /// that one has, and for `more`.
     ///
     /// The key stays, so one rename is all and no crash leaves a key beside another key's certificate.
     ///
     /// # Errors
     /// As [`create`](Self::create), but for files that exist.
-    pub fn renew_server(&mut self, names: &[String], now_unix: u64) -> Result<(), IdentityError> {
-        let leaf = server_certificate(&self.issuer, &self.server_key, names, now_unix, self.ends_unix)?;
+    pub fn renew_server(&mut self, more: &[String], now_unix: u64) -> Result<(), IdentityError> {
+        let names: Vec<_> = names_of(&self.chain[0]).into_iter().chain(more.iter().cloned()).collect();
+        let leaf = server_certificate(&self.issuer, &self.server_key, &names, now_unix, self.ends_unix)?;
         let ca_pem = files::read(&self.dir, CA)?.1;
         let text = leaf.pem() + &String::from_utf8_lossy(&ca_pem);
         files::write(&self.dir, SERVER, &text, Readers::All, Existing::Replace)?;
@@ -261,6 +264,21 @@ fn key_pair(dir: &Path, name: &'static str) -> Result<KeyPair, IdentityError> {
     let der = files::private_key(dir, name)?;
     KeyPair::from_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256)
         .map_err(|_| IdentityError::Content { path: dir.join(name), expected: "ECDSA P-256 private key" })
+}
+
+/// The DNS names and addresses that a certificate is for.
+fn names_of(der: &[u8]) -> Vec<String> {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else { return Vec::new() };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+        },
+        _ => None,
+    };
+    names.value.general_names.iter().filter_map(name).collect()
 }
 
 /// The public key of a certificate, and when it ends in seconds since 1970.

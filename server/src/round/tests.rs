@@ -257,6 +257,7 @@ fn a_resumed_round_ends_as_the_unbroken_one() {
         (4, Event::Refused { client: cohort[0], reason: RejectReason::Malformed("bits".into()) }),
         (5, Event::Lost(cohort[2])),
         (6, update(cohort[3])),
+        (50, Event::Tick),
     ];
     let mut resumed = Round::resume(unbroken.id(), Seed(1), config, NOW, cohort.clone(), NOW);
     assert_eq!(resumed.assignment(cohort[1]), unbroken.assignment(cohort[1]));

@@ -171,7 +171,7 @@ fn status(error: SpoolError) -> Status {
             tracing::error!(%error, "an upload cannot be kept");
             Status::unavailable("the coordinator cannot keep uploads now; try again later")
         }
-        SpoolError::TakenOver => Status::aborted(text),
+        SpoolError::TakenOver | SpoolError::Over => Status::aborted(text),
         SpoolError::Offset { .. } => Status::failed_precondition(text),
         SpoolError::TooLong { .. } => Status::invalid_argument(text),
         SpoolError::Digest => Status::data_loss(text),

@@ -105,7 +105,7 @@ impl Store {
     /// # Errors
     /// If the store fails.
     pub fn token(&self, digest: &[u8; 32], now: Duration) -> Result<Option<(ClientId, String)>, StoreError> {
-        let sql = "SELECT client, name FROM tokens WHERE digest = ?1 AND used IS NULL AND expires >= ?2 \
+        let sql = "SELECT client, name FROM tokens WHERE digest = ?1 AND expires >= ?2 \
                    AND client NOT IN (SELECT id FROM clients WHERE revoked IS NOT NULL)";
         let found = self
             .connection
@@ -113,7 +113,8 @@ impl Store {
         Ok(found.optional()?)
     }
 
-    /// Uses up a token and enters the device with its certificate. `false` if another used it first.
+    /// Uses up a token and enters the device with its certificate. The key that used it may do so again, as the answer may
+    /// have been lost; `false` if another key used it first.
     ///
     /// # Errors
     /// If the store fails.
@@ -124,8 +125,10 @@ impl Store {
         certificate: &CertificateFacts,
         now: Duration,
     ) -> Result<bool, StoreError> {
-        let sql = "UPDATE tokens SET used = ?2 WHERE digest = ?1 AND used IS NULL";
-        if self.connection.execute(sql, (digest, nanos(now)))? == 0 {
+        let sql = "UPDATE tokens SET used = ?2, public_key = ?3 \
+                   WHERE digest = ?1 AND (used IS NULL OR public_key = ?3)";
+        let key: &[u8] = &certificate.public_key;
+        if self.connection.execute(sql, (digest, nanos(now), key))? == 0 {
             return Ok(false);
         }
         let sql = "INSERT INTO clients (id, name, enrolled) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";

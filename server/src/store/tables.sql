@@ -72,7 +72,8 @@ CREATE TABLE tokens (
     client INTEGER NOT NULL,
     name TEXT NOT NULL,
     expires INTEGER NOT NULL,           -- seconds since 1970
-    used INTEGER
+    used INTEGER,
+    public_key BLOB                     -- whose certificate it gave: an answer that was lost is given again to the same key
 ) STRICT, WITHOUT ROWID;
 
 -- Bytes really moved, by client and round.

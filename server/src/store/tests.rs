@@ -121,6 +121,8 @@ fn a_token_works_once_and_a_revocation_for_good() {
     };
     assert!(store.enrol(&[1; 32], (ClientId(0), "pump"), &facts(1), NOW).unwrap());
     assert!(!store.enrol(&[1; 32], (ClientId(0), "pump"), &facts(2), NOW).unwrap(), "used up");
+    let again = CertificateFacts { fingerprint: [7; 32], ..facts(1) };
+    assert!(store.enrol(&[1; 32], (ClientId(0), "pump"), &again, NOW).unwrap(), "the first answer was lost");
     let identity = store.identify(&[1; 32], NOW.as_secs()).unwrap().unwrap();
     assert_eq!((identity.client, &*identity.name, identity.certificate), (ClientId(0), "pump", Some(facts(1))));
     assert_eq!(store.identify(&[1; 32], NOW.as_secs() + 101).unwrap(), None, "expired");

@@ -70,8 +70,10 @@ struct Round {
 impl Coordinator {
     pub(super) fn start(server: &Program, files: &Files) -> Result<Self, SimError> {
         let config = files.config();
-        let mut command = server.command();
-        command.args(["serve", "--until-finished", "--log-format", "json", "--config"]).arg(&config);
+        let mut command = server.leashed();
+        command
+            .args(["serve", "--until-finished", "--until-stdin-closes", "--log-format", "json", "--config"])
+            .arg(&config);
         command.env("RUST_LOG", "info").stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(SimError::io("nibble-server"))?;
         let (sender, lines) = channel();
@@ -123,10 +125,12 @@ impl Coordinator {
         // An abandoned round makes no model: that of the round before stands.
         let (mut accuracy, mut loss) = (None, None);
         let mut rows = Vec::new();
-        for round in rounds {
+        // A model that a kill left unjudged never is, once a later one was; until then its judgement is waited for.
+        let judged = rounds.iter().rposition(|round| round.accuracy.is_some());
+        for (index, round) in rounds.into_iter().enumerate() {
             let Some(closed) = round.closed else { break };
             if round.accepted > 0 {
-                if round.accuracy.is_none() {
+                if !self.ended && judged.is_none_or(|judged| index > judged) {
                     break;
                 }
                 (accuracy, loss) = (round.accuracy, round.loss);

@@ -144,7 +144,11 @@ impl Clients<'_> {
         ]);
         let file = self.files.client(number, "toml");
         write_whole(&file, config.to_string().as_bytes())?;
-        client.start(&["run", &text(&file)], format!("client {number}"), &self.files.client(number, "log"))
+        client.start(
+            &["run", &text(&file), "--until-stdin-closes"],
+            format!("client {number}"),
+            &self.files.client(number, "log"),
+        )
     }
 }
 

@@ -43,6 +43,13 @@ impl Program {
         command
     }
 
+    /// The command of a process that ends with this one, however this one ends: its standard input is a pipe from here.
+    pub(super) fn leashed(&self) -> Command {
+        let mut command = self.command();
+        command.stdin(Stdio::piped());
+        command
+    }
+
     /// Runs it to its end and gives what it printed.
     pub(super) fn output(&self, args: &[&str]) -> Result<String, SimError> {
         let output = self.command().args(args).output().map_err(SimError::io(&self.0))?;
@@ -56,7 +63,7 @@ impl Program {
     /// Starts it; what it says of itself goes to the file `log`.
     pub(super) fn start(&self, args: &[&str], what: String, log: &Path) -> Result<Running, SimError> {
         let file = File::create(log).map_err(SimError::io(log))?;
-        let child = self.command().args(args).stdout(Stdio::null()).stderr(file).spawn();
+        let child = self.leashed().args(args).stdout(Stdio::null()).stderr(file).spawn();
         let child = child.map_err(SimError::io(&self.0))?;
         Ok(Running { child, what, log: log.into() })
     }

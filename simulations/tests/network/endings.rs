@@ -144,7 +144,7 @@ fn a_deadline_closes_a_round_that_most_of_its_cohort_fails() {
     assert_eq!((first.closed.as_deref(), first.selected, first.accepted), (Some("deadline"), 10, 3), "{first:?}");
     assert_eq!((first.rejected, first.missing, first.uncounted.len()), (1, 6, 7), "{first:?}");
     for client in 0..6 {
-        assert_eq!(first.uncounted[&client], "sent nothing in time");
+        assert_eq!(first.uncounted[&client], "had sent nothing when it closed");
     }
     assert!(first.uncounted[&6].starts_with("rejected: "), "{first:?}");
     assert_eq!(
@@ -190,7 +190,7 @@ fn a_round_that_misses_its_quorum_is_abandoned_and_what_it_had_is_given_back() {
     assert_eq!(rounds[0].uncounted[&0], "discarded: the round was abandoned");
     assert_eq!(rounds[0].uncounted[&1], "declined: no data today");
     assert_eq!((rounds[1].accepted, rounds[1].discarded, rounds[1].missing), (0, 2, 2), "{:?}", rounds[1]);
-    assert_eq!(rounds[1].uncounted[&3], "sent nothing in time");
+    assert_eq!(rounds[1].uncounted[&3], "had sent nothing when it closed");
     assert_eq!((rounds[0].model_sha256.as_deref(), rounds[1].model_sha256.as_deref()), (None, None));
     coordinator.terminate();
     coordinator.ends_with(0);
