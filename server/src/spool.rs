@@ -219,13 +219,16 @@ impl Upload {
     /// Checks that all bytes came, and that they are a payload of `layout` that `expected` accepts; then makes it
     /// durable under the name of a whole payload.
     ///
+    /// From here on the bytes lie under a name of this upload's own: who comes after begins a part of its own.
+    ///
     /// # Errors
-    /// If they are not; the part is then gone.
+    /// If they are not, and the bytes are then gone; or if another connection has taken the upload over.
     pub fn finish(
-        self,
+        mut self,
         layout: &Layout,
         expected: impl FnOnce(&Frame<'_>) -> Result<(), String>,
     ) -> Result<(), SpoolError> {
+        self.claim()?;
         let checked = self.check(layout, expected);
         if let Err(error) = checked {
             fs::remove_file(&self.path).map_err(at(&self.path))?;
@@ -240,10 +243,20 @@ impl Upload {
             crash::point("payload-kept");
             Ok(())
         };
-        keep().map_err(|error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound if !whole.exists() => SpoolError::Over,
-            _ => at(&whole)(error),
-        })
+        keep().map_err(over_or(&self.path))
+    }
+
+    /// Takes the part out of the reach of other connections.
+    fn claim(&mut self) -> Result<(), SpoolError> {
+        let mut writers = self.spool.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        if writers.get(&self.place.client) != Some(&self.writer) {
+            return Err(SpoolError::TakenOver);
+        }
+        let own = self.path.with_extension(format!("{}.finishing", self.writer));
+        fs::rename(&self.path, &own).map_err(over_or(&self.path))?;
+        writers.remove(&self.place.client);
+        self.path = own;
+        Ok(())
     }
 
     fn check(
@@ -316,6 +329,14 @@ fn forget_parts(directory: &Path, client: ClientId) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The directory of a round that has ended is removed: what is not found was of such a round.
+fn over_or(path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
+    move |error| match error.kind() {
+        io::ErrorKind::NotFound => SpoolError::Over,
+        _ => at(path)(error),
+    }
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> SpoolError {

@@ -66,8 +66,9 @@ impl EnrolmentService for Services {
         let digest = Token::parse(&token).ok().filter(ours).ok_or_else(unusable)?.digest();
         let now = self.clock.now();
         let mut store = enrolment.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let (client, name) = store.token(&digest, now).map_err(failed)?.ok_or_else(unusable)?;
-        let issued = enrolment.issue(&csr_der, client, &name, now)?;
+        let (client, name, is_used) = store.token(&digest, now).map_err(failed)?.ok_or_else(unusable)?;
+        let issued = enrolment.issue(&csr_der, client, &name, now);
+        let issued = issued.map_err(|status| if is_used { unusable() } else { status })?;
         let enrolled = store.transaction(|store| store.enrol(&digest, (client, &name), &issued.facts, now));
         if !enrolled.map_err(failed)? {
             return Err(unusable());

@@ -104,12 +104,12 @@ impl Store {
     ///
     /// # Errors
     /// If the store fails.
-    pub fn token(&self, digest: &[u8; 32], now: Duration) -> Result<Option<(ClientId, String)>, StoreError> {
-        let sql = "SELECT client, name FROM tokens WHERE digest = ?1 AND expires >= ?2 \
+    pub fn token(&self, digest: &[u8; 32], now: Duration) -> Result<Option<(ClientId, String, bool)>, StoreError> {
+        let sql = "SELECT client, name, used IS NOT NULL FROM tokens WHERE digest = ?1 AND expires >= ?2 \
                    AND client NOT IN (SELECT id FROM clients WHERE revoked IS NOT NULL)";
-        let found = self
-            .connection
-            .query_row(sql, (digest, signed(now.as_secs())), |row| Ok((ClientId(unsigned(row.get(0)?)), row.get(1)?)));
+        let found = self.connection.query_row(sql, (digest, signed(now.as_secs())), |row| {
+            Ok((ClientId(unsigned(row.get(0)?)), row.get(1)?, row.get(2)?))
+        });
         Ok(found.optional()?)
     }
 

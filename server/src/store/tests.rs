@@ -113,7 +113,7 @@ fn a_token_works_once_and_a_revocation_for_good() {
         assert!(matches!(store.add_token(&clash), Err(StoreError::Device(_))));
     }
     assert_eq!(store.token(&[1; 32], NOW + Duration::from_secs(61)).unwrap(), None, "expired");
-    assert_eq!(store.token(&[1; 32], NOW).unwrap(), Some((ClientId(0), "pump".into())));
+    assert_eq!(store.token(&[1; 32], NOW).unwrap(), Some((ClientId(0), "pump".into(), false)));
     let facts = |byte: u8| CertificateFacts {
         fingerprint: [byte; 32],
         public_key: vec![4, byte].into(),

@@ -81,7 +81,9 @@ async fn a_token_works_once_and_nothing_else_works() {
     house.devices([8]);
     assert!(house.store().revoke(&name(8), now()).unwrap());
     let csr = request(&PKCS_ECDSA_P256_SHA256).1;
-    assert_eq!(enrol(&line, &used, &csr).await, Answer);
+    let first = request(&PKCS_ECDSA_P256_SHA256).1;
+    assert_eq!(enrol(&line, &used, &first).await, Answer);
+    assert_eq!(enrol(&line, &used, &first).await, Answer, "the same key again, as the answer may have been lost");
 
     let before = house.kept();
     let other = nibble_server::identity::Token::generate(house.authority.fingerprint()).unwrap().to_string();
@@ -113,9 +115,9 @@ async fn a_token_works_once_and_nothing_else_works() {
     assert_eq!(enrol(&line, &revoked, &csr).await, Status(PermissionDenied), "the token of a device since revoked");
     assert!(house.kept() == before);
 
-    // The token that all this was tried with still works, once.
-    let again: Vec<_> = (0..10).map(|_| enrol(&line, &good, &csr)).collect();
-    let mut got = futures_util::future::join_all(again).await;
+    // The token that all this was tried with still works, for one key.
+    let keys: Vec<_> = (0..10).map(|_| request(&PKCS_ECDSA_P256_SHA256).1).collect();
+    let mut got = futures_util::future::join_all(keys.iter().map(|csr| enrol(&line, &good, csr))).await;
     got.sort_by_key(|got| *got != Answer);
     assert_eq!(got[0], Answer);
     assert!(got[1..].iter().all(|got| *got == Status(PermissionDenied)), "{got:?}");
