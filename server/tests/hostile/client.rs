@@ -29,8 +29,6 @@ pub(crate) enum Got {
     SendPending,
     /// No answer while the test waited.
     Held,
-    /// An HTTP status without a gRPC one.
-    Http(u16),
     /// The connection, or the stream, ended without an answer.
     Closed,
 }
@@ -38,7 +36,6 @@ pub(crate) enum Got {
 /// An open connection.
 #[derive(Clone)]
 pub(crate) struct Line {
-    pub(crate) channel: Channel,
     pub(crate) coordinator: CoordinatorServiceClient<Channel>,
     pub(crate) enrolment: EnrolmentServiceClient<Channel>,
 }
@@ -88,8 +85,7 @@ pub(crate) async fn dial(address: SocketAddr, tls: Arc<ClientConfig>) -> Result<
     let channel = endpoint.connect_with_connector(connector).await?;
     Ok(Line {
         coordinator: CoordinatorServiceClient::new(channel.clone()),
-        enrolment: EnrolmentServiceClient::new(channel.clone()),
-        channel,
+        enrolment: EnrolmentServiceClient::new(channel),
     })
 }
 

@@ -66,7 +66,6 @@ pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) authority: Authority,
     pub(crate) plan: Arc<Plan>,
-    pub(crate) meters: Meters,
     pub(crate) directory: tempfile::TempDir,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), ProcessError>>,
@@ -119,7 +118,7 @@ impl House {
         let authority = Authority::load(&keys).unwrap();
         let security = Security::Tls(server_config(&own, Clock::new(|| now().as_secs())).unwrap());
         let store = Mutex::new(Store::open(&state).unwrap());
-        let (plan, meters) = (Arc::new(plan(&options)), Meters::default());
+        let plan = Arc::new(plan(&options));
         let process = Process {
             plan: Arc::clone(&plan),
             state,
@@ -131,7 +130,7 @@ impl House {
             evaluator: None,
             clock: Arc::new(SystemClock),
             disk: DiskWork::OnThreads,
-            meters: meters.clone(),
+            meters: Meters::default(),
             over: watch::channel(false).0,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -140,7 +139,7 @@ impl House {
         let serving = tokio::spawn(process.serve(listener, || vec![0.0; COORDINATES], async {
             let _ = stopped.await;
         }));
-        Self { address, authority, plan, meters, directory, stop, serving }
+        Self { address, authority, plan, directory, stop, serving }
     }
 
     /// Stops the coordinator, which must still be well.

@@ -16,5 +16,6 @@ mod payload;
 mod questions;
 mod races;
 mod scenes;
+mod sockets;
 mod table;
 mod uploads;
