@@ -77,6 +77,7 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
         seed: settings.seed,
         rounds: settings.rounds,
         round: settings.round.clone(),
+        decline_pause: settings.decline_pause,
         layout,
         architecture: settings.architecture.clone(),
         scheme: settings.scheme,

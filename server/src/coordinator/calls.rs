@@ -13,8 +13,6 @@ use crate::{
 
 /// A client is available this long after it was last heard of, unless it is on the line.
 const AVAILABLE_FOR: Duration = Duration::from_secs(90);
-/// A client that declined is not selected for this long: one that always declines would end every round at once.
-const DECLINED_FOR: Duration = Duration::from_secs(60);
 
 /// A call that is held.
 pub(super) struct Waiting {
@@ -53,7 +51,8 @@ impl Coordinator {
             return Ok(());
         }
         self.hold(client, None, hold, reply);
-        if self.declined.contains_key(&client) {
+        let pause = self.parts.plan.decline_pause;
+        if self.declined.get(&client).is_some_and(|at| *at + pause > now) {
             return Ok(());
         }
         self.ready.insert(client, now);
@@ -120,7 +119,8 @@ impl Coordinator {
                 self.tell(Event::Lost(client))?;
             }
         }
-        let pardoned = self.declined.extract_if(.., |_, at| *at + DECLINED_FOR <= now).map(|(client, _)| client);
+        let pause = self.parts.plan.decline_pause;
+        let pardoned = self.declined.extract_if(.., |_, at| *at + pause <= now).map(|(client, _)| client);
         for client in pardoned.collect::<Vec<_>>() {
             if self.waiting.get(&client).is_some_and(|waiting| waiting.pending.is_none()) {
                 self.ready.insert(client, now);

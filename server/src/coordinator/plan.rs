@@ -1,5 +1,7 @@
 //! What a run is to do: fixed before its first round, and for good.
 
+use std::time::Duration;
+
 use nibble_codec::{Layout, Scheme};
 use nibble_seed::Seed;
 
@@ -18,6 +20,8 @@ pub struct Plan {
     pub rounds: u64,
     /// When a round selects and closes.
     pub round: RoundConfig,
+    /// How long a client that declined is not selected.
+    pub decline_pause: Duration,
     /// Names and shapes of the parameters.
     pub layout: Layout,
     /// What the parameters mean, for clients that know several models.

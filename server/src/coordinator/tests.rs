@@ -45,6 +45,7 @@ fn plan(rounds: u64, config: RoundConfig) -> Plan {
         seed: Seed(3),
         rounds,
         round: config,
+        decline_pause: Duration::from_secs(60),
         layout: layout(),
         architecture: "mine".into(),
         scheme: "fp32".parse().unwrap(),

@@ -152,6 +152,9 @@ pub struct Cohort {
     pub selection_seconds: Option<f64>,
     /// Seconds after which a round closes with its quorum or is abandoned. Default: 600.
     pub deadline_seconds: f64,
+    /// Seconds for which a client that declined is not selected: one that always declines would end every round at once.
+    /// Default: 60.
+    pub decline_pause_seconds: f64,
 }
 
 /// How updates travel.
@@ -230,6 +233,7 @@ impl Default for Cohort {
             available: None,
             selection_seconds: None,
             deadline_seconds: 600.0,
+            decline_pause_seconds: 60.0,
         }
     }
 }

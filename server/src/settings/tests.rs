@@ -32,6 +32,7 @@ fn every_mistake_names_its_place_and_its_mend() {
         (GOOD, vec!["cohort.quorum=0"], "cohort.quorum"),
         (GOOD, vec!["cohort.available=1"], "cohort.available"),
         (GOOD, vec!["cohort.deadline_seconds=0"], "cohort.deadline_seconds"),
+        (GOOD, vec!["cohort.decline_pause_seconds=-1"], "cohort.decline_pause_seconds"),
         (GOOD, vec!["compression.uplink=int9"], "compression.uplink"),
         (GOOD, vec!["compression.uplink_budget_bytes=0"], "a budget of 0 bytes"),
         (GOOD, vec!["data.dataset=none"], "model.initial"),

@@ -54,6 +54,8 @@ pub struct Settings {
     pub training: Training,
     /// When rounds select and close.
     pub round: RoundConfig,
+    /// How long a client that declined is not selected.
+    pub decline_pause: Duration,
     /// Scheme of the updates.
     pub scheme: Scheme,
     /// Most bytes of a payload.
@@ -182,6 +184,10 @@ impl Settings {
             data,
             training: training(raw)?,
             round: round(raw)?,
+            decline_pause: Duration::try_from_secs_f64(raw.cohort.decline_pause_seconds).map_err(|_| {
+                let problem = format!("{} is not a time in seconds", raw.cohort.decline_pause_seconds);
+                broken("cohort.decline_pause_seconds", problem, "set it to 0 or more")
+            })?,
             scheme: scheme(raw)?,
             uplink_budget_bytes: raw.compression.uplink_budget_bytes,
             config,

@@ -100,6 +100,7 @@ fn plan(options: &Options) -> Plan {
         seed: Seed(7),
         rounds: options.rounds,
         round: RoundConfig::new(options.cohort).unwrap().quorum(1).unwrap(),
+        decline_pause: Duration::ZERO,
         max_payload_bytes: scheme.coding.payload_bytes(&layout) + SLACK,
         layout,
         architecture: "none".into(),

@@ -7,6 +7,8 @@
 //!
 //! Absent on purpose: crashes (the simulator's end-to-end tests), arbitrary payload bytes (the codec's tests).
 
+#![allow(clippy::unwrap_used)] // a failing helper is a failing test
+
 mod certificates;
 mod client;
 mod enrolment;

@@ -45,6 +45,7 @@ pub(crate) fn plan(history: &History) -> Plan {
         seed: Seed(history.seed),
         rounds: history.rounds,
         round: history.round.clone(),
+        decline_pause: std::time::Duration::ZERO,
         max_payload_bytes: scheme.coding.payload_bytes(&layout),
         layout,
         architecture: model::ARCHITECTURE.into(),

@@ -159,7 +159,8 @@ fn a_deadline_closes_a_round_that_most_of_its_cohort_fails() {
 
 #[test]
 fn a_round_that_misses_its_quorum_is_abandoned_and_what_it_had_is_given_back() {
-    let mut deployment = deployment(3, "size = 4\nquorum = 3\navailable = 4\ndeadline_seconds = 2\n");
+    let mut deployment =
+        deployment(3, "size = 4\nquorum = 3\navailable = 4\ndeadline_seconds = 2\ndecline_pause_seconds = 0\n");
     let mut coordinator = deployment.start();
     let runtime = runtime();
     runtime.block_on(async {
