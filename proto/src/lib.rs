@@ -24,6 +24,10 @@ pub const CHUNK_BYTES: usize = 65_536;
 /// Most bytes of any message, in either direction: a chunk and what surrounds it, or a layout of a thousand tensors.
 pub const MESSAGE_BYTES: usize = 256 * 1024;
 
+/// Most bytes of an HTTP/2 frame that either side takes. A chunk is one frame: cut into frames of 16 KiB, the default, each
+/// would end in a TLS record of its own that carries a few bytes.
+pub const FRAME_BYTES: u32 = 128 * 1024;
+
 /// The metadata key by which a client of an insecure coordinator says which client it is.
 pub const INSECURE_CLIENT_KEY: &str = "nibble-client";
 

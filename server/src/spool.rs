@@ -17,7 +17,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -77,8 +77,9 @@ pub enum SpoolError {
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
-    /// For each client the number of the connection that may write.
-    writers: Mutex<HashMap<ClientId, u64>>,
+    /// For each client the number of the connection that may write. A lock is held while bytes go to the disk, so there
+    /// are several: clients do not wait for each other's.
+    writers: [Mutex<HashMap<ClientId, u64>>; 64],
     next_writer: AtomicU64,
 }
 
@@ -114,7 +115,11 @@ impl Spool {
     /// If it cannot be made.
     pub fn open(directory: PathBuf) -> Result<Arc<Self>, SpoolError> {
         fs::create_dir_all(&directory).map_err(at(&directory))?;
-        Ok(Arc::new(Self { directory, writers: Mutex::default(), next_writer: AtomicU64::new(0) }))
+        Ok(Arc::new(Self {
+            directory,
+            writers: std::array::from_fn(|_| Mutex::default()),
+            next_writer: AtomicU64::new(0),
+        }))
     }
 
     /// Bytes of the update that have arrived so far.
@@ -131,7 +136,7 @@ impl Spool {
     pub fn resume(self: &Arc<Self>, place: Place) -> Result<Upload, SpoolError> {
         let path = self.file(&place, "part");
         let directory = self.round_directory(place.round);
-        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writers = self.writers_of(place.client);
         fs::create_dir_all(&directory).map_err(at(&directory))?;
         let received = self.received(&place);
         if received == 0 {
@@ -176,6 +181,10 @@ impl Spool {
         Ok(())
     }
 
+    fn writers_of(&self, client: ClientId) -> MutexGuard<'_, HashMap<ClientId, u64>> {
+        self.writers[client.0 as usize % self.writers.len()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn round_directory(&self, round: RoundId) -> PathBuf {
         self.directory.join(round.to_string())
     }
@@ -205,7 +214,7 @@ impl Upload {
         if end > self.place.bytes {
             return Err(SpoolError::TooLong { expected: self.place.bytes, found: end });
         }
-        let writers = self.spool.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let writers = self.spool.writers_of(self.place.client);
         if writers.get(&self.place.client) != Some(&self.writer) {
             return Err(SpoolError::TakenOver);
         }
@@ -248,7 +257,7 @@ impl Upload {
 
     /// Takes the part out of the reach of other connections.
     fn claim(&mut self) -> Result<(), SpoolError> {
-        let mut writers = self.spool.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writers = self.spool.writers_of(self.place.client);
         if writers.get(&self.place.client) != Some(&self.writer) {
             return Err(SpoolError::TakenOver);
         }

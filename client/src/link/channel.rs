@@ -30,6 +30,7 @@ pub(crate) fn connect(
         .http2_keep_alive_interval(PING)
         .keep_alive_timeout(PING)
         .keep_alive_while_idle(true)
+        .max_frame_size(nibble_proto::FRAME_BYTES)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
         .buffer_size(QUEUE);

@@ -68,7 +68,12 @@ fn undefined_bits<const BITS: u8>(coding: &SegmentCoding, bytes: &[u8], len: usi
         let block = coding.block.min(len - index * coding.block);
         let (codes, rest) = packed.split_at(coding.packed_bytes(block));
         packed = rest;
-        if block == COMMON && scale != 0 {
+        if block == COMMON && scale == 0 {
+            // Whole blocks have no padding.
+            if codes.iter().any(|&byte| byte != 0) {
+                return Some("code");
+            }
+        } else if block == COMMON {
             let mut unpacked = [0; COMMON];
             unpack::<BITS>(codes, &mut unpacked);
             most = unpacked.into_iter().fold(most, u8::max);

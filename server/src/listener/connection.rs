@@ -40,8 +40,6 @@ const STREAMS: u32 = 16;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same for all requests of a connection.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Most bytes of a frame: a chunk of a transfer and its head.
-const FRAME: u32 = 128 * 1024;
 /// Most bytes of a request's headers.
 const HEADERS: u32 = 16 * 1024;
 /// Most bytes of a response that may wait for the peer to read.
@@ -202,7 +200,7 @@ fn builder(streams: &Streams, limits: &Limits) -> http2::Builder<Streams> {
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME)
+        .max_frame_size(nibble_proto::FRAME_BYTES)
         .max_header_list_size(HEADERS)
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(limits.ping_interval)

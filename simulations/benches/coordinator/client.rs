@@ -3,6 +3,7 @@
 use std::{process::Command, sync::Arc};
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use futures_util::stream;
 use hyper_util::rt::TokioIo;
 use nibble_codec::{Encoder, Layout, PayloadId};
@@ -94,6 +95,7 @@ impl Device {
     async fn take_part(self, scheme: &str) -> Result<Channel> {
         let mut stub = Stub::new(self.channel.clone()).max_decoding_message_size(nibble_proto::MESSAGE_BYTES);
         let mut encoder = Encoder::new(scheme.parse()?);
+        let (mut zeros, mut payload) = (Vec::new(), Bytes::new());
         let mut pending = None;
         loop {
             let request = self.request(v1::CheckInRequest { pending: pending.clone(), hold_ms: 30_000 });
@@ -115,11 +117,13 @@ impl Device {
                     }
                     let shape = |tensor: &v1::Tensor| tensor.shape.iter().map(|&dim| dim as usize).collect();
                     let layout = Layout::new(assignment.layout.iter().map(|t| (t.name.clone(), shape(t))))?;
-                    let zeros = vec![0.0; layout.coordinates()];
+                    zeros.resize(layout.coordinates(), 0.0);
                     let id = PayloadId { round: RoundId(assignment.round), seed: Seed(assignment.rounding_seed) };
-                    let mut payload = Vec::new();
-                    encoder.encode(&layout, &zeros, id, &mut payload)?;
-                    pending = Some(self.send(&mut stub, assignment.run, assignment.round, payload).await?);
+                    // Nobody holds the last round's payload any more.
+                    let mut buffer = payload.try_into_mut().map(Vec::from).unwrap_or_default();
+                    encoder.encode(&layout, &zeros, id, &mut buffer)?;
+                    payload = buffer.into();
+                    pending = Some(self.send(&mut stub, assignment.run, assignment.round, payload.clone()).await?);
                 }
                 Some(Instruction::Receipt(receipt)) => {
                     if receipt.outcome() != v1::Outcome::Accepted {
@@ -136,7 +140,7 @@ impl Device {
         }
     }
 
-    async fn send(&self, stub: &mut Stub<Channel>, run: String, round: u64, payload: Vec<u8>) -> Result<v1::UpdateRef> {
+    async fn send(&self, stub: &mut Stub<Channel>, run: String, round: u64, payload: Bytes) -> Result<v1::UpdateRef> {
         let digest: [u8; 32] = Sha256::digest(&payload).into();
         let signature = match &self.key {
             None => Vec::new(),
@@ -157,7 +161,6 @@ impl Device {
             nmse: 0.0,
         };
         use v1::upload_update_request::Part;
-        let payload = bytes::Bytes::from(payload);
         let chunks = (0..payload.len()).step_by(CHUNK_BYTES).map(move |at| {
             let data = payload.slice(at..payload.len().min(at + CHUNK_BYTES));
             let crc32c = crc32c::crc32c(&data);
@@ -207,6 +210,7 @@ async fn connect(server: &Server, tls: Option<Identity>) -> Result<Channel> {
         }
     });
     let endpoint = tonic::transport::Endpoint::from_static("http://coordinator");
+    let endpoint = endpoint.max_frame_size(nibble_proto::FRAME_BYTES);
     let endpoint = endpoint.initial_stream_window_size(1 << 20).initial_connection_window_size(2 << 20);
     Ok(endpoint.connect_with_connector(connector).await?)
 }
