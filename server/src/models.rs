@@ -224,18 +224,24 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The object store that an address names.
-fn remote(url: &str) -> Result<(Arc<dyn ObjectStore>, Key), ModelError> {
+///
+/// # Errors
+/// If it names none that this build knows. Nothing is connected to.
+pub(crate) fn remote(url: &str) -> Result<(Arc<dyn ObjectStore>, Key), ModelError> {
     let wrong = |problem: String| ModelError::Address { url: url.into(), problem };
     let parsed = url.parse().map_err(|error| wrong(format!("not an address: {error}")))?;
+    #[cfg(feature = "cloud")]
+    drop(rustls::crypto::ring::default_provider().install_default()); // it may be installed already
     let options = std::env::vars().filter(|(key, _)| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|p| key.starts_with(p)));
     let (store, base) = object_store::parse_url_opts(&parsed, options.map(|(key, value)| (key.to_lowercase(), value)))
-        .map_err(|error| {
-            wrong(format!(
-                "{error}; known are file:///DIR and, in builds with --features cloud, s3://, gs:// and az://"
-            ))
-        })?;
+        .map_err(|error| wrong(format!("{error}; this build knows {KNOWN}")))?;
     Ok((Arc::from(store), base))
 }
+
+#[cfg(feature = "cloud")]
+const KNOWN: &str = "file:///DIR, s3://, gs:// and az://";
+#[cfg(not(feature = "cloud"))]
+const KNOWN: &str = "file:///DIR; built with --features cloud also s3://, gs:// and az://";
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> ModelError {
     move |error| ModelError::Io { path: path.into(), error }

@@ -5,7 +5,8 @@ pub struct CheckInRequest {
     /// The update whose outcome the client does not know yet. It is settled before anything else is assigned.
     #[prost(message, optional, tag = "1")]
     pub pending: ::core::option::Option<UpdateRef>,
-    /// Longest time to hold the call, in milliseconds; the coordinator may answer sooner. 0 asks for an answer at once.
+    /// Longest time to hold the call, in milliseconds, at most 50,000; the coordinator may answer sooner. 0 asks for an answer
+    /// at once.
     #[prost(uint32, tag = "2")]
     pub hold_ms: u32,
 }
@@ -99,7 +100,7 @@ pub struct Assignment {
     /// Most bytes the payload may have.
     #[prost(uint64, tag = "10")]
     pub max_payload_bytes: u64,
-    /// Milliseconds until the round closes without this client; 0 if it waits for ever.
+    /// Milliseconds from this answer until the round closes without this client; 0 if it waits for ever.
     #[prost(uint64, tag = "11")]
     pub deadline_ms: u64,
 }
@@ -138,7 +139,7 @@ pub struct LocalTraining {
     /// Momentum as PyTorch's SGD defines it.
     #[prost(float, tag = "4")]
     pub momentum: f32,
-    /// L2 weight decay.
+    /// L2 weight decay, on biases too, added to the gradient before momentum.
     #[prost(float, tag = "5")]
     pub weight_decay: f32,
 }
@@ -223,7 +224,7 @@ pub struct UpdateHeader {
     /// an insecure coordinator.
     #[prost(bytes = "bytes", tag = "5")]
     pub signature: ::prost::bytes::Bytes,
-    /// Mean training loss, for the record.
+    /// Mean training loss over all steps, for the record.
     #[prost(double, tag = "6")]
     pub train_loss: f64,
     /// Relative squared error of the payload against what was meant, for the record.
@@ -1023,7 +1024,7 @@ pub struct Certificate {
     /// X.509, DER.
     #[prost(bytes = "bytes", tag = "1")]
     pub der: ::prost::bytes::Bytes,
-    /// The authority that signed it and the coordinator's own, X.509, DER.
+    /// The certificate of the authority, which signed it and the coordinator's own; X.509, DER.
     #[prost(bytes = "bytes", tag = "2")]
     pub authority_der: ::prost::bytes::Bytes,
     /// The device's number in its runs.

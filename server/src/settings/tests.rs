@@ -29,6 +29,8 @@ fn every_mistake_names_its_place_and_its_mend() {
         ("[run]\nname = \"a/b\"\nrounds = 1\n", vec![], "nibble-server.toml:2: run.name"),
         ("[run]\nname = \"a\"\nrounds = 0\n", vec![], "nibble-server.toml:3: run.rounds"),
         ("[run]\nname = \"a\"\nrounds = 1\n[cohort]\nsize = 3\nquorum = 4\n", vec![], "toml:6: cohort.quorum"),
+        (GOOD, vec!["models=bucket"], "not an address"),
+        (GOOD, vec!["models=ftp://host/models"], "file:///DIR"),
         (GOOD, vec!["cohort.quorum=0"], "cohort.quorum"),
         (GOOD, vec!["cohort.available=1"], "cohort.available"),
         (GOOD, vec!["cohort.deadline_seconds=0"], "cohort.deadline_seconds"),

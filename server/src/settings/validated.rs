@@ -165,6 +165,11 @@ impl Settings {
             }
             None => Initial::BuiltIn,
         };
+        if let Some(url) = &raw.models {
+            crate::models::remote(url).map_err(|error| {
+                broken("models", error.to_string(), "name a directory or a bucket, or leave it out")
+            })?;
+        }
         Ok(Self {
             state: base.join(&raw.state),
             listen: raw.listen,
