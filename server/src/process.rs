@@ -190,7 +190,8 @@ fn spawn(
         DiskWork::InPlace => drop(tokio::spawn(whole)),
         DiskWork::OnThreads => {
             let failed = |error: io::Error| ProcessError::Thread(error.to_string());
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
+            // With its I/O: models may go to a bucket.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
             let thread = thread::Builder::new().name("coordinator".into());
             thread.spawn(move || runtime.block_on(whole)).map_err(failed)?;
         }

@@ -16,7 +16,7 @@ pub struct Raw {
     pub listen: SocketAddr,
     /// Address to serve Prometheus metrics on, over plain HTTP. Default: none.
     pub metrics: Option<SocketAddr>,
-    /// Bucket that keeps a copy of every model, e.g. `s3://bucket/prefix`. Default: none, models lie under `state`.
+    /// Where a copy of every model is kept, e.g. `file:///DIR`. Default: none, models lie under `state`.
     pub models: Option<String>,
     /// Threads to fold updates with. Default: as many as the machine has.
     pub threads: Option<usize>,
