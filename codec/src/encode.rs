@@ -5,13 +5,17 @@ use alloc::{string::ToString, vec::Vec};
 use nibble_seed::{RoundId, Seed};
 
 use crate::{
+    auto::{self, AutoEncoder},
     block::{Level, MOST_MAGNITUDE, SegmentCoding, kernel::magnitude_bits},
     error::EncodeError,
-    frame::{CHUNK_HEADER_BYTES, body_bytes_of_chunk, chunk_checksum},
+    frame::{
+        CHUNK_HEADER_BYTES, Frame, PREFIX_BYTES, PRELUDE, SHORT_CHUNK_HEADER_BYTES, body_bytes_of_chunk,
+        chunk_checksum, put_varint,
+    },
     header::{HEADER_BYTES, Header},
     layout::{CHUNK_COORDINATES, Layout},
     raw::Raw,
-    scheme::{BlockCoding, Coding, Grain, Scheme},
+    scheme::{BlockCoding, Coding, Grain, Scheme, Target},
     simd::{Backend, Kernels},
     sums,
 };
@@ -35,6 +39,7 @@ pub struct Encoder {
     kernels: Kernels,
     /// One decoded chunk, for fitting the gain.
     decoded: Vec<f32>,
+    auto: AutoEncoder,
 }
 
 impl Encoder {
@@ -47,7 +52,7 @@ impl Encoder {
     /// An encoder that runs the kernels of `backend`, or the fastest if this CPU lacks it.
     #[must_use]
     pub fn with_backend(scheme: Scheme, backend: Backend) -> Self {
-        Self { scheme, kernels: Kernels::new(backend), decoded: Vec::new() }
+        Self { scheme, kernels: Kernels::new(backend), decoded: Vec::new(), auto: AutoEncoder::default() }
     }
 
     /// The scheme.
@@ -69,6 +74,9 @@ impl Encoder {
         if x.len() != layout.coordinates() {
             out.clear();
             return Err(EncodeError::Length { expected: layout.coordinates(), found: x.len() });
+        }
+        if let Coding::Auto(target) = self.scheme.coding {
+            return self.encode_auto(target, layout, x, id, out).inspect_err(|_| out.clear());
         }
         let bytes = self.scheme.coding.payload_bytes(layout);
         let mut header = Header {
@@ -92,6 +100,81 @@ impl Encoder {
         }
         head.copy_from_slice(&header.to_bytes());
         Ok(())
+    }
+
+    /// The payload of `x` under `auto`.
+    fn encode_auto(
+        &mut self,
+        target: Target,
+        layout: &Layout,
+        x: &[f32],
+        id: PayloadId,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        if x.iter().any(|x| !x.is_finite() || x.abs() > MOST_MAGNITUDE) {
+            return Err(self.unrepresentable(layout, x));
+        }
+        let coding = self.scheme.coding;
+        let budget = coding.payload_bytes(layout);
+        let fixed = PREFIX_BYTES + SHORT_CHUNK_HEADER_BYTES * layout.chunks();
+        let encoded = self.auto.encode(layout, x, id.seed, target, (budget as usize).saturating_sub(fixed));
+        let encoded = encoded.map_err(|failure| match failure {
+            auto::Failure::Budget(needed) => {
+                EncodeError::Budget { coding: coding.to_string(), budget, needed: (fixed + needed) as u64 }
+            }
+            auto::Failure::Range => {
+                let largest = (0..x.len()).max_by(|&a, &b| x[a].abs().total_cmp(&x[b].abs())).unwrap_or_default();
+                let ((tensor, index), value) = (layout.locate(largest), x[largest]);
+                let limit = auto::most_magnitude(target);
+                EncodeError::OutOfRange { tensor: tensor.to_string(), index, value, limit, coding: coding.to_string() }
+            }
+        })?;
+        let mut header = Header {
+            coding,
+            gain: 1.0,
+            layout: layout.hash(),
+            round: id.round,
+            seed: id.seed,
+            coordinates: x.len() as u64,
+            body_bytes: 0,
+            chunks: layout.chunks() as u32,
+        };
+        out.clear();
+        out.resize(PREFIX_BYTES, 0);
+        encoded.lengths.iter().for_each(|&len| put_varint(len, out));
+        out.extend_from_slice(&encoded.model);
+        let (len, checksum) = chunk_checksum(PRELUDE, &out[PREFIX_BYTES..]);
+        out[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&len);
+        out[HEADER_BYTES + 4..PREFIX_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        let mut bodies = encoded.bodies.as_slice();
+        for (index, &len) in encoded.lengths.iter().enumerate() {
+            let (body, rest) = bodies.split_at(len as usize);
+            bodies = rest;
+            out.extend(chunk_checksum(index, body).1.to_le_bytes());
+            out.extend_from_slice(body);
+        }
+        header.body_bytes = (out.len() - HEADER_BYTES) as u64;
+        out[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        if self.scheme.feedback {
+            header.gain = self.fit_auto_gain(layout, x, out);
+            out[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        }
+        Ok(())
+    }
+
+    /// The gain under feedback of a payload without one; see [`gain`].
+    fn fit_auto_gain(&mut self, layout: &Layout, x: &[f32], payload: &[u8]) -> f32 {
+        let Ok(frame) = Frame::parse(payload, layout) else { return 1.0 };
+        let mut products = [0.0; 3];
+        for chunk in 0..layout.chunks() {
+            let range = layout.chunk_range(chunk);
+            self.decoded.resize(range.len(), 0.0);
+            if frame.decode_chunk(chunk, &payload[frame.chunk_bytes(chunk)], &mut self.decoded).is_ok() {
+                let chunk = sums::products(&x[range], &self.decoded);
+                products.iter_mut().zip(chunk).for_each(|(sum, chunk)| *sum += chunk);
+            }
+        }
+        gain(products)
     }
 
     /// Writes every chunk. Returns whether every coordinate could be represented.

@@ -25,7 +25,7 @@ pub enum LayoutError {
 #[non_exhaustive]
 pub enum SchemeError {
     /// Not a known scheme.
-    #[error("unknown scheme {name:?}; known are fp32, fp16, bf16 and int2 to int8")]
+    #[error("unknown scheme {name:?}; known are fp32, fp16, bf16, int2 to int8, and auto")]
     UnknownName {
         /// What was given.
         name: String,
@@ -42,6 +42,14 @@ pub enum SchemeError {
         argument: String,
         /// Whether the scheme quantizes in blocks, and so has arguments.
         block: bool,
+    },
+    /// `auto` without one good target.
+    #[error(
+        "auto takes one target, not {argument:?}: bits a coordinate from 0.05 to 10 (auto:0.5), bytes (auto:64KiB), or a step (auto:step=0.001)"
+    )]
+    Target {
+        /// What was given.
+        argument: String,
     },
     /// Two arguments that set the same thing.
     #[error("{scheme} is given both {first:?} and {second:?}; keep one")]
@@ -85,6 +93,16 @@ pub enum EncodeError {
         /// The value.
         value: f32,
     },
+    /// The vector does not fit the bytes.
+    #[error("{coding} allows {budget} bytes, but this update takes {needed} at least; the update was not encoded")]
+    Budget {
+        /// The scheme.
+        coding: String,
+        /// Bytes there may be.
+        budget: u64,
+        /// Bytes it takes.
+        needed: u64,
+    },
     /// A coordinate is finite but beyond what the scheme can represent.
     #[error(
         "coordinate {index} of tensor {tensor:?} is {value:e}, beyond the {limit:e} that {coding} can represent; \
@@ -108,6 +126,12 @@ pub enum EncodeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
+    /// The prelude of an `auto` payload holds something undefined.
+    #[error("the prelude holds an undefined {what}")]
+    Prelude {
+        /// What is undefined.
+        what: &'static str,
+    },
     /// Fewer bytes than the structure needs.
     #[error("the payload is truncated: {what} needs {needed} bytes, {found} are left")]
     Truncated {

@@ -2,38 +2,69 @@
 //!
 //! Chunks stand alone, so whoever holds many payloads on disk needs memory for no more than a chunk of each.
 
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 use core::ops::Range;
 
 use crate::{
+    auto,
     block::SegmentCoding,
     checksum::crc32c,
     error::DecodeError,
     header::{HEADER_BYTES, Header, array},
     layout::Layout,
     raw::Raw,
-    scheme::Coding,
+    scheme::{Coding, Target},
     simd::{Backend, Kernels},
 };
 
 /// Bytes before a chunk's body: its length and its checksum.
 pub(crate) const CHUNK_HEADER_BYTES: usize = 8;
+/// The same of an `auto` payload, whose lengths stand before all chunks: its checksum.
+pub(crate) const SHORT_CHUNK_HEADER_BYTES: usize = 4;
+/// Bytes that say how long the head of a payload is.
+pub const PREFIX_BYTES: usize = HEADER_BYTES + CHUNK_HEADER_BYTES;
+/// The index that the checksum of an `auto` payload's prelude covers.
+pub(crate) const PRELUDE: usize = u32::MAX as usize;
 
 /// A checked header, and where in the payload every chunk lies.
 #[derive(Clone, Debug)]
 pub struct Frame<'a> {
     header: Header,
     layout: &'a Layout,
+    /// Bytes before the first chunk.
+    head: usize,
     /// Where each chunk lies in the payload, its header included.
     chunks: Vec<Range<usize>>,
     kernels: Kernels,
+    /// For `auto`.
+    decoder: Option<Arc<auto::Decoder>>,
 }
 
 impl<'a> Frame<'a> {
-    /// Reads the header at the start of `bytes`, which need not hold more.
+    /// Bytes of the head, what [`Frame::parse`] needs, of the payload that begins with `prefix`: its first
+    /// [`PREFIX_BYTES`], or all of it if it is shorter.
     ///
     /// # Errors
-    /// If it is not the header of a payload of this layout.
+    /// If it is not the beginning of a payload of this layout.
+    pub fn head_bytes(prefix: &[u8], layout: &Layout) -> Result<usize, DecodeError> {
+        if !matches!(Header::parse(prefix)?.coding, Coding::Auto(_)) {
+            return Ok(HEADER_BYTES);
+        }
+        let (needed, found) = (PREFIX_BYTES as u64, prefix.len() as u64);
+        if found < needed {
+            return Err(DecodeError::Truncated { what: "the header of the prelude", needed, found });
+        }
+        let len = u32::from_le_bytes(array(prefix, HEADER_BYTES)) as usize;
+        match len > auto::most_model_bytes(layout) + 5 * layout.chunks() {
+            true => Err(DecodeError::Field { field: "length of the prelude", found: len as u64 }),
+            false => Ok(PREFIX_BYTES + len),
+        }
+    }
+
+    /// Reads the head at the start of `bytes`, which need not hold more.
+    ///
+    /// # Errors
+    /// If it is not the head of a payload of this layout.
     pub fn parse(bytes: &[u8], layout: &'a Layout) -> Result<Self, DecodeError> {
         Self::parse_with(bytes, layout, Backend::detect())
     }
@@ -45,17 +76,28 @@ impl<'a> Frame<'a> {
         }
         count("the number of coordinates", header.coordinates, layout.coordinates() as u64)?;
         count("the number of chunks", header.chunks.into(), layout.chunks() as u64)?;
-        if header.gain != 1.0 && !matches!(header.coding, Coding::Block(_)) {
+        if header.gain != 1.0 && header.coding.raw().is_some() {
             return Err(DecodeError::Field { field: "gain", found: header.gain.to_bits().into() });
         }
-        let mut end = HEADER_BYTES;
-        let chunk = |index| {
+        let (head, lengths, decoder) = match header.coding {
+            Coding::Auto(_) => {
+                let end = Self::head_bytes(bytes, layout)?;
+                let (lengths, decoder) = prelude(bytes, end, layout)?;
+                (end, lengths, Some(Arc::new(decoder)))
+            }
+            coding => {
+                let len = |index| CHUNK_HEADER_BYTES + body_bytes_of_chunk(coding, layout, index);
+                (HEADER_BYTES, (0..layout.chunks()).map(len).collect(), None)
+            }
+        };
+        let mut end = head;
+        let chunk = |len: usize| {
             let start = end;
-            end += CHUNK_HEADER_BYTES + body_bytes_of_chunk(header.coding, layout, index);
+            end += len;
             start..end
         };
-        let chunks = (0..layout.chunks()).map(chunk).collect();
-        Ok(Self { header, layout, chunks, kernels: Kernels::new(backend) })
+        let chunks = lengths.into_iter().map(chunk).collect();
+        Ok(Self { header, layout, head, chunks, kernels: Kernels::new(backend), decoder })
     }
 
     /// What the payload says of itself.
@@ -67,7 +109,7 @@ impl<'a> Frame<'a> {
     /// Bytes of the whole payload.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
-        self.chunks.last().map_or(HEADER_BYTES, |last| last.end) as u64
+        self.chunks.last().map_or(self.head, |last| last.end) as u64
     }
 
     /// The bytes of the payload that are chunk `index`.
@@ -96,10 +138,15 @@ impl<'a> Frame<'a> {
     /// If there is no such chunk.
     pub fn check_chunk(&self, index: usize, bytes: &[u8]) -> Result<(), DecodeError> {
         self.check_chunk_length(index, bytes)?;
-        let body = &bytes[CHUNK_HEADER_BYTES..];
-        let ((_, found), expected) = (chunk_checksum(index, body), u32::from_le_bytes(array(bytes, 4)));
+        let body = &bytes[self.chunk_header_bytes()..];
+        let checksum = u32::from_le_bytes(array(bytes, self.chunk_header_bytes() - 4));
+        let ((_, found), expected) = (chunk_checksum(index, body), checksum);
         if found != expected {
             return Err(DecodeError::Checksum { what: "a chunk", found, expected });
+        }
+        if let Some(decoder) = &self.decoder {
+            let decoded = decoder.decode(self.layout, index, self.header.seed, body, 1.0, |_, _| {});
+            return decoded.map_err(|what| DecodeError::Content { chunk: index, what });
         }
         let mut undefined = None;
         match self.header.coding.raw() {
@@ -117,12 +164,15 @@ impl<'a> Frame<'a> {
         let truncated = |what, needed: usize, found: usize| {
             Err(DecodeError::Truncated { what, needed: needed as u64, found: found as u64 })
         };
-        let body = self.chunks[index].len() - CHUNK_HEADER_BYTES;
-        if bytes.len() < CHUNK_HEADER_BYTES {
-            return truncated("the header of a chunk", CHUNK_HEADER_BYTES, bytes.len());
+        let head = self.chunk_header_bytes();
+        let body = self.chunks[index].len() - head;
+        if bytes.len() < head {
+            return truncated("the header of a chunk", head, bytes.len());
         }
-        count("the length of a chunk", u32::from_le_bytes(array(bytes, 0)).into(), body as u64)?;
-        match bytes.len() - CHUNK_HEADER_BYTES {
+        if head == CHUNK_HEADER_BYTES {
+            count("the length of a chunk", u32::from_le_bytes(array(bytes, 0)).into(), body as u64)?;
+        }
+        match bytes.len() - head {
             found if found < body => truncated("the body of a chunk", body, found),
             found if found > body => Err(DecodeError::Trailing { count: (found - body) as u64 }),
             _ => Ok(()),
@@ -132,14 +182,20 @@ impl<'a> Frame<'a> {
     /// Decodes chunk `index` from its `bytes`, which were checked.
     ///
     /// # Errors
-    /// If `bytes` or `out` do not have the chunk's length.
+    /// If `bytes` or `out` do not have the chunk's length, or `bytes` were not checked and are not a chunk.
     ///
     /// # Panics
     /// If there is no such chunk.
     pub fn decode_chunk(&self, index: usize, bytes: &[u8], out: &mut [f32]) -> Result<(), DecodeError> {
         self.check_chunk_length(index, bytes)?;
         check_buffer(out.len(), self.layout.chunk_range(index).len())?;
-        let body = &bytes[CHUNK_HEADER_BYTES..];
+        let body = &bytes[self.chunk_header_bytes()..];
+        if let Some(decoder) = &self.decoder {
+            out.fill(0.0);
+            let each = |at: usize, value| out[at] = value;
+            let decoded = decoder.decode(self.layout, index, self.header.seed, body, self.header.gain, each);
+            return decoded.map_err(|what| DecodeError::Content { chunk: index, what });
+        }
         match self.header.coding.raw() {
             Some(raw) => raw.decode(body, out),
             None => self.each_segment(index, body, |coding, bytes, range| {
@@ -152,14 +208,20 @@ impl<'a> Frame<'a> {
     /// Adds `weight` times the values of chunk `index`, whose `bytes` were checked, to `sum`, in f64.
     ///
     /// # Errors
-    /// If `bytes` or `sum` do not have the chunk's length; `sum` is then as it was.
+    /// If `bytes` or `sum` do not have the chunk's length; `sum` is then as it was. Or if `bytes` were not checked and are
+    /// not a chunk.
     ///
     /// # Panics
     /// If there is no such chunk.
     pub fn fold_chunk(&self, index: usize, bytes: &[u8], weight: f64, sum: &mut [f64]) -> Result<(), DecodeError> {
         self.check_chunk_length(index, bytes)?;
         check_buffer(sum.len(), self.layout.chunk_range(index).len())?;
-        let body = &bytes[CHUNK_HEADER_BYTES..];
+        let body = &bytes[self.chunk_header_bytes()..];
+        if let Some(decoder) = &self.decoder {
+            let each = |at: usize, value| sum[at] += weight * f64::from(value);
+            let decoded = decoder.decode(self.layout, index, self.header.seed, body, self.header.gain, each);
+            return decoded.map_err(|what| DecodeError::Content { chunk: index, what });
+        }
         match self.header.coding.raw() {
             Some(raw) => self.kernels.fold_raw(raw, body, weight, sum),
             None => self.each_segment(index, body, |coding, bytes, range| {
@@ -171,6 +233,10 @@ impl<'a> Frame<'a> {
 
     pub(crate) fn layout(&self) -> &'a Layout {
         self.layout
+    }
+
+    fn chunk_header_bytes(&self) -> usize {
+        if self.decoder.is_some() { SHORT_CHUNK_HEADER_BYTES } else { CHUNK_HEADER_BYTES }
     }
 
     /// Calls `f` with the coding, the bytes and the place in its chunk of every segment of chunk `index`.
@@ -194,9 +260,20 @@ impl<'a> Frame<'a> {
 }
 
 impl Coding {
-    /// Bytes of a payload of this layout, header and all. It depends on nothing else.
+    /// Most bytes of a payload of this layout, header and all; but for `auto` every payload has as many.
     #[must_use]
     pub fn payload_bytes(self, layout: &Layout) -> u64 {
+        if let Self::Auto(target) = self {
+            let prelude = PREFIX_BYTES + auto::most_model_bytes(layout) + 9 * layout.chunks();
+            let least = (PREFIX_BYTES + 32 + 4 * layout.tensors().len() + 16 * layout.chunks()) as u64;
+            return match target {
+                Target::Rate(rate) => (layout.coordinates() as u64 * u64::from(rate) / 80_000).max(least),
+                Target::Bytes(bytes) => bytes.into(),
+                Target::Step(_) => {
+                    (prelude + (0..layout.chunks()).map(|at| most_body_bytes(layout, at)).sum::<usize>()) as u64
+                }
+            };
+        }
         let chunk = |index| (CHUNK_HEADER_BYTES + body_bytes_of_chunk(self, layout, index)) as u64;
         HEADER_BYTES as u64 + (0..layout.chunks()).map(chunk).sum::<u64>()
     }
@@ -212,7 +289,55 @@ pub(crate) fn body_bytes_of_chunk(coding: Coding, layout: &Layout, index: usize)
         Coding::Fp32 | Coding::Fp16 | Coding::Bf16 => {
             layout.chunk_range(index).len() * coding.raw().map_or(0, Raw::width)
         }
+        Coding::Auto(_) => 0, // it depends on the vector
     }
+}
+
+/// Most bytes of the body of chunk `index` of an `auto` payload: a symbol has 12 bits, and an escape 53 more.
+fn most_body_bytes(layout: &Layout, index: usize) -> usize {
+    40 + 9 * layout.chunk_range(index).len()
+}
+
+/// Reads the prelude of an `auto` payload, which ends at `end`: lengths of all chunks, and the model.
+fn prelude(bytes: &[u8], end: usize, layout: &Layout) -> Result<(Vec<usize>, auto::Decoder), DecodeError> {
+    let (needed, found) = ((end - PREFIX_BYTES) as u64, bytes.len().saturating_sub(PREFIX_BYTES) as u64);
+    let mut body = bytes.get(PREFIX_BYTES..end).ok_or(DecodeError::Truncated { what: "the prelude", needed, found })?;
+    let ((_, found), expected) = (chunk_checksum(PRELUDE, body), u32::from_le_bytes(array(bytes, HEADER_BYTES + 4)));
+    if found != expected {
+        return Err(DecodeError::Checksum { what: "the prelude", found, expected });
+    }
+    let undefined = |what| DecodeError::Prelude { what };
+    let mut lengths = Vec::with_capacity(layout.chunks());
+    for index in 0..layout.chunks() {
+        let (len, rest) = varint(body).ok_or_else(|| undefined("length of a chunk"))?;
+        if len as usize > most_body_bytes(layout, index) {
+            return Err(undefined("length of a chunk: too large"));
+        }
+        body = rest;
+        lengths.push(SHORT_CHUNK_HEADER_BYTES + len as usize);
+    }
+    Ok((lengths, auto::Decoder::new(layout, body).map_err(undefined)?))
+}
+
+/// A number in groups of 7 bits, lowest first, all but the last with the top bit set, in no more bytes than it takes.
+fn varint(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let mut number = 0u64;
+    for (at, &byte) in bytes.iter().take(5).enumerate() {
+        number |= u64::from(byte & 127) << (7 * at);
+        if byte < 128 {
+            return if byte == 0 && at > 0 { None } else { Some((number.try_into().ok()?, &bytes[at + 1..])) };
+        }
+    }
+    None
+}
+
+/// Appends a number as [`varint`] reads it.
+pub(crate) fn put_varint(mut number: u32, out: &mut Vec<u8>) {
+    while number > 127 {
+        out.push(number as u8 | 128);
+        number >>= 7;
+    }
+    out.push(number as u8);
 }
 
 /// A chunk's length field, and the checksum over its index, length and body.

@@ -5,7 +5,7 @@ use nibble_seed::{RoundId, Seed};
 use crate::{
     checksum::crc32c,
     error::DecodeError,
-    scheme::{BlockCoding, Coding, Grain, Rounding},
+    scheme::{BlockCoding, Coding, Grain, Rounding, Target},
 };
 
 /// Length of the header.
@@ -126,6 +126,9 @@ fn fields_of(coding: Coding) -> (u8, u8, u8, u32) {
             };
             (4, block.bits(), rounding, size)
         }
+        Coding::Auto(Target::Rate(rate)) => (5, 0, 1, rate),
+        Coding::Auto(Target::Bytes(bytes)) => (5, 0, 2, bytes),
+        Coding::Auto(Target::Step(step)) => (5, 0, 3, step),
     }
 }
 
@@ -149,6 +152,15 @@ fn coding_of(kind: u8, bits: u8, rounding: u8, block: u32) -> Result<Coding, Dec
                 _ => return undefined("block", block.into()),
             };
             return Ok(Coding::Block(coding));
+        }
+        5 if bits != 0 => return undefined("bits", bits.into()),
+        5 => {
+            return match rounding {
+                1 => Ok(Coding::Auto(Target::Rate(block))),
+                2 => Ok(Coding::Auto(Target::Bytes(block))),
+                3 => Ok(Coding::Auto(Target::Step(block))),
+                _ => undefined("rounding", rounding.into()),
+            };
         }
         _ => return undefined("kind", kind.into()),
     };

@@ -12,8 +12,10 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod auto;
 mod block;
 mod checksum;
+mod dither;
 mod encode;
 mod error;
 mod frame;
@@ -29,10 +31,10 @@ mod sums;
 pub use block::MOST_MAGNITUDE;
 pub use encode::{Encoder, PayloadId};
 pub use error::{DecodeError, EncodeError, LayoutError, SchemeError};
-pub use frame::Frame;
+pub use frame::{Frame, PREFIX_BYTES};
 pub use header::{HEADER_BYTES, Header};
 pub use layout::{CHUNK_COORDINATES, Layout, Tensor};
 pub use payload::Payload;
 pub use residual::{Intent, Outcome, Residual};
-pub use scheme::{BlockCoding, Coding, Grain, Rounding, Scheme};
+pub use scheme::{BlockCoding, Coding, Grain, Rounding, Scheme, Target};
 pub use simd::Backend;

@@ -1,6 +1,7 @@
 //! Schemes: how a delta is encoded, as written in configurations and on command lines.
 //!
-//! Grammar: `NAME[:ARG]*[+ef]`, e.g. `fp32`, `int4`, `int2:nearest+ef`, `int4:block128`, `int2:tensor:nearest`.
+//! Grammar: `NAME[:ARG]*[+ef]`, e.g. `fp32`, `int4`, `int2:nearest+ef`, `int4:block128`, `int2:tensor:nearest`, `auto:0.5`,
+//! `auto:64KiB`, `auto:step=0.001`.
 
 use alloc::string::{String, ToString};
 use core::{fmt, str::FromStr};
@@ -27,6 +28,19 @@ pub enum Coding {
     Bf16,
     /// Symmetric integers with a scale a block.
     Block(BlockCoding),
+    /// Dithered integers of one step, entropy-coded.
+    Auto(Target),
+}
+
+/// What `auto` aims at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Bits a coordinate of the whole payload, in ten thousandths: 500 to 100,000.
+    Rate(u32),
+    /// Bytes of the whole payload.
+    Bytes(u32),
+    /// The step, as the bits of a positive f32.
+    Step(u32),
 }
 
 /// Symmetric integer quantization: codes -qmax..=qmax with qmax = 2^(bits-1) - 1, a scale for each block.
@@ -126,12 +140,36 @@ impl FromStr for Coding {
                 }
             };
         }
+        if name == "auto" {
+            return target(parts).map(Self::Auto);
+        }
         let block = (name.strip_prefix("int").filter(|digits| digits.len() == 1))
             .and_then(|digits| digits.parse().ok())
             .and_then(BlockCoding::new)
             .ok_or_else(|| SchemeError::UnknownName { name: name.into() })?;
         Ok(Self::Block(with_arguments(block, name, parts)?))
     }
+}
+
+/// The one argument of `auto`.
+fn target<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Result<Target, SchemeError> {
+    let argument = arguments.next().unwrap_or_default();
+    let wrong = || SchemeError::Target { argument: argument.into() };
+    if arguments.next().is_some() {
+        return Err(wrong());
+    }
+    if let Some(step) = argument.strip_prefix("step=") {
+        let step = step.parse().ok().filter(|&step| crate::auto::is_step(step));
+        return step.map(|step: f32| Target::Step(step.to_bits())).ok_or_else(wrong);
+    }
+    for (unit, size) in [("KiB", 1u32 << 10), ("MiB", 1 << 20), ("kB", 1000), ("MB", 1_000_000), ("B", 1)] {
+        if let Some(number) = argument.strip_suffix(unit) {
+            let bytes = number.parse::<u32>().ok().and_then(|number| number.checked_mul(size));
+            return bytes.filter(|&bytes| bytes > 0).map(Target::Bytes).ok_or_else(wrong);
+        }
+    }
+    let rate = argument.parse::<f64>().ok().filter(|rate| (0.05..=10.0).contains(rate));
+    rate.map(|rate| Target::Rate(libm::round(rate * 10_000.0) as u32)).ok_or_else(wrong)
 }
 
 fn with_arguments<'a>(
@@ -196,6 +234,7 @@ impl fmt::Display for Coding {
             Self::Fp32 => return f.pad("fp32"),
             Self::Fp16 => return f.pad("fp16"),
             Self::Bf16 => return f.pad("bf16"),
+            Self::Auto(target) => return f.pad(&alloc::format!("auto:{target}")),
             Self::Block(block) => block,
         };
         let mut text = String::from("int");
@@ -214,6 +253,17 @@ impl fmt::Display for Coding {
     }
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Rate(rate) => write!(f, "{}", f64::from(rate) / 10_000.0),
+            Self::Bytes(bytes) if bytes % 1024 == 0 => write!(f, "{}KiB", bytes / 1024),
+            Self::Bytes(bytes) => write!(f, "{bytes}B"),
+            Self::Step(step) => write!(f, "step={}", f32::from_bits(step)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +272,8 @@ mod tests {
     fn canonical_names_print_as_they_parse() {
         for name in
             ["fp32", "fp16", "bf16+ef", "int8", "int4+ef", "int2:nearest+ef", "int2:tensor:nearest", "int5:block128"]
+                .into_iter()
+                .chain(["auto:0.1", "auto:2+ef", "auto:64KiB", "auto:1001B", "auto:step=0.001"])
         {
             assert_eq!(name.parse::<Scheme>().unwrap().to_string(), name);
         }
@@ -237,6 +289,20 @@ mod tests {
         }
         for argument in ["fp32:nearest", "int4:half", "int4:", "int4:block63", "int4:block16", "int4:block8192"] {
             assert!(matches!(error(argument), SchemeError::UnknownArgument { .. }), "{argument}");
+        }
+        for target in [
+            "auto",
+            "auto:",
+            "auto:0.01",
+            "auto:11",
+            "auto:x",
+            "auto:1:2",
+            "auto:0B",
+            "auto:5GiB",
+            "auto:step=0",
+            "auto:step=NaN",
+        ] {
+            assert!(matches!(error(target), SchemeError::Target { .. }), "{target}");
         }
         assert!(matches!(error("int4:nearest:dithered"), SchemeError::Conflict { .. }));
         assert!(matches!(error("int4:tensor:block64"), SchemeError::Conflict { .. }));

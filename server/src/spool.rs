@@ -22,7 +22,7 @@ use std::{
     },
 };
 
-use nibble_codec::{DecodeError, Frame, HEADER_BYTES, Layout};
+use nibble_codec::{DecodeError, Frame, Layout, PREFIX_BYTES};
 use nibble_seed::{ClientId, RoundId};
 use sha2::{Digest as _, Sha256};
 
@@ -158,9 +158,8 @@ impl Spool {
     pub fn payload<'a>(&self, place: &Place, layout: &'a Layout) -> Result<Spooled<'a>, SpoolError> {
         let path = self.file(place, "payload");
         let file = File::open(&path).map_err(at(&path))?;
-        let mut header = [0; HEADER_BYTES];
-        file.read_exact_at(&mut header, 0).map_err(at(&path))?;
-        Ok(Spooled { file, path, frame: Frame::parse(&header, layout)? })
+        let frame = frame(&file, place.bytes, layout, &path)?;
+        Ok(Spooled { file, path, frame })
     }
 
     /// Throws away all uploads of rounds before `round`: their outcomes are known.
@@ -277,9 +276,7 @@ impl Upload {
         if self.received != self.place.bytes || found != self.place.digest {
             return Err(SpoolError::Digest);
         }
-        let mut header = vec![0; HEADER_BYTES.min(self.received as usize)];
-        self.part.read_exact_at(&mut header, 0).map_err(at(&self.path))?;
-        let frame = Frame::parse(&header, layout)?;
+        let frame = frame(&self.part, self.received, layout, &self.path)?;
         expected(&frame).map_err(SpoolError::Unexpected)?;
         let mut bytes = Vec::new();
         for chunk in 0..layout.chunks() {
@@ -314,6 +311,17 @@ impl Chunks for Spooled<'_> {
         self.frame.check_chunk(index, scratch)?; // the disk may have changed what was checked on arrival
         Ok(self.frame.fold_chunk(index, scratch, weight, sum)?)
     }
+}
+
+/// The frame of the payload of `bytes` bytes in `file`, from its head.
+fn frame<'a>(file: &File, bytes: u64, layout: &'a Layout, path: &Path) -> Result<Frame<'a>, SpoolError> {
+    let read = |len: usize| {
+        let mut head = vec![0; len.min(bytes as usize)];
+        file.read_exact_at(&mut head, 0).map_err(at(path))?;
+        Ok::<_, SpoolError>(head)
+    };
+    let head = Frame::head_bytes(&read(PREFIX_BYTES)?, layout)?;
+    Ok(Frame::parse(&read(head)?, layout)?)
 }
 
 /// Hashes the first `bytes` of a part.

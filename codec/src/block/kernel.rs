@@ -5,7 +5,8 @@
 
 use alloc::vec::Vec;
 
-use super::{Level, MOST_BLOCKS, SegmentCoding, plane_bytes, planes, rounding::noise_of, scale::MOST_MAGNITUDE};
+use super::{Level, MOST_BLOCKS, SegmentCoding, plane_bytes, planes, scale::MOST_MAGNITUDE};
+use crate::dither::noise_of;
 use crate::scheme::Rounding;
 
 /// Coordinates of the block size that everybody uses.

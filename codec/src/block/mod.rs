@@ -11,11 +11,12 @@
 
 pub(crate) mod kernel;
 pub(crate) mod reference;
-mod rounding;
 mod scale;
 
-use crate::scheme::{BlockCoding, Grain, Rounding};
-use rounding::Dither;
+use crate::{
+    dither::Dither,
+    scheme::{BlockCoding, Grain, Rounding},
+};
 pub(crate) use scale::Level;
 pub use scale::MOST_MAGNITUDE;
 

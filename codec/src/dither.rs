@@ -30,8 +30,25 @@ impl Dither {
 
     /// The noise u of coordinate `index` of the segment.
     pub(crate) fn noise(self, index: usize) -> f32 {
-        let hash = self.hash((index / 32 * 16 + index % 16) as u32);
-        noise_of(if index % 32 < 16 { hash & 0xffff } else { hash >> 16 })
+        noise_of(self.bits(index))
+    }
+
+    /// The 16 bits behind the noise of coordinate `index`.
+    #[inline(always)]
+    pub(crate) fn bits(self, index: usize) -> u32 {
+        self.half(index, 0)
+    }
+
+    /// 16 more bits of coordinate `index`, independent of its noise.
+    #[inline(always)]
+    pub(crate) fn chosen(self, index: usize) -> u32 {
+        self.half(index, 1 << 31)
+    }
+
+    #[inline(always)]
+    fn half(self, index: usize, stream: u32) -> u32 {
+        let hash = self.hash((index / 32 * 16 + index % 16) as u32 | stream);
+        if index % 32 < 16 { hash & 0xffff } else { hash >> 16 }
     }
 }
 

@@ -1,0 +1,291 @@
+//! The model of a vector: scales of rows and columns, and the shape of what they leave.
+
+use alloc::{vec, vec::Vec};
+
+use super::{
+    model::{Codes, LEAST, Matrix, Model, ZERO, matrices},
+    tables::{COMPONENTS, FIRST, NARROWEST, Shape, Tables, WEIGHTS, WIDEST, WIDEST_DITHERED, index, raw_bits},
+};
+use crate::layout::Layout;
+
+/// Passes over rows and columns in turn.
+const PASSES: usize = 3;
+/// Passes of the fit of the shape.
+const SHAPE_PASSES: usize = 40;
+/// Bits that a code costs, about.
+const CODE_BITS: f64 = 2.5;
+/// Bins of |x| over its scale that the shape is fitted to, four an octave.
+const BINS: usize = 104;
+/// The bin of a coordinate as large as its scale.
+const UNIT: i32 = 72;
+
+/// Scales of one tensor, in half octaves; the scale of a coordinate is the sum. Minus infinity stands for zeros.
+#[derive(Clone, Debug, Default)]
+struct Scales {
+    base: f64,
+    rows: Vec<f64>,
+    columns: Vec<f64>,
+}
+
+/// What is known of a vector before the step is.
+#[derive(Clone, Debug)]
+pub(super) struct Fit {
+    scales: Vec<Scales>,
+    /// How many coordinates have a scale of each half octave; the first of them.
+    counts: (i32, Vec<u32>),
+    /// Mean bits of every class from the narrowest to the first without tables for |u|, under this shape.
+    bits: Vec<f64>,
+    largest: f64,
+}
+
+/// 2 log2.
+fn halves(x: f64) -> f64 {
+    2.0 * libm::log2(x)
+}
+
+impl Fit {
+    /// Fits the model to `x`, for rates of about `rate` bits a coordinate.
+    pub(super) fn new(layout: &Layout, x: &[f32], rate: f64) -> Self {
+        let part = |matrix: Matrix| &x[matrix.start..][..matrix.len];
+        let scales: Vec<_> = matrices(layout).map(|matrix| Scales::fit(matrix, part(matrix), rate)).collect();
+        let mut sizes = Sizes::default();
+        let mut counts = vec![0; 1024];
+        for (matrix, scales) in matrices(layout).zip(&scales) {
+            scales.each(matrix, part(matrix), |scale, x| {
+                counts[(scale + 512.0).clamp(0.0, 1023.0) as usize] += 1;
+                sizes.count(x, libm::floor(scale) as i32);
+            });
+        }
+        let shape = sizes.shape();
+        let tables = Tables::new(&shape, WIDEST_DITHERED + 2);
+        let mean = |class: i32| {
+            let parts = if class <= WIDEST_DITHERED { super::tables::PARTS } else { 1 };
+            let sum: f64 = (0..parts).map(|part| tables.get(index(class, part)).entropy()).sum();
+            sum / parts as f64 + f64::from(raw_bits(class))
+        };
+        let bits = (NARROWEST..=WIDEST_DITHERED + 2).map(mean).collect();
+        let largest = x.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+        let largest = if largest > 0.0 { halves(f64::from(largest)).max(-150.0) } else { -150.0 };
+        Self { scales, counts: (-512, counts), bits, largest }
+    }
+
+    /// The largest magnitude, in half octaves; of nothing but zeros, the least that there is.
+    pub(super) fn largest(&self) -> f64 {
+        self.largest
+    }
+
+    /// Bits that the symbols take at a step of `step` half octaves, about.
+    pub(super) fn symbol_bits(&self, step: f64) -> f64 {
+        let (first, counts) = &self.counts;
+        (*first..)
+            .zip(counts)
+            .filter(|(_, count)| **count != 0)
+            .map(|(scale, &count)| f64::from(count) * self.class_bits(f64::from(scale) + 0.5 - step))
+            .sum()
+    }
+
+    fn class_bits(&self, class: f64) -> f64 {
+        let narrowest = f64::from(NARROWEST);
+        if class <= narrowest {
+            return self.bits[0] * libm::exp2((class - narrowest) / 2.0);
+        }
+        let at = class - narrowest;
+        match self.bits.get(at as usize + 1) {
+            Some(next) => {
+                let (this, share) = (self.bits[at as usize], at - libm::floor(at));
+                this + (next - this) * share
+            }
+            None => {
+                let last = self.bits.len() - 1;
+                self.bits[last] + (at - last as f64) / 2.0
+            }
+        }
+    }
+
+    /// The model for a step, but for its shape.
+    pub(super) fn model(&self, step: f32) -> Model {
+        let step_halves = halves(f64::from(step));
+        let code = |scale: f64| {
+            if scale == f64::NEG_INFINITY { ZERO } else { libm::round(scale).clamp(-300.0, 300.0) as i32 }
+        };
+        let codes = |scales: &Scales| {
+            let base = code(scales.base - step_halves);
+            if base == ZERO {
+                return Codes { base, ..Codes::default() };
+            }
+            let mut codes = Codes {
+                base,
+                // Rounding errors of the base go to the rows.
+                rows: scales
+                    .rows
+                    .iter()
+                    .map(|row| code(row + scales.base - step_halves))
+                    .map(|row| if row == ZERO { ZERO } else { row - base })
+                    .collect(),
+                columns: scales.columns.iter().map(|&column| code(column)).collect(),
+            };
+            let constant = |list: &[i32]| list.iter().all(|&code| code == 0);
+            // What is sampled least, or is all one class, needs no codes.
+            if codes.base + WIDEST.min(64) < LEAST || constant(&codes.rows) {
+                codes.rows.clear();
+            }
+            if constant(&codes.columns) {
+                codes.columns.clear();
+            }
+            codes
+        };
+        Model { step, shape: Shape([0; COMPONENTS]), codes: self.scales.iter().map(codes).collect() }
+    }
+}
+
+impl Scales {
+    fn fit(matrix: Matrix, x: &[f32], rate: f64) -> Self {
+        let sum = |x: &[f32]| x.iter().map(|x| f64::from(x.abs())).sum::<f64>();
+        let total = sum(x);
+        let log = |mean: f64| if mean > 0.0 { halves(mean) } else { f64::NEG_INFINITY };
+        let base = log(total / matrix.len.max(1) as f64);
+        let flat = Self { base, ..Self::default() };
+        if matrix.rows == 1 || total == 0.0 {
+            return flat;
+        }
+        let row_of = |row: usize| &x[row * matrix.columns..((row + 1) * matrix.columns).min(x.len())];
+        // Means of |x|, then of |x| over the other's scale, in turn.
+        let rows_given = |columns: &[f64]| -> Vec<f64> {
+            let mean = |row: usize| {
+                let row = row_of(row);
+                let sum: f64 = row.iter().zip(columns).map(|(x, inverse)| f64::from(x.abs()) * inverse).sum();
+                sum / row.len() as f64
+            };
+            (0..matrix.rows).map(mean).collect()
+        };
+        let columns_given = |rows: &[f64]| -> Vec<f64> {
+            let mut sums = vec![0.0; matrix.columns];
+            for (row, inverse) in rows.iter().enumerate() {
+                for (sum, x) in sums.iter_mut().zip(row_of(row)) {
+                    *sum += f64::from(x.abs()) * inverse;
+                }
+            }
+            sums.iter().map(|sum| sum / matrix.rows as f64).collect()
+        };
+        let inverse = |means: &[f64]| -> Vec<f64> {
+            means.iter().map(|&mean| if mean > 0.0 { 1.0 / mean } else { 0.0 }).collect()
+        };
+        let logs = |means: &[f64]| -> Vec<f64> { means.iter().map(|&mean| log(mean)).collect() };
+        let mean_log = |logs: &[f64]| {
+            let finite = logs.iter().filter(|log| log.is_finite());
+            finite.clone().sum::<f64>() / finite.count().max(1) as f64
+        };
+        let rows_only = logs(&rows_given(&vec![1.0; matrix.columns]));
+        let columns_only = logs(&columns_given(&vec![1.0; matrix.rows]));
+        let mut columns = vec![1.0; matrix.columns];
+        let mut rows = Vec::new();
+        for _ in 0..PASSES {
+            rows = rows_given(&inverse(&columns));
+            columns = columns_given(&inverse(&rows));
+        }
+        let (rows, columns) = (logs(&rows), logs(&columns));
+        // Bits of all coordinates but for a constant: half the mean of their scales in half octaves, where zeros cost nothing.
+        let len = matrix.len as f64;
+        let weight = rate.min(1.0) * len / 2.0;
+        let share = |logs: &[f64]| logs.iter().filter(|log| log.is_finite()).count() as f64 / logs.len() as f64;
+        let cost = |scale: f64, share: f64, codes: usize| weight * share * scale + CODE_BITS * codes as f64;
+        let candidates = [
+            cost(base, 1.0, 0),
+            cost(mean_log(&rows_only), share(&rows_only), matrix.rows),
+            cost(mean_log(&columns_only), share(&columns_only), matrix.columns),
+            cost(mean_log(&rows) + mean_log(&columns), share(&rows) * share(&columns), matrix.rows + matrix.columns),
+        ];
+        let best = (0..4).min_by(|&a, &b| candidates[a].total_cmp(&candidates[b])).unwrap_or_default();
+        let centred = |logs: Vec<f64>| {
+            let mean = libm::round(mean_log(&logs));
+            (mean, logs.into_iter().map(|log| log - mean).collect::<Vec<f64>>())
+        };
+        match best {
+            1 => {
+                let (base, rows) = centred(rows_only);
+                Self { base, rows, columns: Vec::new() }
+            }
+            2 => {
+                let (base, columns) = centred(columns_only);
+                Self { base, rows: Vec::new(), columns }
+            }
+            3 => {
+                let ((row_mean, rows), (column_mean, columns)) = (centred(rows), centred(columns));
+                Self { base: row_mean + column_mean, rows, columns }
+            }
+            _ => flat,
+        }
+    }
+
+    /// Calls `f` with the scale and the value of every coordinate that has a scale.
+    fn each(&self, matrix: Matrix, x: &[f32], mut f: impl FnMut(f64, f32)) {
+        if self.base == f64::NEG_INFINITY || x.is_empty() {
+            return;
+        }
+        for (row, x) in x.chunks(matrix.columns).enumerate() {
+            let first = self.base + self.rows.get(row).copied().unwrap_or_default();
+            for (column, &x) in x.iter().enumerate() {
+                let scale = first + self.columns.get(column).copied().unwrap_or_default();
+                if scale != f64::NEG_INFINITY {
+                    f(scale, x);
+                }
+            }
+        }
+    }
+}
+
+/// How often |x| over the scale of its class is how large, in quarters of an octave's range.
+#[derive(Clone, Debug)]
+pub(super) struct Sizes([u32; BINS]);
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self([0; BINS])
+    }
+}
+
+impl Sizes {
+    /// Counts a value of class `class`: of scale 2^(class/2).
+    #[inline(always)]
+    pub(super) fn count(&mut self, x: f32, class: i32) {
+        let size = x.abs() * if class & 1 == 0 { 1.0 } else { core::f32::consts::FRAC_1_SQRT_2 };
+        // The exponent and two bits of the mantissa.
+        let bin = (size.to_bits() >> 21) as i32 - 4 * (127 + (class >> 1)) + UNIT;
+        if x != 0.0 {
+            self.0[bin.clamp(0, BINS as i32 - 1) as usize] += 1;
+        }
+    }
+
+    /// The mixture of normals that fits best (EM, Dempster, Laird, Rubin 1977).
+    pub(super) fn shape(&self) -> Shape {
+        let edge = |bin: usize| {
+            let quarters = bin as i32 - UNIT;
+            (1.0 + f64::from(quarters & 3) / 4.0) * libm::exp2(f64::from(quarters >> 2))
+        };
+        let inside = |bin: usize, j: i32| {
+            let deviation = libm::exp2(f64::from(j + FIRST) / 2.0) * core::f64::consts::SQRT_2;
+            libm::erfc(edge(bin) / deviation) - libm::erfc(edge(bin + 1) / deviation) + 1e-30
+        };
+        let counted: Vec<_> = (0..BINS)
+            .filter(|&bin| self.0[bin] != 0)
+            .map(|bin| (f64::from(self.0[bin]), core::array::from_fn::<_, COMPONENTS, _>(|j| inside(bin, j as i32))))
+            .collect();
+        let mut weights = [1.0 / COMPONENTS as f64; COMPONENTS];
+        for _ in 0..if counted.is_empty() { 0 } else { SHAPE_PASSES } {
+            let mut next = [0.0; COMPONENTS];
+            for (count, inside) in &counted {
+                let sum: f64 = inside.iter().zip(&weights).map(|(inside, weight)| inside * weight).sum();
+                for ((next, inside), weight) in next.iter_mut().zip(inside).zip(&weights) {
+                    *next += count * inside * weight / sum;
+                }
+            }
+            let sum: f64 = next.iter().sum();
+            weights = next.map(|next| next / sum);
+        }
+        let mut bytes = weights.map(|weight| libm::round(weight * f64::from(WEIGHTS)) as u8);
+        let largest = (0..COMPONENTS).max_by_key(|&at| bytes[at]).unwrap_or_default();
+        let sum: u32 = bytes.iter().map(|&byte| u32::from(byte)).sum();
+        bytes[largest] = (u32::from(bytes[largest]) + WEIGHTS - sum) as u8;
+        Shape(bytes)
+    }
+}

@@ -1,0 +1,207 @@
+//! What a payload says of the vector as a whole: the step, the shape, and a scale for every row and column.
+//!
+//! A tensor is seen as a matrix of its first dimension by the others, a long vector as rows of 256. Real updates have
+//! strong rows and columns (dead neurons, dark pixels); the class of a coordinate is the sum of the codes of both, in
+//! half octaves of the step.
+
+use alloc::vec::Vec;
+
+use super::{
+    range::{Chance, Coder, Decode, Encode, Integer},
+    tables::{COMPONENTS, Shape, WEIGHTS, WIDEST},
+};
+use crate::layout::Layout;
+
+/// The class of coordinates that are all zero: they are not sent.
+pub(super) const ZERO: i32 = i32::MIN;
+/// Least class: what is sampled with 2^-16.
+pub(super) const LEAST: i32 = super::tables::NARROWEST - 32;
+/// Codes of rows and columns are within this.
+const MOST_CODE: i32 = 512;
+/// Vectors are cut into rows of this length.
+const ROW: usize = 256;
+/// Bytes before the codes.
+pub(super) const FIXED_BYTES: usize = 4 + COMPONENTS;
+
+/// A tensor as a matrix.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Matrix {
+    pub(super) start: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Coordinates: the last row may be shorter.
+    pub(super) len: usize,
+}
+
+/// Codes of one tensor: a coordinate's class is the sum of its row's and its column's. Empty lists stand for zeros.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Codes {
+    /// For the whole tensor; [`ZERO`] if it is all zeros.
+    pub(super) base: i32,
+    pub(super) rows: Vec<i32>,
+    pub(super) columns: Vec<i32>,
+}
+
+/// The model.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Model {
+    pub(super) step: f32,
+    pub(super) shape: Shape,
+    pub(super) codes: Vec<Codes>,
+}
+
+/// How the tensors of a layout are seen.
+pub(super) fn matrices(layout: &Layout) -> impl Iterator<Item = Matrix> {
+    layout.tensors().iter().map(|tensor| {
+        let first = tensor.shape.first().copied().unwrap_or(1);
+        let others = tensor.len.checked_div(first).unwrap_or_default();
+        let (rows, columns) = match (first, others) {
+            (2.., 2..) => (first, others),
+            _ if tensor.len >= 2 * ROW => (tensor.len.div_ceil(ROW), ROW),
+            _ => (1, tensor.len),
+        };
+        Matrix { start: tensor.offset, rows, columns, len: tensor.len }
+    })
+}
+
+impl Codes {
+    /// The class of a coordinate.
+    #[inline(always)]
+    fn class(base_and_row: i32, column: i32) -> i32 {
+        if base_and_row == ZERO || column == ZERO { ZERO } else { (base_and_row + column).clamp(LEAST, WIDEST) }
+    }
+
+    fn row(&self, row: usize) -> i32 {
+        match (self.base, self.rows.get(row)) {
+            (ZERO, _) | (_, Some(&ZERO)) => ZERO,
+            (base, code) => base + code.copied().unwrap_or_default(),
+        }
+    }
+
+    /// The widest class that there may be.
+    fn widest(&self) -> i32 {
+        let most = |codes: &[i32]| codes.iter().copied().max().unwrap_or_default();
+        match (self.base, most(&self.rows), most(&self.columns)) {
+            (ZERO, ..) | (_, ZERO, _) | (.., ZERO) => ZERO,
+            (base, row, column) => (base + row + column).clamp(LEAST, WIDEST),
+        }
+    }
+}
+
+impl Model {
+    /// The widest class that there may be.
+    pub(super) fn widest(&self) -> i32 {
+        self.codes.iter().map(Codes::widest).max().unwrap_or(ZERO)
+    }
+
+    /// Replaces `out` by the classes of the coordinates of chunk `index`.
+    pub(super) fn classes(&self, layout: &Layout, index: usize, out: &mut Vec<i32>) {
+        out.clear();
+        let range = layout.chunk_range(index);
+        for (matrix, codes) in matrices(layout).zip(&self.codes) {
+            let (start, end) = (matrix.start.max(range.start), (matrix.start + matrix.len).min(range.end));
+            let mut at = start.saturating_sub(matrix.start);
+            let end = end.saturating_sub(matrix.start);
+            while at < end {
+                let (row, column) = (at / matrix.columns, at % matrix.columns);
+                let len = (matrix.columns - column).min(end - at);
+                let first = codes.row(row);
+                match codes.columns.get(column..column + len) {
+                    Some(columns) => out.extend(columns.iter().map(|&code| Codes::class(first, code))),
+                    None => out.resize(out.len() + len, Codes::class(first, 0)),
+                }
+                at += len;
+            }
+        }
+    }
+
+    /// Appends the model as bytes.
+    pub(super) fn write(&self, layout: &Layout, out: &mut Vec<u8>) {
+        out.extend(self.step.to_le_bytes());
+        out.extend(self.shape.0);
+        let mut coder = Encode::new(out);
+        let mut chances = Chances::default();
+        for (matrix, codes) in matrices(layout).zip(&self.codes) {
+            chances.codes(&mut coder, matrix, codes);
+        }
+        coder.finish();
+    }
+
+    /// Reads a model.
+    pub(super) fn read(layout: &Layout, bytes: &[u8]) -> Result<Self, &'static str> {
+        let (fixed, codes) = bytes.split_at_checked(FIXED_BYTES).ok_or("model: too short")?;
+        let step = f32::from_le_bytes(crate::header::array(fixed, 0));
+        if !super::is_step(step) {
+            return Err("step");
+        }
+        let shape = Shape(crate::header::array(fixed, 4));
+        if shape.0.iter().map(|&weight| u32::from(weight)).sum::<u32>() != WEIGHTS {
+            return Err("shape: its weights do not add up to 255");
+        }
+        let mut coder = Decode::new(codes);
+        let mut chances = Chances::default();
+        let codes =
+            matrices(layout).map(|matrix| chances.codes(&mut coder, matrix, &Codes::default())).collect::<Vec<_>>();
+        if !coder.is_at_end() {
+            return Err("model: bytes left over");
+        }
+        Ok(Self { step, shape, codes })
+    }
+}
+
+/// What the codes are coded under.
+#[derive(Default)]
+struct Chances {
+    zero: Chance,
+    base: Integer,
+    has_rows: Chance,
+    has_columns: Chance,
+    list: [List; 2],
+}
+
+/// Codes of rows, or of columns: each against the one before it.
+#[derive(Default)]
+struct List {
+    zero: [Chance; 2],
+    /// After a change of 0, ±1, or more.
+    change: [Integer; 3],
+}
+
+impl Chances {
+    /// Codes `codes` and gives them back, or decodes others.
+    fn codes(&mut self, coder: &mut impl Coder, matrix: Matrix, codes: &Codes) -> Codes {
+        let mut read = Codes { base: ZERO, ..Codes::default() };
+        if matrix.len == 0 || coder.bit(&mut self.zero, codes.base == ZERO) {
+            return read;
+        }
+        read.base = self.base.code(coder, codes.base).clamp(-MOST_CODE, MOST_CODE);
+        if matrix.rows == 1 {
+            return read;
+        }
+        if coder.bit(&mut self.has_rows, !codes.rows.is_empty()) {
+            read.rows = self.list[0].codes(coder, matrix.rows, &codes.rows);
+        }
+        if coder.bit(&mut self.has_columns, !codes.columns.is_empty()) {
+            read.columns = self.list[1].codes(coder, matrix.columns, &codes.columns);
+        }
+        read
+    }
+}
+
+impl List {
+    fn codes(&mut self, coder: &mut impl Coder, len: usize, codes: &[i32]) -> Vec<i32> {
+        let (mut last, mut last_change, mut last_zero) = (0, 0, false);
+        let code = |at: usize| {
+            let code = codes.get(at).copied().unwrap_or_default();
+            last_zero = coder.bit(&mut self.zero[usize::from(last_zero)], code == ZERO);
+            if last_zero {
+                return ZERO;
+            }
+            let change: i32 = self.change[last_change].code(coder, code - last);
+            last_change = change.unsigned_abs().min(2) as usize;
+            last = (last + change).clamp(-MOST_CODE, MOST_CODE);
+            last
+        };
+        (0..len).map(code).collect()
+    }
+}

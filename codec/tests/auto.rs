@@ -1,0 +1,133 @@
+//! `auto` by its public interface: rates, errors, budgets, bias.
+
+#![allow(clippy::unwrap_used)] // a failing helper is a failing test
+
+use nibble_codec::{EncodeError, Encoder, Layout, Payload, PayloadId};
+use nibble_seed::{RoundId, Seed};
+
+fn encode(scheme: &str, layout: &Layout, x: &[f32], seed: u64) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::new();
+    let id = PayloadId { round: RoundId(3), seed: Seed(seed) };
+    Encoder::new(scheme.parse().unwrap()).encode(layout, x, id, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn nmse(scheme: &str, layout: &Layout, x: &[f32]) -> f64 {
+    Payload::parse(&encode(scheme, layout, x, 1).unwrap(), layout).unwrap().nmse(x).unwrap()
+}
+
+/// Standard normal values (Box and Muller 1958).
+fn normal(len: usize, seed: u64) -> Vec<f32> {
+    let seed = Seed(seed);
+    let unit = |i: usize| 1.0 - seed.unit_at(i as u64);
+    let draw = |i: usize| {
+        let radius = (-2.0 * f64::from(unit(2 * i)).ln()).sqrt();
+        (radius * (std::f64::consts::TAU * f64::from(unit(2 * i + 1))).cos()) as f32
+    };
+    (0..len).map(draw).collect()
+}
+
+/// A matrix whose rows and columns have scales of their own, over four octaves each, with some rows all zero.
+fn structured(rows: usize, columns: usize, seed: u64) -> Vec<f32> {
+    let noise = normal(rows * columns, seed);
+    let scale = |i: usize| 2f32.powf(4.0 * Seed(seed ^ 77).unit_at(i as u64));
+    let value = |i: usize| {
+        let (row, column) = (i / columns, i % columns);
+        if row % 9 == 4 { 0.0 } else { noise[i] * scale(row) * scale(100_000 + column) }
+    };
+    (0..rows * columns).map(value).collect()
+}
+
+#[test]
+fn the_error_on_normal_values_is_below_what_rotation_codecs_reach() {
+    let layout = Layout::new([("x", vec![1 << 18])]).unwrap();
+    let x = normal(1 << 18, 1);
+    // EDEN (Vargaftik et al. 2022) has 0.571, 0.133, 0.0358, 0.0096, 4.1e-5, and 1.571/R - 1 at R bits below 1.
+    let cells = [(0.1, 14.71), (0.5, 2.05), (1.0, 0.565), (2.0, 0.1), (3.0, 0.0235), (4.0, 0.0058), (8.0, 2.26e-5)];
+    for (rate, most) in cells {
+        let found = nmse(&format!("auto:{rate}"), &layout, &x);
+        assert!(found < most, "{rate} bits: {found}");
+    }
+}
+
+#[test]
+fn rows_and_columns_are_used() {
+    let layout = Layout::new([("w", vec![300, 500]), ("b", vec![300])]).unwrap();
+    let mut x = structured(300, 500, 2);
+    x.extend(normal(300, 3));
+    let flat = Layout::new([("w", vec![150_000]), ("b", vec![300])]).unwrap();
+    for rate in ["0.25", "1", "4"] {
+        let (with, without) = (nmse(&format!("auto:{rate}"), &layout, &x), nmse(&format!("auto:{rate}"), &flat, &x));
+        assert!(with < 0.75 * without, "{rate} bits: {with} against {without}");
+    }
+}
+
+#[test]
+fn the_mean_of_many_encodings_is_the_vector() {
+    let layout = Layout::new([("w", vec![100, 400])]).unwrap();
+    let x: Vec<f32> = structured(100, 400, 4).iter().map(|x| x.signum() * x.abs().sqrt()).collect();
+    for scheme in ["auto:0.15", "auto:0.5", "auto:1", "auto:2.5", "auto:6"] {
+        let (mut sum, mut error) = (vec![0f64; x.len()], 0.0);
+        let mut decoded = vec![0.0; x.len()];
+        for seed in 0..100 {
+            let bytes = encode(scheme, &layout, &x, seed).unwrap();
+            let payload = Payload::parse(&bytes, &layout).unwrap();
+            payload.decode(&mut decoded).unwrap();
+            for ((sum, &y), &x) in sum.iter_mut().zip(&decoded).zip(&x) {
+                *sum += f64::from(y) / 100.0;
+                error += (f64::from(y) - f64::from(x)).powi(2) / 100.0;
+            }
+        }
+        let of_mean: f64 = sum.iter().zip(&x).map(|(sum, &x)| (sum - f64::from(x)).powi(2)).sum();
+        // 35,600 squares, of which the largest count most: known to about 1 %.
+        assert!((of_mean * 100.0 / error - 1.0).abs() < 0.04, "{scheme}: {}", of_mean * 100.0 / error);
+    }
+}
+
+#[test]
+fn budgets_are_met_from_below() {
+    let mut stream = Seed(11).stream();
+    for case in 0..200 {
+        let (rows, columns) = (20 + (stream.next_unit() * 200.0) as usize, 20 + (stream.next_unit() * 300.0) as usize);
+        let layout = Layout::new([("w", vec![rows, columns]), ("b", vec![rows])]).unwrap();
+        let mut x = if case % 2 == 0 { structured(rows, columns, case) } else { normal(rows * columns, case) };
+        x.extend(normal(rows, case + 1000));
+        let budget = 1500 + (stream.next_unit() * (rows * columns) as f64) as usize;
+        let bytes = encode(&format!("auto:{budget}B"), &layout, &x, case).unwrap();
+        assert!(bytes.len() <= budget && bytes.len() as f64 >= 0.995 * budget as f64, "{} of {budget}", bytes.len());
+    }
+}
+
+#[test]
+fn what_cannot_fit_says_what_it_takes() {
+    let layout = Layout::new([("w", vec![100, 100])]).unwrap();
+    let x = normal(10_000, 5);
+    let Err(EncodeError::Budget { budget: 80, needed, .. }) = encode("auto:80B", &layout, &x, 1) else {
+        panic!("80 bytes are no more than the header");
+    };
+    encode(&format!("auto:{needed}B"), &layout, &x, 1).unwrap();
+    let error = encode("auto:step=1e-12", &layout, &x, 1).unwrap_err();
+    assert!(matches!(error, EncodeError::OutOfRange { .. }), "{error}");
+}
+
+#[test]
+fn a_step_bounds_the_error_and_chunks_stand_alone() {
+    let layout = Layout::new([("w", vec![200, 900])]).unwrap();
+    let x = structured(200, 900, 6);
+    let bytes = encode("auto:step=0.01", &layout, &x, 7).unwrap();
+    let payload = Payload::parse(&bytes, &layout).unwrap();
+    let mut all = vec![0.0; x.len()];
+    payload.decode(&mut all).unwrap();
+    // Values far above the step are as exact as the step, half of it at most.
+    let worst = x.iter().zip(&all).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+    assert!(worst <= 0.0101, "{worst}");
+    for chunk in 0..layout.chunks() {
+        let range = layout.chunk_range(chunk);
+        let mut alone = vec![9.0; range.len()];
+        payload.decode_chunk(chunk, &mut alone).unwrap();
+        assert_eq!(alone, all[range.clone()]);
+        let mut sum = vec![1.0; range.len()];
+        payload.fold_chunk(chunk, 0.5, &mut sum).unwrap();
+        assert!(sum.iter().zip(&alone).all(|(&sum, &y)| sum == 1.0 + 0.5 * f64::from(y)));
+    }
+}
