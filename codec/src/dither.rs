@@ -30,18 +30,32 @@ impl Dither {
 
     /// The noise u of coordinate `index` of the segment.
     pub(crate) fn noise(self, index: usize) -> f32 {
-        noise_of(self.bits(index))
+        noise_of(self.half(index, 0))
     }
 
-    /// The 16 bits behind the noise of coordinate `index`.
-    #[inline(always)]
-    pub(crate) fn bits(self, index: usize) -> u32 {
-        self.half(index, 0)
+    /// The 16 bits behind the noise of the first coordinates; or, `chosen`, 16 more that are independent of them.
+    pub(crate) fn fill(self, chosen: bool, out: &mut [u16]) {
+        let stream = u32::from(chosen) << 31;
+        let mut groups = out.chunks_exact_mut(32);
+        let mut counter = stream;
+        for group in &mut groups {
+            let (low, high) = group.split_at_mut(16);
+            for (at, (low, high)) in low.iter_mut().zip(high).enumerate() {
+                let hash = self.hash(counter + at as u32);
+                (*low, *high) = (hash as u16, (hash >> 16) as u16);
+            }
+            counter += 16;
+        }
+        let rest = groups.into_remainder();
+        for (at, out) in rest.iter_mut().enumerate() {
+            let hash = self.hash(counter + at as u32 % 16);
+            *out = if at < 16 { hash } else { hash >> 16 } as u16;
+        }
     }
 
-    /// 16 more bits of coordinate `index`, independent of its noise.
     #[inline(always)]
-    pub(crate) fn chosen(self, index: usize) -> u32 {
+    #[cfg(test)]
+    fn chosen(self, index: usize) -> u32 {
         self.half(index, 1 << 31)
     }
 
@@ -77,6 +91,20 @@ mod tests {
                 assert!((mean(&|i| draw(i) * draw((i + lag) % n)) * 12.0).abs() < deviation, "lag {lag}");
             }
             assert!((mean(&|i| draw(i) * other(i)) * 12.0).abs() < deviation, "two seeds");
+        }
+    }
+
+    #[test]
+    fn what_is_drawn_in_bulk_is_what_is_drawn_alone() {
+        let dither = Dither::new(Seed(9), 65_536);
+        for len in [0, 1, 15, 16, 17, 31, 32, 33, 1000] {
+            let (mut noise, mut chosen) = (alloc::vec![0; len], alloc::vec![0; len]);
+            dither.fill(false, &mut noise);
+            dither.fill(true, &mut chosen);
+            for at in 0..len {
+                assert_eq!(noise_of(noise[at].into()), dither.noise(at));
+                assert_eq!(u32::from(chosen[at]), dither.chosen(at));
+            }
         }
     }
 

@@ -12,6 +12,70 @@ fn encode(scheme: &str, layout: &Layout, x: &[f32], seed: u64) -> Result<Vec<u8>
     Ok(bytes)
 }
 
+/// Vectors for other implementations: `vectors/auto.json` says where in `vectors/auto.bin` payloads and their values are.
+/// `auto.py`, written from docs/wire-format.md alone, decodes them to the same bits.
+#[test]
+fn the_vectors_are_what_we_make_and_decode() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let (mut cases, mut data) = (Vec::new(), Vec::new());
+    for (number, (name, scheme, shapes, x)) in vectors().into_iter().enumerate() {
+        let tensors = shapes.iter().enumerate().map(|(at, shape)| (format!("t{at}"), shape.clone()));
+        let layout = Layout::new(tensors.clone()).unwrap();
+        let payload = encode(scheme, &layout, &x, number as u64).unwrap();
+        let mut values = vec![f32::NAN; x.len()];
+        Payload::parse(&payload, &layout).unwrap().decode(&mut values).unwrap();
+        let mut place = |bytes: &[u8]| {
+            data.extend_from_slice(bytes);
+            [data.len() - bytes.len(), bytes.len()]
+        };
+        let values: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        cases.push(serde_json::json!({
+            "name": name, "scheme": scheme, "layout": tensors.collect::<Vec<_>>(),
+            "payload": place(&payload), "decoded": place(&values),
+        }));
+    }
+    let lines: Vec<String> = cases.iter().map(|case| format!("  {case}")).collect();
+    let index = format!("[\n{}\n]\n", lines.join(",\n"));
+    if std::env::var_os("NIBBLE_REGENERATE").is_some() {
+        std::fs::write(directory.join("auto.json"), &index).unwrap();
+        std::fs::write(directory.join("auto.bin"), &data).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(directory.join("auto.json")).unwrap(),
+        index,
+        "NIBBLE_REGENERATE=1 makes it anew"
+    );
+    assert_eq!(std::fs::read(directory.join("auto.bin")).unwrap(), data);
+}
+
+/// Name, scheme, shapes and values.
+type Case = (&'static str, &'static str, Vec<Vec<usize>>, Vec<f32>);
+
+fn vectors() -> Vec<Case> {
+    let matrix = || vec![vec![60, 90], vec![60], vec![0, 3], vec![]];
+    let values = |seed| {
+        let mut x = structured(60, 90, seed);
+        x.extend(bell(61, seed));
+        x
+    };
+    let mut cases: Vec<Case> =
+        ["auto:0.3", "auto:1", "auto:2.5", "auto:6", "auto:700B", "auto:step=0.0001", "auto:0.5+ef"]
+            .into_iter()
+            .map(|scheme| ("rows and columns", scheme, matrix(), values(5)))
+            .collect();
+    let mut spikes = bell(3000, 8);
+    (0..3000).step_by(501).for_each(|at| spikes[at] *= 3000.0);
+    cases.push(("escapes", "auto:2", vec![vec![3000]], spikes.clone()));
+    cases.push(("escapes of wide classes", "auto:9", vec![vec![3000]], spikes));
+    cases.push(("two chunks, eight lanes, a short last row", "auto:1", vec![vec![70_000]], bell(70_000, 9)));
+    cases.push(("sampled by far", "auto:0.05", vec![vec![200, 300], vec![7000, 1]], bell(67_000, 10)));
+    cases.push(("zeros", "auto:1", vec![vec![40, 50], vec![3]], vec![0.0; 2003]));
+    cases.push(("nothing", "auto:1", vec![], vec![]));
+    cases.push(("one value", "auto:8", vec![vec![]], vec![-0.375]));
+    cases.push(("tiny", "auto:3", vec![vec![600]], bell(600, 11).iter().map(|x| x * 1e-30).collect()));
+    cases
+}
+
 fn nmse(scheme: &str, layout: &Layout, x: &[f32]) -> f64 {
     Payload::parse(&encode(scheme, layout, x, 1).unwrap(), layout).unwrap().nmse(x).unwrap()
 }
@@ -27,10 +91,19 @@ fn normal(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(draw).collect()
 }
 
+/// Nearly normal values by exact arithmetic, the same everywhere: sums of twelve uniform ones.
+fn bell(len: usize, seed: u64) -> Vec<f32> {
+    let draw = |i: usize| (0..12).map(|part| Seed(seed).unit_at((12 * i + part) as u64)).sum::<f32>() - 6.0;
+    (0..len).map(draw).collect()
+}
+
 /// A matrix whose rows and columns have scales of their own, over four octaves each, with some rows all zero.
 fn structured(rows: usize, columns: usize, seed: u64) -> Vec<f32> {
-    let noise = normal(rows * columns, seed);
-    let scale = |i: usize| 2f32.powf(4.0 * Seed(seed ^ 77).unit_at(i as u64));
+    let noise = bell(rows * columns, seed);
+    let scale = |i: usize| {
+        let exponent = 4.0 * Seed(seed ^ 77).unit_at(i as u64);
+        (1.0 + exponent.fract()) * (1 << exponent as u32) as f32
+    };
     let value = |i: usize| {
         let (row, column) = (i / columns, i % columns);
         if row % 9 == 4 { 0.0 } else { noise[i] * scale(row) * scale(100_000 + column) }

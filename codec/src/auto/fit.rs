@@ -3,7 +3,7 @@
 use alloc::{vec, vec::Vec};
 
 use super::{
-    model::{Codes, LEAST, Matrix, Model, ZERO, matrices},
+    model::{Codes, LEAST, Matrix, Model, ZEROS, matrices},
     tables::{COMPONENTS, FIRST, NARROWEST, Shape, Tables, WEIGHTS, WIDEST, WIDEST_DITHERED, index, raw_bits},
 };
 use crate::layout::Layout;
@@ -53,14 +53,14 @@ impl Fit {
         for (matrix, scales) in matrices(layout).zip(&scales) {
             scales.each(matrix, part(matrix), |scale, x| {
                 counts[(scale + 512.0).clamp(0.0, 1023.0) as usize] += 1;
-                sizes.count(x, libm::floor(scale) as i32);
+                sizes.count(x, libm::floor(scale + 0.5) as i32);
             });
         }
         let shape = sizes.shape();
         let tables = Tables::new(&shape, WIDEST_DITHERED + 2);
         let mean = |class: i32| {
             let parts = if class <= WIDEST_DITHERED { super::tables::PARTS } else { 1 };
-            let sum: f64 = (0..parts).map(|part| tables.get(index(class, part)).entropy()).sum();
+            let sum: f64 = (0..parts).map(|part| tables.entropy(index(class, part))).sum();
             sum / parts as f64 + f64::from(raw_bits(class))
         };
         let bits = (NARROWEST..=WIDEST_DITHERED + 2).map(mean).collect();
@@ -103,14 +103,16 @@ impl Fit {
     }
 
     /// The model for a step, but for its shape.
-    pub(super) fn model(&self, step: f32) -> Model {
-        let step_halves = halves(f64::from(step));
+    ///
+    /// Classes are rounded after adding `phase`, which moves the steps at which they change.
+    pub(super) fn model(&self, step: f32, phase: f64) -> Model {
+        let step_halves = halves(f64::from(step)) - phase;
         let code = |scale: f64| {
-            if scale == f64::NEG_INFINITY { ZERO } else { libm::round(scale).clamp(-300.0, 300.0) as i32 }
+            if scale == f64::NEG_INFINITY { ZEROS } else { libm::round(scale).clamp(-300.0, 300.0) as i32 }
         };
         let codes = |scales: &Scales| {
             let base = code(scales.base - step_halves);
-            if base == ZERO {
+            if base == ZEROS {
                 return Codes { base, ..Codes::default() };
             }
             let mut codes = Codes {
@@ -120,7 +122,7 @@ impl Fit {
                     .rows
                     .iter()
                     .map(|row| code(row + scales.base - step_halves))
-                    .map(|row| if row == ZERO { ZERO } else { row - base })
+                    .map(|row| if row == ZEROS { ZEROS } else { row - base })
                     .collect(),
                 columns: scales.columns.iter().map(|&column| code(column)).collect(),
             };

@@ -28,10 +28,10 @@ use core::ops::Range;
 use nibble_seed::Seed;
 
 use self::{
-    chunk::{Kept, Writer, chance},
+    chunk::{Chosen, Writer, chance},
     fit::{Fit, Sizes},
     model::Model,
-    tables::Tables,
+    tables::{Symbols, Tables},
 };
 use crate::{dither::Dither, layout::Layout, scheme::Target};
 
@@ -39,6 +39,10 @@ use crate::{dither::Dither, layout::Layout, scheme::Target};
 const STEPS: Range<f32> = 7.888_609e-31..1.267_650_7e30;
 /// Times that the step is tried before the best that fits is taken.
 const TRIES: usize = 12;
+/// Coordinates that tell the shape.
+const ENOUGH: usize = 1 << 16;
+/// A budget is met within this share.
+const ENOUGH_OF_BUDGET: f64 = 0.996;
 /// A payload this close below its budget is good enough.
 const SLACK: f64 = 0.0005;
 
@@ -85,11 +89,11 @@ impl Decoder {
         gain: f32,
         mut each: impl FnMut(usize, f32),
     ) -> Result<(), &'static str> {
-        let (mut classes, mut kept) = (Vec::new(), Vec::new());
-        self.model.classes(layout, index, &mut classes);
-        chunk::keep(&classes, Dither::new(seed, layout.chunk_range(index).start), &mut kept);
+        let mut chosen = Chosen::default();
+        self.model.classes(layout, index, &mut chosen.classes);
+        chosen.draw(Dither::new(seed, layout.chunk_range(index).start));
         let unit = self.model.step * gain;
-        chunk::decode(&self.tables, &kept, body, |at, steps| each(at, steps * unit))
+        chunk::decode(&self.tables, &chosen, body, |at, steps| each(at, steps * unit))
     }
 }
 
@@ -117,10 +121,9 @@ pub(crate) fn varint_bytes(number: u32) -> usize {
 #[derive(Debug, Default)]
 pub(crate) struct AutoEncoder {
     writer: Writer,
-    classes: Vec<i32>,
-    kept: Vec<Kept>,
+    chosen: Chosen,
+    encoded: Encoded,
     best: Encoded,
-    trial: Encoded,
 }
 
 /// Why a vector cannot be encoded.
@@ -130,6 +133,22 @@ pub(crate) enum Failure {
     Range,
     /// The budget is less than these bytes, for model and bodies.
     Budget(usize),
+}
+
+/// A vector with its dither.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    layout: &'a Layout,
+    x: &'a [f32],
+    seed: Seed,
+}
+
+/// A step and what follows from it.
+struct Plan {
+    model: Model,
+    symbols: Symbols,
+    /// What values of a class are multiplied by, from the narrowest down.
+    inverses: [f32; 33],
 }
 
 impl AutoEncoder {
@@ -142,93 +161,153 @@ impl AutoEncoder {
         target: Target,
         budget: usize,
     ) -> Result<&Encoded, Failure> {
+        let source = Source { layout, x, seed };
         if let Target::Step(step) = target {
-            let fit = Fit::new(layout, x, 1.0);
-            self.attempt(layout, x, seed, &fit, f32::from_bits(step))?;
-            core::mem::swap(&mut self.best, &mut self.trial);
-            return Ok(&self.best);
+            let plan = source.plan(&Fit::new(layout, x, 1.0), f32::from_bits(step), 0.0, &mut self.chosen);
+            self.write(source, &plan)?;
+            return Ok(&self.encoded);
         }
         let rate = 8.0 * budget as f64 / layout.coordinates().max(1) as f64;
         let fit = Fit::new(layout, x, rate);
-        // In half octaves: the step that the fit thinks right; then steps from what was seen.
-        let goal = budget as f64 * (1.0 - SLACK / 2.0);
-        let mut side = 0.0;
-        let mut correction = 1.0;
-        // The least step that fits, and the largest that does not. No step need be finer than what makes q 2^20.
-        let finest = fit.largest() - 40.0;
-        let (mut fits, mut exceeds) = (f64::INFINITY, f64::NEG_INFINITY);
         let mut best = 0;
-        for attempt in 0..TRIES {
-            let predicted = |step: f64| side + correction * fit.symbol_bits(step) / 8.0;
-            let mut step = bisect(predicted, goal, finest);
-            if step >= fits || step <= exceeds || attempt >= 6 {
-                step = match (fits.is_finite(), exceeds.is_finite()) {
-                    (true, true) => (fits + exceeds) / 2.0,
-                    (true, false) => fits - 4.0,
-                    (false, true) => exceeds + 8.0,
-                    (false, false) => step,
-                };
-            }
-            let step_f32 = (libm::exp2(step / 2.0) as f32).clamp(STEPS.start, STEPS.end / 2.0);
-            self.attempt(layout, x, seed, &fit, step_f32)?;
-            let len = self.trial.len();
-            side = (len - self.trial.bodies.len()) as f64;
-            let symbols = fit.symbol_bits(step) / 8.0;
-            if symbols > 1.0 {
-                correction = self.trial.bodies.len() as f64 / symbols;
-            }
-            if len <= budget {
-                fits = fits.min(step);
-                if best == 0 || len > best {
+        // Where all coordinates are of one class, sizes jump where the class changes: a budget that falls into the gap is
+        // met with classes that change elsewhere.
+        for phase in [0.0, 0.5] {
+            let mut search = Search::new(budget as f64, fit.largest() - 40.0);
+            while !search.is_over() {
+                let step = search.next(|step| fit.symbol_bits(step) / 8.0);
+                let width = (libm::exp2(step / 2.0) as f32).clamp(STEPS.start, STEPS.end / 2.0);
+                let plan = source.plan(&fit, width, phase, &mut self.chosen);
+                self.write(source, &plan)?;
+                let len = self.encoded.len();
+                let symbols = self.encoded.bodies.len();
+                search.saw((len - symbols) as f64, symbols as f64, fit.symbol_bits(step) / 8.0);
+                if len <= budget && len > best {
                     best = len;
-                    core::mem::swap(&mut self.best, &mut self.trial);
+                    core::mem::swap(&mut self.best, &mut self.encoded);
                 }
-                if best as f64 >= budget as f64 * (1.0 - SLACK) || step <= finest {
-                    break;
+                if search.is_good(len as f64) {
+                    return Ok(&self.best);
                 }
-            } else {
-                exceeds = exceeds.max(step);
+            }
+            if best as f64 >= budget as f64 * ENOUGH_OF_BUDGET {
+                break;
             }
         }
-        if best == 0 { Err(Failure::Budget(self.trial.len())) } else { Ok(&self.best) }
+        if best == 0 { Err(Failure::Budget(self.encoded.len())) } else { Ok(&self.best) }
     }
 
-    /// Encodes with one step, into `trial`.
-    fn attempt(&mut self, layout: &Layout, x: &[f32], seed: Seed, fit: &Fit, step: f32) -> Result<(), Failure> {
-        let mut model = fit.model(step);
-        let trial = &mut self.trial;
-        trial.model.clear();
-        trial.bodies.clear();
-        trial.lengths.clear();
+    fn write(&mut self, source: Source<'_>, plan: &Plan) -> Result<(), Failure> {
+        let Encoded { model, bodies, lengths } = &mut self.encoded;
+        model.clear();
+        plan.model.write(source.layout, model);
+        bodies.clear();
+        lengths.clear();
+        for index in 0..source.layout.chunks() {
+            if !source.quantize(plan, index, &mut self.chosen, &mut self.writer) {
+                return Err(Failure::Range);
+            }
+            let before = bodies.len();
+            self.writer.write(&plan.symbols, bodies);
+            lengths.push((bodies.len() - before) as u32);
+        }
+        Ok(())
+    }
+}
+
+impl Source<'_> {
+    /// What follows from a step.
+    fn plan(self, fit: &Fit, step: f32, phase: f64, chosen: &mut Chosen) -> Plan {
+        let mut model = fit.model(step, phase);
         let inverses: [f32; 33] =
             core::array::from_fn(|below| 65_536.0 / chance(tables::NARROWEST - below as i32) as f32 / step);
-        let inverse_of = |class: i32| inverses[(tables::NARROWEST - class).max(0) as usize];
+        // Some of many tell the shape as well; an odd stride meets all columns.
+        let stride = self.x.len() / ENOUGH | 1;
         let mut sizes = Sizes::default();
-        for index in 0..layout.chunks() {
-            let range = layout.chunk_range(index);
-            model.classes(layout, index, &mut self.classes);
-            for (&class, &x) in self.classes.iter().zip(&x[range]) {
+        for index in 0..self.layout.chunks() {
+            model.classes(self.layout, index, &mut chosen.classes);
+            let coordinates = chosen.classes.iter().zip(&self.x[self.layout.chunk_range(index)]);
+            for (&class, &x) in coordinates.step_by(stride) {
                 if class != model::ZERO {
-                    sizes.count(x * inverse_of(class), class.max(tables::NARROWEST));
+                    let class = i32::from(class);
+                    let below = (tables::NARROWEST - class).max(0);
+                    sizes.count(x * inverses[below as usize], class.max(tables::NARROWEST));
                 }
             }
         }
         model.shape = sizes.shape();
-        let tables = Tables::new(&model.shape, model.widest());
-        model.write(layout, &mut trial.model);
-        for index in 0..layout.chunks() {
-            let range = layout.chunk_range(index);
-            model.classes(layout, index, &mut self.classes);
-            chunk::keep(&self.classes, Dither::new(seed, range.start), &mut self.kept);
-            let (x, classes) = (&x[range], &self.classes);
-            let scaled = |at: usize| x[at] * inverse_of(classes[at]);
-            let before = trial.bodies.len();
-            if !self.writer.encode(&tables, &self.kept, scaled, &mut trial.bodies) {
-                return Err(Failure::Range);
-            }
-            trial.lengths.push((trial.bodies.len() - before) as u32);
+        let symbols = Tables::new(&model.shape, model.widest()).symbols();
+        Plan { model, symbols, inverses }
+    }
+
+    /// Quantizes a chunk; whether all its coordinates are in range.
+    fn quantize(self, plan: &Plan, index: usize, chosen: &mut Chosen, writer: &mut Writer) -> bool {
+        let range = self.layout.chunk_range(index);
+        plan.model.classes(self.layout, index, &mut chosen.classes);
+        chosen.draw(Dither::new(self.seed, range.start));
+        let x = &self.x[range];
+        let classes = &chosen.classes;
+        let scaled = |at: usize| x[at] * plan.inverses[(tables::NARROWEST - i32::from(classes[at])).max(0) as usize];
+        writer.quantize(&plan.symbols, chosen, scaled)
+    }
+}
+
+/// The search for the step that meets a budget. Steps are in half octaves.
+struct Search {
+    budget: f64,
+    finest: f64,
+    /// The least step that fits, and the largest that does not.
+    fits: f64,
+    exceeds: f64,
+    /// Bytes that are not symbols, and how many times the predicted bytes the symbols took, when last seen.
+    side: f64,
+    correction: f64,
+    tries: usize,
+    at: f64,
+}
+
+impl Search {
+    fn new(budget: f64, finest: f64) -> Self {
+        let (fits, exceeds) = (f64::INFINITY, f64::NEG_INFINITY);
+        Self { budget, finest, fits, exceeds, side: 0.0, correction: 1.0, tries: 0, at: finest }
+    }
+
+    /// The step to try next, given bytes of symbols at any step, as predicted.
+    fn next(&mut self, predicted: impl Fn(f64) -> f64) -> f64 {
+        self.tries += 1;
+        let goal = self.budget * (1.0 - SLACK / 2.0);
+        let step = bisect(|step| self.side + self.correction * predicted(step), goal, self.finest);
+        let inside = step > self.exceeds && step < self.fits && self.tries < TRIES / 2;
+        self.at = match (inside, self.fits.is_finite(), self.exceeds.is_finite()) {
+            (true, ..) | (_, false, false) => step,
+            (_, true, true) => (self.fits + self.exceeds) / 2.0,
+            (_, true, false) => (self.fits - 4.0).max(self.finest),
+            (_, false, true) => self.exceeds + 8.0,
+        };
+        self.at
+    }
+
+    /// Whether `bytes` are as many as there may be, or nearly.
+    fn is_good(&self, bytes: f64) -> bool {
+        bytes <= self.budget && (bytes >= self.budget * (1.0 - SLACK) || self.at <= self.finest)
+    }
+
+    /// Whether there are no more tries.
+    fn is_over(&self) -> bool {
+        self.tries >= TRIES
+    }
+
+    /// Notes what the step took that was tried.
+    fn saw(&mut self, side: f64, symbols: f64, predicted: f64) {
+        if side + symbols <= self.budget {
+            self.fits = self.fits.min(self.at);
+        } else {
+            self.exceeds = self.exceeds.max(self.at);
         }
-        Ok(())
+        self.side = side;
+        if predicted > 1.0 {
+            self.correction = symbols / predicted;
+        }
     }
 }
 

@@ -13,7 +13,9 @@ use super::{
 use crate::layout::Layout;
 
 /// The class of coordinates that are all zero: they are not sent.
-pub(super) const ZERO: i32 = i32::MIN;
+pub(super) const ZERO: i8 = i8::MIN;
+/// The code of a row or a column of zeros.
+pub(super) const ZEROS: i32 = i32::MIN;
 /// Least class: what is sampled with 2^-16.
 pub(super) const LEAST: i32 = super::tables::NARROWEST - 32;
 /// Codes of rows and columns are within this.
@@ -36,7 +38,7 @@ pub(super) struct Matrix {
 /// Codes of one tensor: a coordinate's class is the sum of its row's and its column's. Empty lists stand for zeros.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Codes {
-    /// For the whole tensor; [`ZERO`] if it is all zeros.
+    /// For the whole tensor; [`ZEROS`] if it is all zeros.
     pub(super) base: i32,
     pub(super) rows: Vec<i32>,
     pub(super) columns: Vec<i32>,
@@ -67,13 +69,16 @@ pub(super) fn matrices(layout: &Layout) -> impl Iterator<Item = Matrix> {
 impl Codes {
     /// The class of a coordinate.
     #[inline(always)]
-    fn class(base_and_row: i32, column: i32) -> i32 {
-        if base_and_row == ZERO || column == ZERO { ZERO } else { (base_and_row + column).clamp(LEAST, WIDEST) }
+    fn class(base_and_row: i32, column: i32) -> i8 {
+        if base_and_row == ZEROS || column == ZEROS {
+            return ZERO;
+        }
+        (base_and_row + column).clamp(LEAST, WIDEST) as i8
     }
 
     fn row(&self, row: usize) -> i32 {
         match (self.base, self.rows.get(row)) {
-            (ZERO, _) | (_, Some(&ZERO)) => ZERO,
+            (ZEROS, _) | (_, Some(&ZEROS)) => ZEROS,
             (base, code) => base + code.copied().unwrap_or_default(),
         }
     }
@@ -82,7 +87,7 @@ impl Codes {
     fn widest(&self) -> i32 {
         let most = |codes: &[i32]| codes.iter().copied().max().unwrap_or_default();
         match (self.base, most(&self.rows), most(&self.columns)) {
-            (ZERO, ..) | (_, ZERO, _) | (.., ZERO) => ZERO,
+            (ZEROS, ..) | (_, ZEROS, _) | (.., ZEROS) => ZEROS,
             (base, row, column) => (base + row + column).clamp(LEAST, WIDEST),
         }
     }
@@ -91,11 +96,11 @@ impl Codes {
 impl Model {
     /// The widest class that there may be.
     pub(super) fn widest(&self) -> i32 {
-        self.codes.iter().map(Codes::widest).max().unwrap_or(ZERO)
+        self.codes.iter().map(Codes::widest).max().unwrap_or(ZEROS)
     }
 
     /// Replaces `out` by the classes of the coordinates of chunk `index`.
-    pub(super) fn classes(&self, layout: &Layout, index: usize, out: &mut Vec<i32>) {
+    pub(super) fn classes(&self, layout: &Layout, index: usize, out: &mut Vec<i8>) {
         out.clear();
         let range = layout.chunk_range(index);
         for (matrix, codes) in matrices(layout).zip(&self.codes) {
@@ -170,8 +175,8 @@ struct List {
 impl Chances {
     /// Codes `codes` and gives them back, or decodes others.
     fn codes(&mut self, coder: &mut impl Coder, matrix: Matrix, codes: &Codes) -> Codes {
-        let mut read = Codes { base: ZERO, ..Codes::default() };
-        if matrix.len == 0 || coder.bit(&mut self.zero, codes.base == ZERO) {
+        let mut read = Codes { base: ZEROS, ..Codes::default() };
+        if matrix.len == 0 || coder.bit(&mut self.zero, codes.base == ZEROS) {
             return read;
         }
         read.base = self.base.code(coder, codes.base).clamp(-MOST_CODE, MOST_CODE);
@@ -193,9 +198,9 @@ impl List {
         let (mut last, mut last_change, mut last_zero) = (0, 0, false);
         let code = |at: usize| {
             let code = codes.get(at).copied().unwrap_or_default();
-            last_zero = coder.bit(&mut self.zero[usize::from(last_zero)], code == ZERO);
+            last_zero = coder.bit(&mut self.zero[usize::from(last_zero)], code == ZEROS);
             if last_zero {
-                return ZERO;
+                return ZEROS;
             }
             let change: i32 = self.change[last_change].code(coder, code - last);
             last_change = change.unsigned_abs().min(2) as usize;

@@ -5,7 +5,7 @@
 //! comes from q = round(y + u), and the decoder knows the dither u. So narrow classes have a table for every eighth of
 //! |u|: the rate is the entropy of q *given u*, far below that of q alone where the step is coarse.
 
-use alloc::{boxed::Box, vec, vec::Vec};
+use alloc::vec::Vec;
 
 use super::normal::{ONE, tail};
 
@@ -20,7 +20,7 @@ pub(super) const PARTS: usize = 8;
 /// Pieces of the line that approximates the offset, over |u| from 0 to 1/2.
 const PIECES: usize = 16;
 /// Sum of the frequencies of a table.
-pub(super) const TOTAL_BITS: u32 = 12;
+const TOTAL_BITS: u32 = 12;
 const TOTAL: u32 = 1 << TOTAL_BITS;
 /// Largest magnitude that can have a symbol of its own.
 const MOST: i64 = 31;
@@ -35,23 +35,57 @@ pub(super) const WEIGHTS: u32 = 255;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape(pub(super) [u8; COMPONENTS]);
 
-/// One table.
-#[derive(Clone, Debug)]
-pub(super) struct Table {
-    /// Symbols are -half..=half, and the escape.
-    pub(super) half: i32,
-    /// Where the frequencies begin, symbol after symbol from -half; the escape is the last; TOTAL at the end.
-    pub(super) starts: Vec<u16>,
-    /// The index of the symbol of every number below TOTAL.
-    pub(super) slots: Box<[u8]>,
+/// What there is to know of a symbol to encode it: rANS with a reciprocal for the division (Alverson 1991; Giesen 2014).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Symbol {
+    /// States from here on give up a word first.
+    pub(super) most: u32,
+    reciprocal: u64,
+    bias: u32,
+    complement: u32,
 }
 
-/// All tables that a payload needs.
+impl Symbol {
+    fn new(start: u32, count: u32) -> Self {
+        let most = if count == TOTAL { u32::MAX } else { count << (32 - TOTAL_BITS) };
+        let complement = TOTAL - count;
+        if count < 2 {
+            // x / 1 as (x (2^64 - 1)) >> 64 = x - 1, for x of 1 and more.
+            return Self { most, reciprocal: u64::MAX, bias: start + TOTAL - 1, complement };
+        }
+        // Exact for 32 bits: its error times the state is below 2^44.
+        Self { most, reciprocal: u64::MAX / u64::from(count) + 1, bias: start, complement }
+    }
+
+    /// The state after this symbol.
+    #[inline(always)]
+    pub(super) fn push(&self, state: u32) -> u32 {
+        let quotient = ((u128::from(state) * u128::from(self.reciprocal)) >> 64) as u32;
+        state.wrapping_add(self.bias).wrapping_add(quotient * self.complement)
+    }
+}
+
+/// Most symbols of a table, escape included.
+const SYMBOLS: usize = 2 * MOST as usize + 2;
+
+/// All tables that a payload needs, one after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Tables {
-    tables: Vec<Table>,
+    /// Symbols of a table are -half..=half, and the escape.
+    halves: Vec<i32>,
+    /// Where the frequencies begin, symbol after symbol from -half; the escape is the last; TOTAL at the end.
+    starts: Vec<[u16; SYMBOLS + 2]>,
+    /// The index of the symbol of every number below TOTAL.
+    slots: Vec<[u8; TOTAL as usize]>,
     /// For every dithered class, the line that approximates the offset: at |u| = j/32, and from there to the next.
     offsets: Vec<[(f32, f32); PIECES]>,
+}
+
+/// What encoders need besides.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Symbols {
+    pub(super) halves: Vec<i32>,
+    pub(super) symbols: Vec<[Symbol; SYMBOLS]>,
 }
 
 impl Shape {
@@ -94,8 +128,7 @@ const DITHERED: usize = (WIDEST_DITHERED - NARROWEST + 1) as usize;
 impl Tables {
     /// The tables of all classes up to `widest`.
     pub(super) fn new(shape: &Shape, widest: i32) -> Self {
-        let mut tables = Vec::new();
-        let mut offsets = Vec::new();
+        let mut tables = Self { halves: Vec::new(), starts: Vec::new(), slots: Vec::new(), offsets: Vec::new() };
         for class in NARROWEST..=widest.max(NARROWEST) {
             if class > WIDEST_DITHERED {
                 tables.push(wide(shape, class));
@@ -104,10 +137,10 @@ impl Tables {
             // P(q >= m) at u = i/32.
             let above = |m: i64, i: i64| shape.tail(32 * m - 16 - i, class);
             for part in 0..PARTS as i64 {
-                tables.push(Table::new(|m| {
+                tables.push(|m| {
                     let at = |i| above(m, 2 * part + i);
                     (at(0) + 4 * at(1) + at(2)) / 6
-                }));
+                });
             }
             // E[q | u] = Σ P(q >= m) - P(q <= -m)
             let mean = |i: i64| {
@@ -116,14 +149,55 @@ impl Tables {
                 (sum as f64 / f64::from(ONE)) as f32
             };
             let at: [f32; PIECES + 1] = core::array::from_fn(|i| mean(i as i64));
-            offsets.push(core::array::from_fn(|j| (at[j], at[j + 1] - at[j])));
+            tables.offsets.push(core::array::from_fn(|j| (at[j], at[j + 1] - at[j])));
         }
-        Self { tables, offsets }
+        tables
     }
 
+    /// Adds the table of a symbol h of which `above` gives P(h >= m), times 2^24.
+    fn push(&mut self, above: impl Fn(i64) -> u32) {
+        let outside = |half: i64| above(half + 1) + (ONE - above(-half));
+        let half = (1..MOST).find(|&half| outside(half) <= ONE >> 12).unwrap_or(MOST);
+        let mut counts = [0; SYMBOLS];
+        let len = 2 * half as usize + 2;
+        let count = |chance: u32| (((chance >> 11) + 1) >> 1).max(1);
+        let mut last = above(-half);
+        for (count_of, m) in counts.iter_mut().zip(-half..=half) {
+            let next = above(m + 1);
+            *count_of = count(last - next);
+            last = next;
+        }
+        counts[len - 1] = count(outside(half));
+        let largest = (0..len).rev().max_by_key(|&at| counts[at]).unwrap_or_default();
+        counts[largest] = TOTAL + counts[largest] - counts.iter().sum::<u32>();
+        let mut starts = [TOTAL as u16; SYMBOLS + 2];
+        let mut slots = [0; TOTAL as usize];
+        let mut start = 0;
+        for (symbol, &count) in counts[..len].iter().enumerate() {
+            starts[symbol] = start as u16;
+            let end = start + count as usize;
+            slots[start..end].fill(symbol as u8);
+            start = end;
+        }
+        self.halves.push(half as i32);
+        self.starts.push(starts);
+        self.slots.push(slots);
+    }
+
+    /// Symbols of table `index` are -half..=half, and then the escape.
     #[inline(always)]
-    pub(super) fn get(&self, index: usize) -> &Table {
-        &self.tables[index]
+    pub(super) fn half(&self, index: usize) -> i32 {
+        self.halves[index]
+    }
+
+    /// The index of the symbol that a state says is next, and the state behind it.
+    #[inline(always)]
+    pub(super) fn pop(&self, index: usize, state: u32) -> (usize, u32) {
+        let slot = state & (TOTAL - 1);
+        let symbol = usize::from(self.slots[index][slot as usize]);
+        let starts = &self.starts[index];
+        let (from, to) = (u32::from(starts[symbol]), u32::from(starts[symbol + 1]));
+        (symbol, (to - from) * (state >> TOTAL_BITS) + slot - from)
     }
 
     /// -E[q | u]: what the dither adds to q on average. Adding it to q leaves q unbiased, as it is odd in u, and has the
@@ -137,6 +211,26 @@ impl Tables {
             (dither.size as f32 + 0.5) / 65_536.0
         };
         if dither.negative { size } else { -size }
+    }
+
+    /// Mean bits of a symbol of table `index`, if the table is right.
+    pub(super) fn entropy(&self, index: usize) -> f64 {
+        let term = |pair: &[u16]| {
+            let chance = f64::from(pair[1] - pair[0]) / f64::from(TOTAL);
+            if chance > 0.0 { -chance * libm::log2(chance) } else { 0.0 }
+        };
+        self.starts[index].windows(2).map(term).sum()
+    }
+
+    /// What encoders need.
+    pub(super) fn symbols(&self) -> Symbols {
+        let of = |starts: &[u16; SYMBOLS + 2]| {
+            core::array::from_fn(|at| match starts[at + 1] - starts[at] {
+                0 => Symbol::default(),
+                count => Symbol::new(starts[at].into(), count.into()),
+            })
+        };
+        Symbols { halves: self.halves.clone(), symbols: self.starts.iter().map(of).collect() }
     }
 }
 
@@ -166,49 +260,14 @@ impl Noise {
     }
 }
 
-/// The table of a class without tables for |u|: of q without its raw bits.
-fn wide(shape: &Shape, class: i32) -> Table {
+/// P(h >= m) for the symbol h of a class without tables for |u|: q without its raw bits.
+fn wide(shape: &Shape, class: i32) -> impl Fn(i64) -> u32 {
     let raw = raw_bits(class);
-    Table::new(|m| {
+    move |m| {
         let edge = 32 * m - (16 >> raw);
         let at = |e: i64| shape.tail(e, class - 2 * raw as i32);
         let half = 16 >> raw;
         (at(edge - half) + 4 * at(edge) + at(edge + half)) / 6
-    })
-}
-
-impl Table {
-    /// The table of a symbol h of which `above` gives P(h >= m), times 2^24.
-    fn new(above: impl Fn(i64) -> u32) -> Self {
-        let outside = |half: i64| above(half + 1) + (ONE - above(-half));
-        let half = (1..MOST).find(|&half| outside(half) <= ONE >> 12).unwrap_or(MOST);
-        let mut chances: Vec<u32> = (-half..=half).map(|m| above(m) - above(m + 1)).collect();
-        chances.push(outside(half));
-        let mut counts: Vec<u32> = chances.iter().map(|&chance| (((chance >> 11) + 1) >> 1).max(1)).collect();
-        let largest = (0..counts.len()).rev().max_by_key(|&at| counts[at]).unwrap_or_default();
-        counts[largest] = TOTAL - (counts.iter().sum::<u32>() - counts[largest]);
-        let mut starts = vec![0];
-        let mut slots = Vec::with_capacity(TOTAL as usize);
-        for (symbol, &count) in counts.iter().enumerate() {
-            slots.resize(slots.len() + count as usize, symbol as u8);
-            starts.push(slots.len() as u16);
-        }
-        Self { half: half as i32, starts, slots: slots.into() }
-    }
-
-    /// Index of the escape.
-    #[inline(always)]
-    pub(super) fn escape(&self) -> usize {
-        2 * self.half as usize + 1
-    }
-
-    /// Mean bits of a symbol, if the table is right.
-    pub(super) fn entropy(&self) -> f64 {
-        let term = |pair: &[u16]| {
-            let chance = f64::from(pair[1] - pair[0]) / f64::from(TOTAL);
-            -chance * libm::log2(chance)
-        };
-        self.starts.windows(2).map(term).sum()
     }
 }
 
@@ -223,12 +282,20 @@ mod tests {
     }
 
     #[test]
-    fn frequencies_fill_every_table() {
+    fn frequencies_fill_every_table_and_symbols_come_back() {
         for shape in shapes() {
-            for table in Tables::new(&shape, WIDEST).tables {
-                assert_eq!(u32::from(*table.starts.last().unwrap()), TOTAL);
-                assert!(table.starts.is_sorted_by(|a, b| a < b), "every symbol has a frequency");
-                assert_eq!(table.starts.len(), table.escape() + 2);
+            let tables = Tables::new(&shape, WIDEST);
+            let symbols = tables.symbols();
+            for (index, starts) in tables.starts.iter().enumerate() {
+                let escape = 2 * tables.half(index) as usize + 1;
+                assert_eq!(u32::from(starts[escape + 1]), TOTAL);
+                assert!(starts[..escape + 2].is_sorted_by(|a, b| a < b), "every symbol has a frequency");
+                for symbol in 0..=escape {
+                    for state in [1 << 16, 65_537, 1_000_003, 1 << 20, u32::MAX] {
+                        let state = state.min(symbols.symbols[index][symbol].most - 1);
+                        assert_eq!(tables.pop(index, symbols.symbols[index][symbol].push(state)), (symbol, state));
+                    }
+                }
             }
         }
     }
