@@ -70,6 +70,12 @@ impl Participant {
         &mut *self.trainer
     }
 
+    /// What the last training changed: local minus global parameters.
+    #[must_use]
+    pub fn delta(&self) -> &[f32] {
+        &self.delta
+    }
+
     /// Trains from `global`, adds the residual and encodes. Without feedback the residual is ignored. The payload takes
     /// the place of what is in `buffer`, to spare an allocation.
     ///

@@ -1,5 +1,7 @@
 //! What a scheme does to one vector: bytes, error, bias, speed.
 
+use std::path::Path;
+
 use nibble_codec::{EncodeError, Encoder, Layout, Payload, PayloadId, Scheme};
 use nibble_seed::{RoundId, Seed};
 use serde::Serialize;
@@ -26,6 +28,57 @@ pub struct CodecRow {
     pub encode_gbps: f64,
     /// 10^9 bytes of f32 checked and decoded a second, one thread, median over the encodings.
     pub decode_gbps: f64,
+}
+
+/// A law that independent values follow, to hold codecs against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Law {
+    /// Normal, of deviation 1.
+    Normal,
+    /// Of either sign, with a magnitude whose logarithm is normal.
+    Lognormal,
+    /// Student's t with 3 degrees of freedom.
+    StudentT,
+}
+
+impl Law {
+    /// The law of this name.
+    #[must_use]
+    pub fn named(name: &Path) -> Option<Self> {
+        match name.to_str()? {
+            "normal" => Some(Self::Normal),
+            "lognormal" => Some(Self::Lognormal),
+            "student-t" => Some(Self::StudentT),
+            _ => None,
+        }
+    }
+
+    /// 2^20 values, always the same, as one tensor.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn vector(self) -> (Layout, Vec<f32>) {
+        let mut stream = Seed(0).stream();
+        let mut normal = || {
+            // Box and Muller 1958.
+            let (radius, angle) = (1.0 - stream.next_unit(), std::f64::consts::TAU * stream.next_unit());
+            (-2.0 * libm::log(radius)).sqrt() * libm::cos(angle)
+        };
+        let mut draw = || match self {
+            Self::Normal => normal(),
+            Self::Lognormal => {
+                let sign = normal();
+                libm::exp(normal()).copysign(sign)
+            }
+            Self::StudentT => {
+                let squares: f64 = (0..3).map(|_| normal().powi(2)).sum();
+                normal() / (squares / 3.0).sqrt()
+            }
+        };
+        let layout = Layout::new([("values", vec![1 << 20])]).expect("one name");
+        (layout, (0..1 << 20).map(|_| draw() as f32).collect())
+    }
 }
 
 /// Encodes `x` with the seeds 0 to `repeat` − 1 and measures.

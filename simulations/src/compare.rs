@@ -38,6 +38,8 @@ pub struct Options {
     pub unfinished: Unfinished,
     /// How often the current run is checkpointed; zero is after every round.
     pub checkpoint_every: Duration,
+    /// Where the delta of every client and round goes as a file, if anywhere; with [`Transport::Memory`] only.
+    pub save_updates: Option<PathBuf>,
     /// The command to print in the report.
     pub command: String,
 }
@@ -109,6 +111,9 @@ pub fn compare(
             }
             Transport::Memory => {
                 let mut run = Run::open(experiment, &federation, (scheme, seed), options.threads, &current)?;
+                if let Some(dir) = &options.save_updates {
+                    run.save_updates(dir)?;
+                }
                 begins(observer, run.progress().rows.len() as u64);
                 let went = play(&mut run, options.checkpoint_every, observer, interrupted)?;
                 if went == Went::Interrupted {

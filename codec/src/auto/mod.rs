@@ -222,7 +222,7 @@ impl Source<'_> {
         let inverses: [f32; 33] =
             core::array::from_fn(|below| 65_536.0 / chance(tables::NARROWEST - below as i32) as f32 / step);
         // Some of many tell the shape as well; an odd stride meets all columns.
-        let stride = self.x.len() / ENOUGH | 1;
+        let stride = (self.x.len() / ENOUGH) | 1;
         let mut sizes = Sizes::default();
         for index in 0..self.layout.chunks() {
             model.classes(self.layout, index, &mut chosen.classes);

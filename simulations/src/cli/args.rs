@@ -126,6 +126,9 @@ pub(super) struct RunArgs {
     /// The seed. Default: the first of the experiment.
     #[arg(long)]
     pub(super) seed: Option<u64>,
+    /// Keep what every client changed in every round, as safetensors files in this directory: for `codec eval`.
+    #[arg(long, value_name = "DIR", conflicts_with = "transport")]
+    pub(super) save_updates: Option<PathBuf>,
     #[command(flatten)]
     pub(super) running: RunningArgs,
 }
@@ -175,9 +178,10 @@ pub(super) enum DataCommand {
 pub(super) enum CodecCommand {
     /// Measure schemes on a vector: bytes, error, bias, speed of one thread.
     Eval {
-        /// safetensors file of F32 tensors, e.g. an update.
+        /// safetensors file of F32 tensors, e.g. an update of `run --save-updates`; or normal, lognormal, student-t: 2^20
+        /// independent values of that law (t with 3 degrees of freedom).
         file: PathBuf,
-        /// Schemes, e.g. int4,int4:nearest,fp16.
+        /// Schemes, e.g. int4,auto:1,fp16.
         #[arg(long, value_delimiter = ',', required = true)]
         schemes: Vec<Scheme>,
         /// Encodings of each scheme, with seeds 0, 1, ...

@@ -4,7 +4,12 @@ use std::{fs, path::Path};
 
 use nibble_codec::{Encoder, Layout, Payload, PayloadId, Scheme};
 use nibble_seed::{RoundId, Seed};
-use nibble_sim::{codec_eval::evaluate, error::SimError, files::write_whole, model_file};
+use nibble_sim::{
+    codec_eval::{Law, evaluate},
+    error::SimError,
+    files::write_whole,
+    model_file,
+};
 
 use super::{
     args::{CodecCommand, Format},
@@ -44,7 +49,10 @@ fn eval(file: &Path, schemes: &[Scheme], repeat: u64, format: Format) -> Result<
     if repeat == 0 {
         return Err(SimError::Usage { problem: "--repeat 0 measures nothing".into(), mend: "give at least 1".into() });
     }
-    let (layout, x) = model_file::read(file)?;
+    let (layout, x) = match Law::named(file) {
+        Some(law) => law.vector(),
+        None => model_file::read(file)?,
+    };
     let measure = |scheme: &Scheme| evaluate(*scheme, &layout, &x, repeat).map_err(|error| in_file(file, &error));
     let rows = schemes.iter().map(measure).collect::<Result<Vec<_>, _>>()?;
     if format == Format::Json {

@@ -35,7 +35,7 @@ pub(super) fn compare(args: CompareArgs) -> Result<(), SimError> {
     }
     let experiment = source.load()?;
     let out = PathBuf::from("results").join(&experiment.raw.name);
-    execute(&experiment, &args.running, out)
+    execute(&experiment, &args.running, out, None)
 }
 
 pub(super) fn run(args: RunArgs) -> Result<(), SimError> {
@@ -44,7 +44,7 @@ pub(super) fn run(args: RunArgs) -> Result<(), SimError> {
     raw.seeds = vec![args.seed.unwrap_or(raw.seeds[0])];
     let name = format!("{}-{}-seed{}", raw.name, raw.compression.uplink[0].replace([':', '/'], "-"), raw.seeds[0]);
     let experiment = Experiment::try_from(raw)?;
-    execute(&experiment, &args.running, PathBuf::from("results").join(name))
+    execute(&experiment, &args.running, PathBuf::from("results").join(name), args.save_updates)
 }
 
 /// The experiment's file and overrides as the command line gives them.
@@ -79,7 +79,12 @@ fn integers(values: &[u64]) -> Result<Vec<i64>, SimError> {
     values.iter().map(|&value| i64::try_from(value).map_err(too_large)).collect()
 }
 
-fn execute(experiment: &Experiment, running: &RunningArgs, default_out: PathBuf) -> Result<(), SimError> {
+fn execute(
+    experiment: &Experiment,
+    running: &RunningArgs,
+    default_out: PathBuf,
+    save_updates: Option<PathBuf>,
+) -> Result<(), SimError> {
     let seconds = running.checkpoint_every.unwrap_or(5.0);
     let options = Options {
         transport: match running.transport {
@@ -97,6 +102,7 @@ fn execute(experiment: &Experiment, running: &RunningArgs, default_out: PathBuf)
             problem: format!("--checkpoint-every {seconds} is not a time"),
             mend: "give seconds, 0 or more".into(),
         })?,
+        save_updates,
         command: command_line(),
     };
     let interrupted = watch_for_interrupts();

@@ -17,7 +17,7 @@ use nibble_server::{
 };
 
 use super::{behaviour, run::Run};
-use crate::{clock::Stopwatch, error::SimError, results::RoundRow};
+use crate::{clock::Stopwatch, error::SimError, model_file, results::RoundRow};
 
 /// A client's assignment, as the round issued it.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +130,7 @@ impl Run<'_> {
         tasks.sort_by_key(|task| (usize::MAX - samples[task.client.0 as usize].len(), task.client));
         let (residuals, spare) = (Mutex::new(&mut self.residuals), Mutex::new(&mut self.spare));
         let (sgd, feedback) = (&self.experiment.sgd, self.scheme.feedback);
+        let save = self.save_updates.as_deref();
         let work = |participant: &mut Participant, task: &&Assigned| {
             let Assigned { client, rounding, order, .. } = **task;
             let residual = if feedback { lock(&residuals).get(client)? } else { Vec::new() };
@@ -138,6 +139,10 @@ impl Run<'_> {
             let buffer = lock(&spare).pop().unwrap_or_default();
             let update = participant.perform(held, &assignment, residual, buffer);
             let update = update.map_err(|error| SimError::Client { round, client, error })?;
+            if let Some(dir) = save {
+                let path = dir.join(format!("round-{round}-client-{client}.safetensors"));
+                model_file::write(&path, participant.layout(), participant.delta())?;
+            }
             if let Some(intent) = update.intent {
                 lock(&residuals).put(client, intent.into_vector())?;
             }

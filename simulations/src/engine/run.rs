@@ -41,6 +41,8 @@ pub struct Run<'a> {
     pub(super) progress: Progress,
     /// Buffers of payloads that were folded, for the next round's.
     pub(super) spare: Vec<Vec<u8>>,
+    /// Where every delta goes as a file, if anywhere.
+    pub(super) save_updates: Option<PathBuf>,
     /// Where residuals spill and checkpoints lie.
     dir: PathBuf,
 }
@@ -83,6 +85,7 @@ impl<'a> Run<'a> {
             residuals,
             progress,
             spare: Vec::new(),
+            save_updates: None,
             dir: dir.into(),
         })
     }
@@ -104,6 +107,16 @@ impl<'a> Run<'a> {
         (row.accuracy, row.loss) = (evaluation.accuracy(), evaluation.mean_loss());
         self.progress.rows.push(row);
         Ok(&self.progress.rows[self.progress.rows.len() - 1])
+    }
+
+    /// Keeps the delta of every client that trains as a safetensors file in `dir`, which is made when needed.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn save_updates(&mut self, dir: &Path) -> Result<(), SimError> {
+        fs::create_dir_all(dir).map_err(SimError::io(dir))?;
+        self.save_updates = Some(dir.into());
+        Ok(())
     }
 
     /// Makes the run durable: whatever happens next, [`Run::open`] goes on from here.
