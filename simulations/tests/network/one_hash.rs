@@ -79,3 +79,11 @@ fn twenty_enrolled_clients_over_mutual_tls() {
     let experiment = Experiment { model, scheme, seed: 0, rounds: 3, clients: 20, cohort: 8 };
     experiment.check(Deployment::secure(&experiment.config()), true);
 }
+
+#[test]
+fn entropy_coded_updates_whose_sizes_differ() {
+    for (model, scheme, seed) in [("logreg", "auto:0.5+ef", 4), ("mlp", "auto:0.1", 5)] {
+        let experiment = Experiment { model, scheme, seed, rounds: 3, clients: 6, cohort: 4 };
+        experiment.check(Deployment::insecure(&experiment.config()), false);
+    }
+}
