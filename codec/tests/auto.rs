@@ -1,6 +1,6 @@
 //! `auto` by its public interface: rates, errors, budgets, bias.
 
-#![allow(clippy::unwrap_used)] // a failing helper is a failing test
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // a failing helper is a failing test
 
 use nibble_codec::{EncodeError, Encoder, Layout, Payload, PayloadId};
 use nibble_seed::{RoundId, Seed};
@@ -46,6 +46,21 @@ fn the_vectors_are_what_we_make_and_decode() {
         "NIBBLE_REGENERATE=1 makes it anew"
     );
     assert_eq!(std::fs::read(directory.join("auto.bin")).unwrap(), data);
+}
+
+/// Needs Python 3, with nothing installed; where there is none it says so.
+#[test]
+fn another_implementation_decodes_the_vectors_to_the_same_bits() {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let python = std::process::Command::new("python3")
+        .arg(tests.join("auto.py"))
+        .arg("check")
+        .arg(tests.join("vectors"))
+        .output();
+    let Ok(output) = python else { return eprintln!("there is no python3: not checked") };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("15 payloads, 780 damaged ones refused"), "{said}");
 }
 
 /// Name, scheme, shapes and values.

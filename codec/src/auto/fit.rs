@@ -31,8 +31,8 @@ struct Scales {
 #[derive(Clone, Debug)]
 pub(super) struct Fit {
     scales: Vec<Scales>,
-    /// How many coordinates have a scale of each half octave; the first of them.
-    counts: (i32, Vec<u32>),
+    /// Scales, in quarters of half octaves, and how many coordinates have them.
+    counts: Vec<(f64, f64)>,
     /// Mean bits of every class from the narrowest to the first without tables for |u|, under this shape.
     bits: Vec<f64>,
     largest: f64,
@@ -49,10 +49,10 @@ impl Fit {
         let part = |matrix: Matrix| &x[matrix.start..][..matrix.len];
         let scales: Vec<_> = matrices(layout).map(|matrix| Scales::fit(matrix, part(matrix), rate)).collect();
         let mut sizes = Sizes::default();
-        let mut counts = vec![0; 1024];
+        let mut counts = vec![0u32; 4 * 1024];
         for (matrix, scales) in matrices(layout).zip(&scales) {
             scales.each(matrix, part(matrix), |scale, x| {
-                counts[(scale + 512.0).clamp(0.0, 1023.0) as usize] += 1;
+                counts[(4.0 * (scale + 512.0)).clamp(0.0, 4095.0) as usize] += 1;
                 sizes.count(x, libm::floor(scale + 0.5) as i32);
             });
         }
@@ -66,7 +66,9 @@ impl Fit {
         let bits = (NARROWEST..=WIDEST_DITHERED + 2).map(mean).collect();
         let largest = x.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
         let largest = if largest > 0.0 { halves(f64::from(largest)).max(-150.0) } else { -150.0 };
-        Self { scales, counts: (-512, counts), bits, largest }
+        let counts = (0..4096u16).zip(counts).filter(|&(_, count)| count != 0);
+        let counts = counts.map(|(at, count)| (f64::from(at) / 4.0 - 511.875, f64::from(count))).collect();
+        Self { scales, counts, bits, largest }
     }
 
     /// The largest magnitude, in half octaves; of nothing but zeros, the least that there is.
@@ -76,12 +78,7 @@ impl Fit {
 
     /// Bits that the symbols take at a step of `step` half octaves, about.
     pub(super) fn symbol_bits(&self, step: f64) -> f64 {
-        let (first, counts) = &self.counts;
-        (*first..)
-            .zip(counts)
-            .filter(|(_, count)| **count != 0)
-            .map(|(scale, &count)| f64::from(count) * self.class_bits(f64::from(scale) + 0.5 - step))
-            .sum()
+        self.counts.iter().map(|&(scale, count)| count * self.class_bits(scale - step)).sum()
     }
 
     fn class_bits(&self, class: f64) -> f64 {

@@ -45,6 +45,8 @@ const ENOUGH: usize = 1 << 16;
 const ENOUGH_OF_BUDGET: f64 = 0.996;
 /// A payload this close below its budget is good enough.
 const SLACK: f64 = 0.0005;
+/// Bytes that are not worth another try.
+const FEW: f64 = 8.0;
 
 /// Whether a step is one that payloads may have.
 pub(crate) fn is_step(step: f32) -> bool {
@@ -289,7 +291,8 @@ impl Search {
 
     /// Whether `bytes` are as many as there may be, or nearly.
     fn is_good(&self, bytes: f64) -> bool {
-        bytes <= self.budget && (bytes >= self.budget * (1.0 - SLACK) || self.at <= self.finest)
+        let left = self.budget - bytes;
+        left >= 0.0 && (left <= (self.budget * SLACK).max(FEW) || self.at <= self.finest)
     }
 
     /// Whether there are no more tries.

@@ -5,7 +5,8 @@
 //! comes from q = round(y + u), and the decoder knows the dither u. So narrow classes have a table for every eighth of
 //! |u|: the rate is the entropy of q *given u*, far below that of q alone where the step is coarse.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
+use core::cell::Cell;
 
 use super::normal::{ONE, tail};
 
@@ -19,6 +20,8 @@ pub(super) const WIDEST: i32 = 40;
 pub(super) const PARTS: usize = 8;
 /// Pieces of the line that approximates the offset, over |u| from 0 to 1/2.
 const PIECES: usize = 16;
+/// Tails that are kept while tables are made: of all that can have symbols.
+const SPAN: i64 = 32 * (MOST + 2);
 /// Sum of the frequencies of a table.
 const TOTAL_BITS: u32 = 12;
 const TOTAL: u32 = 1 << TOTAL_BITS;
@@ -134,8 +137,16 @@ impl Tables {
                 tables.push(wide(shape, class));
                 continue;
             }
-            // P(q >= m) at u = i/32.
-            let above = |m: i64, i: i64| shape.tail(32 * m - 16 - i, class);
+            // P(q >= m) at u = i/32, which several parts of |u| ask for.
+            let known = vec![Cell::new(u32::MAX); 2 * SPAN as usize];
+            let above = |m: i64, i: i64| {
+                let e = 32 * m - 16 - i;
+                let Some(known) = known.get((e + SPAN) as usize) else { return shape.tail(e, class) };
+                if known.get() == u32::MAX {
+                    known.set(shape.tail(e, class));
+                }
+                known.get()
+            };
             for part in 0..PARTS as i64 {
                 tables.push(|m| {
                     let at = |i| above(m, 2 * part + i);
