@@ -9,7 +9,7 @@ use super::{
 use crate::layout::Layout;
 
 /// Passes over rows and columns in turn.
-const PASSES: usize = 3;
+const PASSES: usize = 2;
 /// Passes of the fit of the shape.
 const SHAPE_PASSES: usize = 40;
 /// Bits that a code costs, about.
@@ -49,11 +49,12 @@ impl Fit {
         let part = |matrix: Matrix| &x[matrix.start..][..matrix.len];
         let scales: Vec<_> = matrices(layout).map(|matrix| Scales::fit(matrix, part(matrix), rate)).collect();
         let mut sizes = Sizes::default();
+        let stride = super::stride(x.len());
         let mut counts = vec![0u32; 4 * 1024];
         for (matrix, scales) in matrices(layout).zip(&scales) {
-            scales.each(matrix, part(matrix), |scale, x| {
+            scales.each(matrix, part(matrix), stride, |scale, x| {
                 counts[(4.0 * (scale + 512.0)).clamp(0.0, 4095.0) as usize] += 1;
-                sizes.count(x, libm::floor(scale + 0.5) as i32);
+                sizes.count((f64::from(x) * libm::exp2(-scale / 2.0)) as f32, 0);
             });
         }
         let shape = sizes.shape();
@@ -67,7 +68,8 @@ impl Fit {
         let largest = x.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
         let largest = if largest > 0.0 { halves(f64::from(largest)).max(-150.0) } else { -150.0 };
         let counts = (0..4096u16).zip(counts).filter(|&(_, count)| count != 0);
-        let counts = counts.map(|(at, count)| (f64::from(at) / 4.0 - 511.875, f64::from(count))).collect();
+        let counts =
+            counts.map(|(at, count)| (f64::from(at) / 4.0 - 511.875, f64::from(count) * stride as f64)).collect();
         Self { scales, counts, bits, largest }
     }
 
@@ -139,8 +141,7 @@ impl Fit {
 
 impl Scales {
     fn fit(matrix: Matrix, x: &[f32], rate: f64) -> Self {
-        let sum = |x: &[f32]| x.iter().map(|x| f64::from(x.abs())).sum::<f64>();
-        let total = sum(x);
+        let total = x.chunks(matrix.columns.max(1)).map(|row| weighted(row, |_| 1.0)).sum::<f64>();
         let log = |mean: f64| if mean > 0.0 { halves(mean) } else { f64::NEG_INFINITY };
         let base = log(total / matrix.len.max(1) as f64);
         let flat = Self { base, ..Self::default() };
@@ -152,7 +153,7 @@ impl Scales {
         let rows_given = |columns: &[f64]| -> Vec<f64> {
             let mean = |row: usize| {
                 let row = row_of(row);
-                let sum: f64 = row.iter().zip(columns).map(|(x, inverse)| f64::from(x.abs()) * inverse).sum();
+                let sum = weighted(row, |at| columns[at]);
                 sum / row.len() as f64
             };
             (0..matrix.rows).map(mean).collect()
@@ -216,21 +217,34 @@ impl Scales {
         }
     }
 
-    /// Calls `f` with the scale and the value of every coordinate that has a scale.
-    fn each(&self, matrix: Matrix, x: &[f32], mut f: impl FnMut(f64, f32)) {
+    /// Calls `f` with the scale and the value of every so many coordinates, if they have a scale.
+    fn each(&self, matrix: Matrix, x: &[f32], stride: usize, mut f: impl FnMut(f64, f32)) {
         if self.base == f64::NEG_INFINITY || x.is_empty() {
             return;
         }
-        for (row, x) in x.chunks(matrix.columns).enumerate() {
-            let first = self.base + self.rows.get(row).copied().unwrap_or_default();
-            for (column, &x) in x.iter().enumerate() {
-                let scale = first + self.columns.get(column).copied().unwrap_or_default();
-                if scale != f64::NEG_INFINITY {
-                    f(scale, x);
-                }
+        for (at, &x) in x.iter().enumerate().step_by(stride) {
+            let part = |scales: &[f64], at: usize| scales.get(at).copied().unwrap_or_default();
+            let scale = self.base + part(&self.rows, at / matrix.columns) + part(&self.columns, at % matrix.columns);
+            if scale != f64::NEG_INFINITY {
+                f(scale, x);
             }
         }
     }
+}
+
+/// Σ |x| weight, in eight interleaved lanes: one order on every machine, that vectorises.
+fn weighted(x: &[f32], weight: impl Fn(usize) -> f64) -> f64 {
+    let mut lanes = [0.0; 8];
+    let (groups, rest) = x.as_chunks::<8>();
+    for (group, x) in groups.iter().enumerate() {
+        for lane in 0..8 {
+            lanes[lane] += f64::from(x[lane].abs()) * weight(8 * group + lane);
+        }
+    }
+    for (lane, x) in rest.iter().enumerate() {
+        lanes[lane] += f64::from(x.abs()) * weight(8 * groups.len() + lane);
+    }
+    lanes.iter().sum()
 }
 
 /// How often |x| over the scale of its class is how large, in quarters of an octave's range.

@@ -48,6 +48,11 @@ const SLACK: f64 = 0.0005;
 /// Bytes that are not worth another try.
 const FEW: f64 = 8.0;
 
+/// Every how many coordinates are looked at to know what all are like: an odd number, which meets all columns.
+fn stride(len: usize) -> usize {
+    (len / ENOUGH) | 1
+}
+
 /// Whether a step is one that payloads may have.
 pub(crate) fn is_step(step: f32) -> bool {
     STEPS.contains(&step)
@@ -223,8 +228,7 @@ impl Source<'_> {
         let mut model = fit.model(step, phase);
         let inverses: [f32; 33] =
             core::array::from_fn(|below| 65_536.0 / chance(tables::NARROWEST - below as i32) as f32 / step);
-        // Some of many tell the shape as well; an odd stride meets all columns.
-        let stride = (self.x.len() / ENOUGH) | 1;
+        let stride = stride(self.x.len());
         let mut sizes = Sizes::default();
         for index in 0..self.layout.chunks() {
             model.classes(self.layout, index, &mut chosen.classes);
