@@ -187,6 +187,18 @@ fn budgets_are_met_from_below() {
 }
 
 #[test]
+fn rows_of_all_magnitudes_that_floats_have_fit_in_one_payload() {
+    let layout = Layout::new([("w", vec![26, 40])]).unwrap();
+    let noise = bell(26 * 40, 12);
+    let x: Vec<f32> = (0..26 * 40).map(|i| noise[i] * 2f32.powi(10 * (i as i32 / 40) - 140)).collect();
+    for scheme in ["auto:3", "auto:8"] {
+        let bytes = encode(scheme, &layout, &x, 3).unwrap();
+        let payload = Payload::parse(&bytes, &layout).unwrap();
+        assert!(payload.nmse(&x).unwrap() < 0.1, "{scheme}");
+    }
+}
+
+#[test]
 fn what_cannot_fit_says_what_it_takes() {
     let layout = Layout::new([("w", vec![100, 100])]).unwrap();
     let x = normal(10_000, 5);

@@ -3,7 +3,7 @@
 use alloc::{vec, vec::Vec};
 
 use super::{
-    model::{Codes, LEAST, Matrix, Model, ZEROS, matrices},
+    model::{Codes, LEAST, MOST_CODE, Matrix, Model, ZEROS, matrices},
     tables::{COMPONENTS, FIRST, NARROWEST, Shape, Tables, WEIGHTS, WIDEST, WIDEST_DITHERED, index, raw_bits},
 };
 use crate::layout::Layout;
@@ -121,13 +121,13 @@ impl Fit {
                     .rows
                     .iter()
                     .map(|row| code(row + scales.base - step_halves))
-                    .map(|row| if row == ZEROS { ZEROS } else { row - base })
+                    .map(|row| if row == ZEROS { ZEROS } else { (row - base).clamp(-MOST_CODE, MOST_CODE) })
                     .collect(),
                 columns: scales.columns.iter().map(|&column| code(column)).collect(),
             };
             let constant = |list: &[i32]| list.iter().all(|&code| code == 0);
             // What is sampled least, or is all one class, needs no codes.
-            if codes.base + WIDEST.min(64) < LEAST || constant(&codes.rows) {
+            if codes.base + WIDEST < LEAST || constant(&codes.rows) {
                 codes.rows.clear();
             }
             if constant(&codes.columns) {

@@ -19,7 +19,7 @@ pub(super) const ZEROS: i32 = i32::MIN;
 /// Least class: what is sampled with 2^-16.
 pub(super) const LEAST: i32 = super::tables::NARROWEST - 32;
 /// Codes of rows and columns are within this.
-const MOST_CODE: i32 = 512;
+pub(super) const MOST_CODE: i32 = 512;
 /// Vectors are cut into rows of this length.
 const ROW: usize = 256;
 /// Bytes before the codes.
