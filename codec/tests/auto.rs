@@ -194,7 +194,7 @@ fn rows_of_all_magnitudes_that_floats_have_fit_in_one_payload() {
     for scheme in ["auto:3", "auto:8"] {
         let bytes = encode(scheme, &layout, &x, 3).unwrap();
         let payload = Payload::parse(&bytes, &layout).unwrap();
-        assert!(payload.nmse(&x).unwrap() < 0.1, "{scheme}");
+        assert!(payload.nmse(&x).unwrap() < 0.1, "{scheme} {} {:?}", bytes.len(), payload.nmse(&x));
     }
 }
 

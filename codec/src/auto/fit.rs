@@ -4,7 +4,7 @@ use alloc::{vec, vec::Vec};
 
 use super::{
     model::{Codes, LEAST, MOST_CODE, Matrix, Model, ZEROS, matrices},
-    tables::{COMPONENTS, FIRST, NARROWEST, Shape, Tables, WEIGHTS, WIDEST, WIDEST_DITHERED, index, raw_bits},
+    tables::{COMPONENTS, FIRST, NARROWEST, Shape, Tables, WEIGHTS, WIDEST_DITHERED, index, raw_bits},
 };
 use crate::layout::Layout;
 
@@ -126,11 +126,12 @@ impl Fit {
                 columns: scales.columns.iter().map(|&column| code(column)).collect(),
             };
             let constant = |list: &[i32]| list.iter().all(|&code| code == 0);
-            // What is sampled least, or is all one class, needs no codes.
-            if codes.base + WIDEST < LEAST || constant(&codes.rows) {
+            // What is all one class needs no codes.
+            let least = codes.widest() == LEAST;
+            if least || constant(&codes.rows) {
                 codes.rows.clear();
             }
-            if constant(&codes.columns) {
+            if least || constant(&codes.columns) {
                 codes.columns.clear();
             }
             codes

@@ -84,7 +84,7 @@ impl Codes {
     }
 
     /// The widest class that there may be.
-    fn widest(&self) -> i32 {
+    pub(super) fn widest(&self) -> i32 {
         let most = |codes: &[i32]| codes.iter().copied().max().unwrap_or_default();
         match (self.base, most(&self.rows), most(&self.columns)) {
             (ZEROS, ..) | (_, ZEROS, _) | (.., ZEROS) => ZEROS,
