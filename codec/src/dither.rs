@@ -5,6 +5,9 @@
 
 use nibble_seed::Seed;
 
+/// A stream of random bits beside that of the noise, and independent of it.
+pub(crate) const SAMPLE: u32 = 1 << 31;
+
 /// The noise of one segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dither {
@@ -30,39 +33,21 @@ impl Dither {
 
     /// The noise u of coordinate `index` of the segment.
     pub(crate) fn noise(self, index: usize) -> f32 {
-        noise_of(self.half(index, 0))
+        let hash = self.hash((index / 32 * 16 + index % 16) as u32);
+        noise_of(if index % 32 < 16 { hash & 0xffff } else { hash >> 16 })
     }
 
-    /// The 16 bits behind the noise of the first coordinates; or, `chosen`, 16 more that are independent of them.
-    pub(crate) fn fill(self, chosen: bool, out: &mut [u16]) {
-        let stream = u32::from(chosen) << 31;
-        let mut groups = out.chunks_exact_mut(32);
-        let mut counter = stream;
-        for group in &mut groups {
-            let (low, high) = group.split_at_mut(16);
-            for (at, (low, high)) in low.iter_mut().zip(high).enumerate() {
-                let hash = self.hash(counter + at as u32);
-                (*low, *high) = (hash as u16, (hash >> 16) as u16);
-            }
-            counter += 16;
-        }
-        let rest = groups.into_remainder();
-        for (at, out) in rest.iter_mut().enumerate() {
-            let hash = self.hash(counter + at as u32 % 16);
-            *out = if at < 16 { hash } else { hash >> 16 } as u16;
-        }
-    }
-
+    /// 16 random bits for each of 32 coordinates, from 32 `group`: those behind their noise, or of [`SAMPLE`].
     #[inline(always)]
-    #[cfg(test)]
-    fn chosen(self, index: usize) -> u32 {
-        self.half(index, 1 << 31)
-    }
-
-    #[inline(always)]
-    fn half(self, index: usize, stream: u32) -> u32 {
-        let hash = self.hash((index / 32 * 16 + index % 16) as u32 | stream);
-        if index % 32 < 16 { hash & 0xffff } else { hash >> 16 }
+    pub(crate) fn group(self, group: u32, stream: u32) -> [u16; 32] {
+        let (mut hashes, mut bits) = ([0; 16], [0; 32]);
+        for (hash, at) in hashes.iter_mut().zip(0..) {
+            *hash = self.hash((16 * group + at) | stream);
+        }
+        for at in 0..16 {
+            (bits[at], bits[at + 16]) = (hashes[at] as u16, (hashes[at] >> 16) as u16);
+        }
+        bits
     }
 }
 
@@ -97,14 +82,11 @@ mod tests {
     #[test]
     fn what_is_drawn_in_bulk_is_what_is_drawn_alone() {
         let dither = Dither::new(Seed(9), 65_536);
-        for len in [0, 1, 15, 16, 17, 31, 32, 33, 1000] {
-            let (mut noise, mut chosen) = (alloc::vec![0; len], alloc::vec![0; len]);
-            dither.fill(false, &mut noise);
-            dither.fill(true, &mut chosen);
-            for at in 0..len {
-                assert_eq!(noise_of(noise[at].into()), dither.noise(at));
-                assert_eq!(u32::from(chosen[at]), dither.chosen(at));
+        for group in [0, 1, 2047] {
+            for (at, bits) in dither.group(group, 0).into_iter().enumerate() {
+                assert_eq!(noise_of(bits.into()), dither.noise(32 * group as usize + at));
             }
+            assert_ne!(dither.group(group, 0), dither.group(group, SAMPLE));
         }
     }
 

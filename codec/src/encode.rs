@@ -5,7 +5,7 @@ use alloc::{string::ToString, vec::Vec};
 use nibble_seed::{RoundId, Seed};
 
 use crate::{
-    auto::{self, AutoEncoder},
+    auto::{self, AutoEncoder, Scratch},
     block::{Level, MOST_MAGNITUDE, SegmentCoding, kernel::magnitude_bits},
     error::EncodeError,
     frame::{
@@ -52,7 +52,12 @@ impl Encoder {
     /// An encoder that runs the kernels of `backend`, or the fastest if this CPU lacks it.
     #[must_use]
     pub fn with_backend(scheme: Scheme, backend: Backend) -> Self {
-        Self { scheme, kernels: Kernels::new(backend), decoded: Vec::new(), auto: AutoEncoder::default() }
+        Self {
+            scheme,
+            kernels: Kernels::new(backend),
+            decoded: Vec::new(),
+            auto: AutoEncoder::new(Kernels::new(backend)),
+        }
     }
 
     /// The scheme.
@@ -111,13 +116,15 @@ impl Encoder {
         id: PayloadId,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        if x.iter().any(|x| !x.is_finite() || x.abs() > MOST_MAGNITUDE) {
+        let largest = self.kernels.magnitude_bits(x);
+        if largest > MOST_MAGNITUDE.to_bits() {
             return Err(self.unrepresentable(layout, x));
         }
         let coding = self.scheme.coding;
         let budget = coding.payload_bytes(layout);
         let fixed = PREFIX_BYTES + SHORT_CHUNK_HEADER_BYTES * layout.chunks();
-        let encoded = self.auto.encode(layout, x, id.seed, target, (budget as usize).saturating_sub(fixed));
+        let source = auto::Source { layout, x, largest: f32::from_bits(largest), seed: id.seed };
+        let encoded = self.auto.encode(source, target, (budget as usize).saturating_sub(fixed));
         let encoded = encoded.map_err(|failure| match failure {
             auto::Failure::Budget(needed) => {
                 EncodeError::Budget { coding: coding.to_string(), budget, needed: (fixed + needed) as u64 }
@@ -165,11 +172,12 @@ impl Encoder {
     /// The gain under feedback of a payload without one; see [`gain`].
     fn fit_auto_gain(&mut self, layout: &Layout, x: &[f32], payload: &[u8]) -> f32 {
         let Ok(frame) = Frame::parse(payload, layout) else { return 1.0 };
+        let mut scratch = Scratch::default();
         let mut products = [0.0; 3];
         for chunk in 0..layout.chunks() {
             let range = layout.chunk_range(chunk);
             self.decoded.resize(range.len(), 0.0);
-            if frame.decode_chunk(chunk, &payload[frame.chunk_bytes(chunk)], &mut self.decoded).is_ok() {
+            if frame.decode_chunk(chunk, &payload[frame.chunk_bytes(chunk)], &mut scratch, &mut self.decoded).is_ok() {
                 let chunk = sums::products(&x[range], &self.decoded);
                 products.iter_mut().zip(chunk).for_each(|(sum, chunk)| *sum += chunk);
             }

@@ -6,7 +6,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::ops::Range;
 
 use crate::{
-    auto,
+    auto::{self, Scratch},
     block::SegmentCoding,
     checksum::crc32c,
     error::DecodeError,
@@ -136,17 +136,11 @@ impl<'a> Frame<'a> {
     ///
     /// # Panics
     /// If there is no such chunk.
-    pub fn check_chunk(&self, index: usize, bytes: &[u8]) -> Result<(), DecodeError> {
-        self.check_chunk_length(index, bytes)?;
-        let body = &bytes[self.chunk_header_bytes()..];
-        let checksum = u32::from_le_bytes(array(bytes, self.chunk_header_bytes() - 4));
-        let ((_, found), expected) = (chunk_checksum(index, body), checksum);
-        if found != expected {
-            return Err(DecodeError::Checksum { what: "a chunk", found, expected });
-        }
+    pub fn check_chunk(&self, index: usize, bytes: &[u8], scratch: &mut Scratch) -> Result<(), DecodeError> {
+        let body = self.checked_body(index, bytes)?;
         if let Some(decoder) = &self.decoder {
-            let decoded = decoder.decode(self.layout, index, self.header.seed, body, 1.0, |_, _| {});
-            return decoded.map_err(|what| DecodeError::Content { chunk: index, what });
+            return self
+                .in_chunk(index, decoder.decode(self.kernels, self.layout, index, self.header.seed, body, scratch));
         }
         let mut undefined = None;
         match self.header.coding.raw() {
@@ -156,7 +150,22 @@ impl<'a> Frame<'a> {
                 undefined = undefined.or_else(|| self.kernels.undefined(coding, bytes, range.len()));
             }),
         }
-        undefined.map_or(Ok(()), |what| Err(DecodeError::Content { chunk: index, what }))
+        self.in_chunk(index, undefined.map_or(Ok(()), Err))
+    }
+
+    /// The body of chunk `index`, whose length and checksum are right.
+    fn checked_body<'b>(&self, index: usize, bytes: &'b [u8]) -> Result<&'b [u8], DecodeError> {
+        self.check_chunk_length(index, bytes)?;
+        let body = &bytes[self.chunk_header_bytes()..];
+        let checksum = u32::from_le_bytes(array(bytes, self.chunk_header_bytes() - 4));
+        match chunk_checksum(index, body).1 {
+            found if found == checksum => Ok(body),
+            found => Err(DecodeError::Checksum { what: "a chunk", found, expected: checksum }),
+        }
+    }
+
+    fn in_chunk<T>(&self, chunk: usize, result: Result<T, &'static str>) -> Result<T, DecodeError> {
+        result.map_err(|what| DecodeError::Content { chunk, what })
     }
 
     /// Checks that `bytes` are as long as chunk `index`, and say so.
@@ -186,20 +195,26 @@ impl<'a> Frame<'a> {
     ///
     /// # Panics
     /// If there is no such chunk.
-    pub fn decode_chunk(&self, index: usize, bytes: &[u8], out: &mut [f32]) -> Result<(), DecodeError> {
+    pub fn decode_chunk(
+        &self,
+        index: usize,
+        bytes: &[u8],
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    ) -> Result<(), DecodeError> {
         self.check_chunk_length(index, bytes)?;
         check_buffer(out.len(), self.layout.chunk_range(index).len())?;
-        let body = &bytes[self.chunk_header_bytes()..];
+        let (body, gain) = (&bytes[self.chunk_header_bytes()..], self.header.gain);
         if let Some(decoder) = &self.decoder {
-            out.fill(0.0);
-            let each = |at: usize, value| out[at] = value;
-            let decoded = decoder.decode(self.layout, index, self.header.seed, body, self.header.gain, each);
-            return decoded.map_err(|what| DecodeError::Content { chunk: index, what });
+            let decoded = decoder.decode(self.kernels, self.layout, index, self.header.seed, body, scratch);
+            self.in_chunk(index, decoded)?;
+            decoder.values(scratch, gain, out);
+            return Ok(());
         }
         match self.header.coding.raw() {
             Some(raw) => raw.decode(body, out),
             None => self.each_segment(index, body, |coding, bytes, range| {
-                self.kernels.decode(coding, bytes, self.header.gain, &mut out[range]);
+                self.kernels.decode(coding, bytes, gain, &mut out[range]);
             }),
         }
         Ok(())
@@ -208,27 +223,58 @@ impl<'a> Frame<'a> {
     /// Adds `weight` times the values of chunk `index`, whose `bytes` were checked, to `sum`, in f64.
     ///
     /// # Errors
-    /// If `bytes` or `sum` do not have the chunk's length; `sum` is then as it was. Or if `bytes` were not checked and are
-    /// not a chunk.
+    /// If `bytes` or `sum` do not have the chunk's length, or `bytes` were not checked and are not a chunk; `sum` is then as
+    /// it was.
     ///
     /// # Panics
     /// If there is no such chunk.
-    pub fn fold_chunk(&self, index: usize, bytes: &[u8], weight: f64, sum: &mut [f64]) -> Result<(), DecodeError> {
+    pub fn fold_chunk(
+        &self,
+        index: usize,
+        bytes: &[u8],
+        weight: f64,
+        scratch: &mut Scratch,
+        sum: &mut [f64],
+    ) -> Result<(), DecodeError> {
         self.check_chunk_length(index, bytes)?;
         check_buffer(sum.len(), self.layout.chunk_range(index).len())?;
-        let body = &bytes[self.chunk_header_bytes()..];
+        let (body, gain) = (&bytes[self.chunk_header_bytes()..], self.header.gain);
         if let Some(decoder) = &self.decoder {
-            let each = |at: usize, value| sum[at] += weight * f64::from(value);
-            let decoded = decoder.decode(self.layout, index, self.header.seed, body, self.header.gain, each);
-            return decoded.map_err(|what| DecodeError::Content { chunk: index, what });
+            let decoded = decoder.decode(self.kernels, self.layout, index, self.header.seed, body, scratch);
+            self.in_chunk(index, decoded)?;
+            decoder.fold(scratch, gain, weight, sum);
+            return Ok(());
         }
         match self.header.coding.raw() {
             Some(raw) => self.kernels.fold_raw(raw, body, weight, sum),
             None => self.each_segment(index, body, |coding, bytes, range| {
-                self.kernels.fold(coding, bytes, self.header.gain, weight, &mut sum[range]);
+                self.kernels.fold(coding, bytes, gain, weight, &mut sum[range]);
             }),
         }
         Ok(())
+    }
+
+    /// [`Frame::check_chunk`] and then [`Frame::fold_chunk`]; decodes only once.
+    ///
+    /// # Errors
+    /// If `bytes` are not exactly that chunk, or `sum` does not have its length; `sum` is then as it was.
+    ///
+    /// # Panics
+    /// If there is no such chunk.
+    pub fn check_and_fold_chunk(
+        &self,
+        index: usize,
+        bytes: &[u8],
+        weight: f64,
+        scratch: &mut Scratch,
+        sum: &mut [f64],
+    ) -> Result<(), DecodeError> {
+        if self.decoder.is_some() {
+            self.checked_body(index, bytes)?;
+        } else {
+            self.check_chunk(index, bytes, scratch)?;
+        }
+        self.fold_chunk(index, bytes, weight, scratch, sum)
     }
 
     pub(crate) fn layout(&self) -> &'a Layout {

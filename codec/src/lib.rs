@@ -28,6 +28,7 @@ mod scheme;
 mod simd;
 mod sums;
 
+pub use auto::Scratch;
 pub use block::MOST_MAGNITUDE;
 pub use encode::{Encoder, PayloadId};
 pub use error::{DecodeError, EncodeError, LayoutError, SchemeError};

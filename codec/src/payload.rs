@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::{
+    auto::Scratch,
     error::DecodeError,
     frame::{Frame, check_buffer},
     header::Header,
@@ -46,7 +47,7 @@ impl<'a> Payload<'a> {
     /// If the header, the lengths or the layout are not those of a payload of this layout. Bytes that were damaged
     /// elsewhere decode to other values, but never panic.
     pub fn trust(bytes: &'a [u8], layout: &'a Layout) -> Result<Self, DecodeError> {
-        Self::framed(bytes, layout, Backend::detect(), Frame::check_chunk_length)
+        Self::framed(bytes, layout, Backend::detect(), |frame, chunk, bytes, _| frame.check_chunk_length(chunk, bytes))
     }
 
     /// A payload whose chunks all pass `check`, with nothing behind the last.
@@ -54,13 +55,14 @@ impl<'a> Payload<'a> {
         bytes: &'a [u8],
         layout: &'a Layout,
         backend: Backend,
-        check: impl Fn(&Frame<'a>, usize, &[u8]) -> Result<(), DecodeError>,
+        check: impl Fn(&Frame<'a>, usize, &[u8], &mut Scratch) -> Result<(), DecodeError>,
     ) -> Result<Self, DecodeError> {
         let frame = Frame::parse_with(bytes, layout, backend)?;
+        let mut scratch = Scratch::default();
         for chunk in 0..layout.chunks() {
             let range = frame.chunk_bytes(chunk);
             let found = &bytes[range.start.min(bytes.len())..range.end.min(bytes.len())];
-            check(&frame, chunk, found)?;
+            check(&frame, chunk, found, &mut scratch)?;
         }
         match bytes.len() as u64 - frame.len_bytes() {
             0 => Ok(Self { frame, bytes }),
@@ -87,7 +89,9 @@ impl<'a> Payload<'a> {
     pub fn decode(&self, out: &mut [f32]) -> Result<(), DecodeError> {
         let layout = self.frame.layout();
         check_buffer(out.len(), layout.coordinates())?;
-        (0..layout.chunks()).try_for_each(|chunk| self.decode_chunk(chunk, &mut out[layout.chunk_range(chunk)]))
+        let mut scratch = Scratch::default();
+        (0..layout.chunks())
+            .try_for_each(|chunk| self.decode_chunk(chunk, &mut scratch, &mut out[layout.chunk_range(chunk)]))
     }
 
     /// Decodes chunk `index` alone.
@@ -97,8 +101,8 @@ impl<'a> Payload<'a> {
     ///
     /// # Panics
     /// If there is no such chunk.
-    pub fn decode_chunk(&self, index: usize, out: &mut [f32]) -> Result<(), DecodeError> {
-        self.frame.decode_chunk(index, &self.bytes[self.frame.chunk_bytes(index)], out)
+    pub fn decode_chunk(&self, index: usize, scratch: &mut Scratch, out: &mut [f32]) -> Result<(), DecodeError> {
+        self.frame.decode_chunk(index, &self.bytes[self.frame.chunk_bytes(index)], scratch, out)
     }
 
     /// Adds `weight` times the values of chunk `index` to `sum`, in f64.
@@ -108,8 +112,14 @@ impl<'a> Payload<'a> {
     ///
     /// # Panics
     /// If there is no such chunk.
-    pub fn fold_chunk(&self, index: usize, weight: f64, sum: &mut [f64]) -> Result<(), DecodeError> {
-        self.frame.fold_chunk(index, &self.bytes[self.frame.chunk_bytes(index)], weight, sum)
+    pub fn fold_chunk(
+        &self,
+        index: usize,
+        weight: f64,
+        scratch: &mut Scratch,
+        sum: &mut [f64],
+    ) -> Result<(), DecodeError> {
+        self.frame.fold_chunk(index, &self.bytes[self.frame.chunk_bytes(index)], weight, scratch, sum)
     }
 
     /// ‖x − x̂‖² / ‖x‖² of what was decoded against what was meant, if this is the payload of `x`; 0 if both are zero.
@@ -123,11 +133,11 @@ impl<'a> Payload<'a> {
             return Ok(0.0);
         }
         let (mut error, mut norm) = (0.0, 0.0);
-        let mut decoded = Vec::new();
+        let (mut decoded, mut scratch) = (Vec::new(), Scratch::default());
         for chunk in 0..layout.chunks() {
             let range = layout.chunk_range(chunk);
             decoded.resize(range.len(), 0.0);
-            self.decode_chunk(chunk, &mut decoded)?;
+            self.decode_chunk(chunk, &mut scratch, &mut decoded)?;
             let [chunk_error, chunk_norm] = sums::error_and_norm(&x[range], &decoded);
             (error, norm) = (error + chunk_error, norm + chunk_norm);
         }

@@ -319,7 +319,9 @@ def decode_body(body, classes, noise, tables, unit):
     if not symbols:
         need(not body, "symbols: bytes left over")
         return values
-    lanes = 8 if len(symbols) >= 8192 else 1
+    lanes = 1
+    while lanes < 16 and len(symbols) >= 4096 * lanes:
+        lanes *= 2
     need(len(body) >= 4 * lanes, "states: too few bytes")
     states = list(struct.unpack_from(f"<{lanes}I", body))
     need(min(states) >= 65536, "state: below 2^16")

@@ -8,23 +8,32 @@ use nibble_seed::ClientId;
 
 use crate::error::AggregateError;
 
+/// Memory that folding needs.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// For the bytes of a chunk.
+    pub bytes: Vec<u8>,
+    /// For decoding them.
+    pub codec: nibble_codec::Scratch,
+}
+
 /// Where the chunks of one update come from: memory, or a file.
 pub trait Chunks: Sync {
     /// What can go wrong.
     type Error;
 
-    /// Adds `weight` times the values of chunk `index` to `sum`. `scratch` is for the bytes of a chunk.
+    /// Adds `weight` times the values of chunk `index` to `sum`.
     ///
     /// # Errors
     /// If the chunk cannot be had, or `sum` does not have its length.
-    fn fold_chunk(&self, index: usize, weight: f64, scratch: &mut Vec<u8>, sum: &mut [f64]) -> Result<(), Self::Error>;
+    fn fold_chunk(&self, index: usize, weight: f64, scratch: &mut Scratch, sum: &mut [f64]) -> Result<(), Self::Error>;
 }
 
 impl Chunks for Payload<'_> {
     type Error = DecodeError;
 
-    fn fold_chunk(&self, index: usize, weight: f64, _: &mut Vec<u8>, sum: &mut [f64]) -> Result<(), DecodeError> {
-        Payload::fold_chunk(self, index, weight, sum)
+    fn fold_chunk(&self, index: usize, weight: f64, scratch: &mut Scratch, sum: &mut [f64]) -> Result<(), DecodeError> {
+        Payload::fold_chunk(self, index, weight, &mut scratch.codec, sum)
     }
 }
 
@@ -70,7 +79,7 @@ impl<C: Chunks> Aggregate<C> {
     pub fn mean_of_chunk(&self, index: usize, len: usize, mean: &mut Vec<f64>) -> Result<(), (ClientId, C::Error)> {
         mean.clear();
         mean.resize(len, 0.0);
-        let mut scratch = Vec::new();
+        let mut scratch = Scratch::default();
         for Contribution { client, samples, chunks } in &self.contributions {
             let weight = *samples as f64 / self.total_samples;
             chunks.fold_chunk(index, weight, &mut scratch, mean).map_err(|error| (*client, error))?;

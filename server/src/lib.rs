@@ -37,6 +37,6 @@ pub mod spool;
 pub mod store;
 pub mod strategy;
 
-pub use aggregate::{Aggregate, Chunks, Contribution};
+pub use aggregate::{Aggregate, Chunks, Contribution, Scratch};
 pub use error::{AggregateError, RoundConfigError};
 pub use round::Round;

@@ -26,7 +26,7 @@ use nibble_codec::{DecodeError, Frame, Layout, PREFIX_BYTES};
 use nibble_seed::{ClientId, RoundId};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Chunks, crash, round::Digest};
+use crate::{Chunks, Scratch, crash, round::Digest};
 
 /// Errors of the spool.
 #[derive(Debug, thiserror::Error)]
@@ -278,13 +278,13 @@ impl Upload {
         }
         let frame = frame(&self.part, self.received, layout, &self.path)?;
         expected(&frame).map_err(SpoolError::Unexpected)?;
-        let mut bytes = Vec::new();
+        let (mut bytes, mut scratch) = (Vec::new(), nibble_codec::Scratch::default());
         for chunk in 0..layout.chunks() {
             let range = frame.chunk_bytes(chunk);
             let end = range.end.min(self.received as usize);
             bytes.resize(end.saturating_sub(range.start), 0);
             self.part.read_exact_at(&mut bytes, range.start as u64).map_err(at(&self.path))?;
-            frame.check_chunk(chunk, &bytes)?;
+            frame.check_chunk(chunk, &bytes, &mut scratch)?;
         }
         if self.received > frame.len_bytes() {
             return Err(DecodeError::Trailing { count: self.received - frame.len_bytes() }.into());
@@ -304,12 +304,13 @@ pub struct Spooled<'a> {
 impl Chunks for Spooled<'_> {
     type Error = SpoolError;
 
-    fn fold_chunk(&self, index: usize, weight: f64, scratch: &mut Vec<u8>, sum: &mut [f64]) -> Result<(), SpoolError> {
+    fn fold_chunk(&self, index: usize, weight: f64, scratch: &mut Scratch, sum: &mut [f64]) -> Result<(), SpoolError> {
         let range = self.frame.chunk_bytes(index);
-        scratch.resize(range.len(), 0);
-        self.file.read_exact_at(scratch, range.start as u64).map_err(at(&self.path))?;
-        self.frame.check_chunk(index, scratch)?; // the disk may have changed what was checked on arrival
-        Ok(self.frame.fold_chunk(index, scratch, weight, sum)?)
+        let Scratch { bytes, codec } = scratch;
+        bytes.resize(range.len(), 0);
+        self.file.read_exact_at(bytes, range.start as u64).map_err(at(&self.path))?;
+        // The disk may have changed what was checked on arrival.
+        Ok(self.frame.check_and_fold_chunk(index, bytes, weight, codec, sum)?)
     }
 }
 

@@ -3,10 +3,11 @@
 use alloc::{vec, vec::Vec};
 
 use super::{
+    Source,
     model::{Codes, LEAST, MOST_CODE, Matrix, Model, ZEROS, matrices},
     tables::{COMPONENTS, FIRST, NARROWEST, Shape, Tables, WEIGHTS, WIDEST_DITHERED, index, raw_bits},
 };
-use crate::layout::Layout;
+use crate::simd::Kernels;
 
 /// Passes over rows and columns in turn.
 const PASSES: usize = 2;
@@ -44,20 +45,21 @@ fn halves(x: f64) -> f64 {
 }
 
 impl Fit {
-    /// Fits the model to `x`, for rates of about `rate` bits a coordinate.
-    pub(super) fn new(layout: &Layout, x: &[f32], rate: f64) -> Self {
+    /// Fits the model to a vector, for rates of about `rate` bits a coordinate.
+    pub(super) fn new(kernels: Kernels, source: Source<'_>, insides: &Insides, rate: f64) -> Self {
+        let Source { layout, x, largest, .. } = source;
         let part = |matrix: Matrix| &x[matrix.start..][..matrix.len];
-        let scales: Vec<_> = matrices(layout).map(|matrix| Scales::fit(matrix, part(matrix), rate)).collect();
+        let scales: Vec<_> = matrices(layout).map(|matrix| Scales::fit(kernels, matrix, part(matrix), rate)).collect();
         let mut sizes = Sizes::default();
         let stride = super::stride(x.len());
-        let mut counts = vec![0u32; 4 * 1024];
+        let mut counts = vec![0; 4 * 1024];
         for (matrix, scales) in matrices(layout).zip(&scales) {
-            scales.each(matrix, part(matrix), stride, |scale, x| {
-                counts[(4.0 * (scale + 512.0)).clamp(0.0, 4095.0) as usize] += 1;
-                sizes.count((f64::from(x) * libm::exp2(-scale / 2.0)) as f32, 0);
+            scales.each(matrix, part(matrix), stride, |scale, size, of| {
+                counts[(4.0 * (scale + 512.0)).clamp(0.0, 4095.0) as usize] += of;
+                sizes.count(size, 0);
             });
         }
-        let shape = sizes.shape();
+        let shape = sizes.shape(insides);
         let tables = Tables::new(&shape, WIDEST_DITHERED + 2);
         let mean = |class: i32| {
             let parts = if class <= WIDEST_DITHERED { super::tables::PARTS } else { 1 };
@@ -65,11 +67,9 @@ impl Fit {
             sum / parts as f64 + f64::from(raw_bits(class))
         };
         let bits = (NARROWEST..=WIDEST_DITHERED + 2).map(mean).collect();
-        let largest = x.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
         let largest = if largest > 0.0 { halves(f64::from(largest)).max(-150.0) } else { -150.0 };
         let counts = (0..4096u16).zip(counts).filter(|&(_, count)| count != 0);
-        let counts =
-            counts.map(|(at, count)| (f64::from(at) / 4.0 - 511.875, f64::from(count) * stride as f64)).collect();
+        let counts = counts.map(|(at, count)| (f64::from(at) / 4.0 - 511.875, count as f64)).collect();
         Self { scales, counts, bits, largest }
     }
 
@@ -141,46 +141,47 @@ impl Fit {
 }
 
 impl Scales {
-    fn fit(matrix: Matrix, x: &[f32], rate: f64) -> Self {
-        let total = x.chunks(matrix.columns.max(1)).map(|row| weighted(row, |_| 1.0)).sum::<f64>();
+    fn fit(kernels: Kernels, matrix: Matrix, x: &[f32], rate: f64) -> Self {
         let log = |mean: f64| if mean > 0.0 { halves(mean) } else { f64::NEG_INFINITY };
-        let base = log(total / matrix.len.max(1) as f64);
+        // Means of |x|, of |x| over the other's scale.
+        let rows_given = |columns: &[f32]| {
+            let mut means = vec![0.0; matrix.rows];
+            kernels.row_sums(x, columns, &mut means);
+            for (mean, row) in means.iter_mut().zip(x.chunks(matrix.columns)) {
+                *mean /= row.len() as f64;
+            }
+            means
+        };
+        let columns_given = |rows: &[f32]| {
+            let mut means = vec![0.0; matrix.columns];
+            kernels.column_sums(x, rows, &mut means);
+            means.iter_mut().for_each(|mean| *mean /= matrix.rows as f64);
+            means
+        };
+        if x.is_empty() {
+            return Self { base: f64::NEG_INFINITY, ..Self::default() };
+        }
+        let by_row = rows_given(&vec![1.0; matrix.columns]);
+        let total: f64 = by_row.iter().zip(x.chunks(matrix.columns)).map(|(mean, row)| mean * row.len() as f64).sum();
+        let base = log(total / matrix.len as f64);
         let flat = Self { base, ..Self::default() };
         if matrix.rows == 1 || total == 0.0 {
             return flat;
         }
-        let row_of = |row: usize| &x[row * matrix.columns..((row + 1) * matrix.columns).min(x.len())];
-        // Means of |x|, then of |x| over the other's scale, in turn.
-        let rows_given = |columns: &[f64]| -> Vec<f64> {
-            let mean = |row: usize| {
-                let row = row_of(row);
-                let sum = weighted(row, |at| columns[at]);
-                sum / row.len() as f64
-            };
-            (0..matrix.rows).map(mean).collect()
-        };
-        let columns_given = |rows: &[f64]| -> Vec<f64> {
-            let mut sums = vec![0.0; matrix.columns];
-            for (row, inverse) in rows.iter().enumerate() {
-                for (sum, x) in sums.iter_mut().zip(row_of(row)) {
-                    *sum += f64::from(x.abs()) * inverse;
-                }
-            }
-            sums.iter().map(|sum| sum / matrix.rows as f64).collect()
-        };
-        let inverse = |means: &[f64]| -> Vec<f64> {
-            means.iter().map(|&mean| if mean > 0.0 { 1.0 / mean } else { 0.0 }).collect()
+        // Finite, and small enough for sums of them: what is smaller has the scale of the smallest.
+        let inverse = |means: &[f64]| -> Vec<f32> {
+            means.iter().map(|&mean| if mean > 0.0 { (1.0 / mean).min(1e32) as f32 } else { 0.0 }).collect()
         };
         let logs = |means: &[f64]| -> Vec<f64> { means.iter().map(|&mean| log(mean)).collect() };
         let mean_log = |logs: &[f64]| {
             let finite = logs.iter().filter(|log| log.is_finite());
             finite.clone().sum::<f64>() / finite.count().max(1) as f64
         };
-        let rows_only = logs(&rows_given(&vec![1.0; matrix.columns]));
+        let rows_only = logs(&by_row);
         let columns_only = logs(&columns_given(&vec![1.0; matrix.rows]));
-        let mut columns = vec![1.0; matrix.columns];
-        let mut rows = Vec::new();
-        for _ in 0..PASSES {
+        let mut rows = by_row;
+        let mut columns = columns_given(&inverse(&rows));
+        for _ in 1..PASSES {
             rows = rows_given(&inverse(&columns));
             columns = columns_given(&inverse(&rows));
         }
@@ -218,34 +219,42 @@ impl Scales {
         }
     }
 
-    /// Calls `f` with the scale and the value of every so many coordinates, if they have a scale.
-    fn each(&self, matrix: Matrix, x: &[f32], stride: usize, mut f: impl FnMut(f64, f32)) {
-        if self.base == f64::NEG_INFINITY || x.is_empty() {
+    /// Calls `f` with the scale of every so many coordinates, if they have one, with how many times as large they are, and
+    /// for how many each stands.
+    fn each(&self, matrix: Matrix, x: &[f32], stride: usize, mut f: impl FnMut(f64, f32, usize)) {
+        if self.base == f64::NEG_INFINITY {
             return;
         }
-        for (at, &x) in x.iter().enumerate().step_by(stride) {
-            let part = |scales: &[f64], at: usize| scales.get(at).copied().unwrap_or_default();
-            let scale = self.base + part(&self.rows, at / matrix.columns) + part(&self.columns, at % matrix.columns);
+        // x / 2^(scale/2), with what rows and columns contribute.
+        let factors = |scales: &[f64]| -> Vec<f64> { scales.iter().map(|scale| libm::exp2(-scale / 2.0)).collect() };
+        let (base, rows, columns) = (libm::exp2(-self.base / 2.0), factors(&self.rows), factors(&self.columns));
+        let (of, every) = matrix.every(stride);
+        for (at, row, column) in every {
+            let part = |scales: &[f64], at: usize, none: f64| scales.get(at).copied().unwrap_or(none);
+            let scale = self.base + part(&self.rows, row, 0.0) + part(&self.columns, column, 0.0);
             if scale != f64::NEG_INFINITY {
-                f(scale, x);
+                f(scale, (f64::from(x[at]) * base * part(&rows, row, 1.0) * part(&columns, column, 1.0)) as f32, of);
             }
         }
     }
 }
 
-/// Σ |x| weight, in eight interleaved lanes: one order on every machine, that vectorises.
-fn weighted(x: &[f32], weight: impl Fn(usize) -> f64) -> f64 {
-    let mut lanes = [0.0; 8];
-    let (groups, rest) = x.as_chunks::<8>();
-    for (group, x) in groups.iter().enumerate() {
-        for lane in 0..8 {
-            lanes[lane] += f64::from(x[lane].abs()) * weight(8 * group + lane);
-        }
+/// How likely a normal of each deviation that a shape has is inside each bin.
+#[derive(Clone, Debug)]
+pub(super) struct Insides(Vec<[f64; COMPONENTS]>);
+
+impl Default for Insides {
+    fn default() -> Self {
+        let edge = |bin: i32| {
+            let quarters = bin - UNIT;
+            (1.0 + f64::from(quarters & 3) / 4.0) * libm::exp2(f64::from(quarters >> 2))
+        };
+        let inside = |bin: i32, j: i32| {
+            let deviation = libm::exp2(f64::from(j + FIRST) / 2.0) * core::f64::consts::SQRT_2;
+            libm::erfc(edge(bin) / deviation) - libm::erfc(edge(bin + 1) / deviation) + 1e-30
+        };
+        Self((0..BINS as i32).map(|bin| core::array::from_fn(|j| inside(bin, j as i32))).collect())
     }
-    for (lane, x) in rest.iter().enumerate() {
-        lanes[lane] += f64::from(x.abs()) * weight(8 * groups.len() + lane);
-    }
-    lanes.iter().sum()
 }
 
 /// How often |x| over the scale of its class is how large, in quarters of an octave's range.
@@ -271,25 +280,15 @@ impl Sizes {
     }
 
     /// The mixture of normals that fits best (EM, Dempster, Laird, Rubin 1977).
-    pub(super) fn shape(&self) -> Shape {
-        let edge = |bin: usize| {
-            let quarters = bin as i32 - UNIT;
-            (1.0 + f64::from(quarters & 3) / 4.0) * libm::exp2(f64::from(quarters >> 2))
-        };
-        let inside = |bin: usize, j: i32| {
-            let deviation = libm::exp2(f64::from(j + FIRST) / 2.0) * core::f64::consts::SQRT_2;
-            libm::erfc(edge(bin) / deviation) - libm::erfc(edge(bin + 1) / deviation) + 1e-30
-        };
-        let counted: Vec<_> = (0..BINS)
-            .filter(|&bin| self.0[bin] != 0)
-            .map(|bin| (f64::from(self.0[bin]), core::array::from_fn::<_, COMPONENTS, _>(|j| inside(bin, j as i32))))
-            .collect();
+    pub(super) fn shape(&self, inside: &Insides) -> Shape {
+        let counted: Vec<_> =
+            (0..BINS).filter(|&bin| self.0[bin] != 0).map(|bin| (f64::from(self.0[bin]), &inside.0[bin])).collect();
         let mut weights = [1.0 / COMPONENTS as f64; COMPONENTS];
         for _ in 0..if counted.is_empty() { 0 } else { SHAPE_PASSES } {
             let mut next = [0.0; COMPONENTS];
             for (count, inside) in &counted {
                 let sum: f64 = inside.iter().zip(&weights).map(|(inside, weight)| inside * weight).sum();
-                for ((next, inside), weight) in next.iter_mut().zip(inside).zip(&weights) {
+                for ((next, inside), weight) in next.iter_mut().zip(*inside).zip(&weights) {
                     *next += count * inside * weight / sum;
                 }
             }

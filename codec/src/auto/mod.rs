@@ -17,10 +17,12 @@
 
 mod chunk;
 mod fit;
+pub(crate) mod kernel;
 mod model;
 mod normal;
 mod range;
-mod tables;
+pub(crate) mod raw_bits;
+pub(crate) mod tables;
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -28,29 +30,35 @@ use core::ops::Range;
 use nibble_seed::Seed;
 
 use self::{
-    chunk::{Chosen, Writer, chance},
-    fit::{Fit, Sizes},
+    chunk::{Chosen, Writer},
+    fit::{Fit, Insides, Sizes},
+    kernel::{Key, Pushed},
     model::Model,
-    tables::{Symbols, Tables},
+    raw_bits::RawSink,
+    tables::{Costs, Pops, Pushes, Tables},
 };
-use crate::{dither::Dither, layout::Layout, scheme::Target};
+use crate::{dither::Dither, layout::Layout, scheme::Target, simd::Kernels};
 
 /// Steps are within 2^-100 and 2^100.
 const STEPS: Range<f32> = 7.888_609e-31..1.267_650_7e30;
 /// Times that the step is tried before the best that fits is taken.
 const TRIES: usize = 12;
 /// Coordinates that tell the shape.
-const ENOUGH: usize = 1 << 16;
+const ENOUGH: usize = 1 << 15;
 /// A budget is met within this share.
 const ENOUGH_OF_BUDGET: f64 = 0.996;
 /// A payload this close below its budget is good enough.
-const SLACK: f64 = 0.0005;
+const SLACK: f64 = 0.001;
+/// Plans that are made for one that is written.
+const PLANS: usize = 4;
+/// 2^16 over the golden ratio: multiples of it spread evenly.
+const GOLDEN: u32 = 40_503;
 /// Bytes that are not worth another try.
 const FEW: f64 = 8.0;
 
-/// Every how many coordinates are looked at to know what all are like: an odd number, which meets all columns.
+/// Every how many coordinates are looked at to know what all are like.
 fn stride(len: usize) -> usize {
-    (len / ENOUGH) | 1
+    (len / ENOUGH).max(1)
 }
 
 /// Whether a step is one that payloads may have.
@@ -61,7 +69,7 @@ pub(crate) fn is_step(step: f32) -> bool {
 /// Largest magnitude that can be encoded.
 pub(crate) fn most_magnitude(target: Target) -> f32 {
     let step = if let Target::Step(step) = target { f32::from_bits(step) } else { STEPS.end / 4.0 };
-    step * (chunk::MOST - 2) as f32
+    step * (kernel::MOST - 2) as f32
 }
 
 /// Most bytes that a model of this layout can have.
@@ -75,32 +83,69 @@ pub(crate) fn most_model_bytes(layout: &Layout) -> usize {
 #[derive(Clone, Debug)]
 pub(crate) struct Decoder {
     model: Model,
-    tables: Tables,
+    tables: Pops,
 }
 
 impl Decoder {
     /// Reads a model.
     pub(crate) fn new(layout: &Layout, bytes: &[u8]) -> Result<Self, &'static str> {
         let model = Model::read(layout, bytes)?;
-        let tables = Tables::new(&model.shape, model.widest());
+        let tables = Tables::new(&model.shape, model.widest()).pops();
         Ok(Self { model, tables })
     }
 
-    /// Decodes the body of chunk `index`, and calls `each` with the place and the value of what is not zero.
+    /// Decodes the body of chunk `index` into `scratch`.
     pub(crate) fn decode(
         &self,
+        kernels: Kernels,
         layout: &Layout,
         index: usize,
         seed: Seed,
         body: &[u8],
-        gain: f32,
-        mut each: impl FnMut(usize, f32),
+        scratch: &mut Scratch,
     ) -> Result<(), &'static str> {
-        let mut chosen = Chosen::default();
-        self.model.classes(layout, index, &mut chosen.classes);
-        chosen.draw(Dither::new(seed, layout.chunk_range(index).start));
+        let Scratch { chosen, values } = scratch;
+        self.model.classes(kernels, layout, index, &mut chosen.classes);
+        chosen.draw(kernels, Dither::new(seed, layout.chunk_range(index).start));
+        chunk::decode(kernels, &self.tables, chosen, body, values)
+    }
+
+    /// The values of the chunk that was decoded into `scratch`.
+    pub(crate) fn values(&self, scratch: &Scratch, gain: f32, out: &mut [f32]) {
         let unit = self.model.step * gain;
-        chunk::decode(&self.tables, &chosen, body, |at, steps| each(at, steps * unit))
+        match scratch.places() {
+            None => out.iter_mut().zip(&scratch.values).for_each(|(out, steps)| *out = steps * unit),
+            Some(places) => {
+                out.fill(0.0);
+                places.for_each(|(at, steps)| out[at] = steps * unit);
+            }
+        }
+    }
+
+    /// Adds `weight` times the values of the chunk that was decoded into `scratch`.
+    pub(crate) fn fold(&self, scratch: &Scratch, gain: f32, weight: f64, sum: &mut [f64]) {
+        let unit = self.model.step * gain;
+        let value = |steps: f32| weight * f64::from(steps * unit);
+        match scratch.places() {
+            None => sum.iter_mut().zip(&scratch.values).for_each(|(sum, &steps)| *sum += value(steps)),
+            Some(places) => places.for_each(|(at, steps)| sum[at] += value(steps)),
+        }
+    }
+}
+
+/// Memory that decoding needs: one for each thread, kept from call to call, spares allocations.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    chosen: Chosen,
+    /// Of the coordinates that have a symbol, in steps.
+    values: Vec<f32>,
+}
+
+impl Scratch {
+    /// Places and values of the coordinates that have a symbol, unless all have one.
+    fn places(&self) -> Option<impl Iterator<Item = (usize, f32)>> {
+        let places = self.chosen.places()?;
+        Some(places.iter().zip(&self.values).map(|(&at, &steps)| (at as usize, steps)))
     }
 }
 
@@ -125,10 +170,13 @@ pub(crate) fn varint_bytes(number: u32) -> usize {
 }
 
 /// Encodes vectors.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct AutoEncoder {
+    kernels: Kernels,
     writer: Writer,
     chosen: Chosen,
+    sample: Sample,
+    insides: Insides,
     encoded: Encoded,
     best: Encoded,
 }
@@ -144,38 +192,41 @@ pub(crate) enum Failure {
 
 /// A vector with its dither.
 #[derive(Clone, Copy)]
-struct Source<'a> {
-    layout: &'a Layout,
-    x: &'a [f32],
-    seed: Seed,
+pub(crate) struct Source<'a> {
+    pub(crate) layout: &'a Layout,
+    /// Finite.
+    pub(crate) x: &'a [f32],
+    /// The largest magnitude.
+    pub(crate) largest: f32,
+    pub(crate) seed: Seed,
 }
 
 /// A step and what follows from it.
 struct Plan {
     model: Model,
-    symbols: Symbols,
+    tables: Pushes,
     /// What values of a class are multiplied by, from the narrowest down.
     inverses: [f32; 33],
+    /// Bytes that the symbols will take, about.
+    symbol_bytes: f64,
 }
 
 impl AutoEncoder {
-    /// Encodes `x`, which is finite, to at most `budget` bytes, or with the step of `target`.
-    pub(crate) fn encode(
-        &mut self,
-        layout: &Layout,
-        x: &[f32],
-        seed: Seed,
-        target: Target,
-        budget: usize,
-    ) -> Result<&Encoded, Failure> {
-        let source = Source { layout, x, seed };
+    pub(crate) fn new(kernels: Kernels) -> Self {
+        let ((writer, chosen, sample, insides), (encoded, best)) = Default::default();
+        Self { kernels, writer, chosen, sample, insides, encoded, best }
+    }
+
+    /// Encodes a vector to at most `budget` bytes, or with the step of `target`.
+    pub(crate) fn encode(&mut self, source: Source<'_>, target: Target, budget: usize) -> Result<&Encoded, Failure> {
+        let layout = source.layout;
+        let fit = |rate| Fit::new(self.kernels, source, &self.insides, rate);
         if let Target::Step(step) = target {
-            let plan = source.plan(&Fit::new(layout, x, 1.0), f32::from_bits(step), 0.0, &mut self.chosen);
+            let plan = self.plan(source, &fit(1.0), f32::from_bits(step), 0.0);
             self.write(source, &plan)?;
             return Ok(&self.encoded);
         }
-        let rate = 8.0 * budget as f64 / layout.coordinates().max(1) as f64;
-        let fit = Fit::new(layout, x, rate);
+        let fit = fit(8.0 * budget as f64 / layout.coordinates().max(1) as f64);
         let mut best = 0;
         // Where all coordinates are of one class, sizes jump where the class changes: a budget that falls into the gap is
         // met with classes that change elsewhere.
@@ -184,11 +235,18 @@ impl AutoEncoder {
             while !search.is_over() {
                 let step = search.next(|step| fit.symbol_bits(step) / 8.0);
                 let width = (libm::exp2(step / 2.0) as f32).clamp(STEPS.start, STEPS.end / 2.0);
-                let plan = source.plan(&fit, width, phase, &mut self.chosen);
+                let plan = self.plan(source, &fit, width, phase);
+                if search.side == 0.0 {
+                    self.encoded.model.clear();
+                    plan.model.write(layout, &mut self.encoded.model);
+                    search.side = (self.encoded.model.len() + layout.chunks()) as f64;
+                }
+                if !search.expects(plan.symbol_bytes, fit.symbol_bits(step) / 8.0) {
+                    continue;
+                }
                 self.write(source, &plan)?;
-                let len = self.encoded.len();
-                let symbols = self.encoded.bodies.len();
-                search.saw((len - symbols) as f64, symbols as f64, fit.symbol_bits(step) / 8.0);
+                let (len, symbols) = (self.encoded.len(), self.encoded.bodies.len());
+                search.saw((len - symbols) as f64, symbols as f64, plan.symbol_bytes);
                 if len <= budget && len > best {
                     best = len;
                     core::mem::swap(&mut self.best, &mut self.encoded);
@@ -204,6 +262,33 @@ impl AutoEncoder {
         if best == 0 { Err(Failure::Budget(self.encoded.len())) } else { Ok(&self.best) }
     }
 
+    /// What follows from a step.
+    fn plan(&mut self, source: Source<'_>, fit: &Fit, step: f32, phase: f64) -> Plan {
+        let mut model = fit.model(step, phase);
+        let inverses: [f32; 33] =
+            core::array::from_fn(|below| 65_536.0 / kernel::chance(tables::NARROWEST - below as i32) as f32 / step);
+        let stride = stride(source.x.len());
+        let mut sizes = Sizes::default();
+        let sample = &mut self.sample;
+        sample.clear();
+        for (matrix, codes) in model::matrices(source.layout).zip(&model.codes) {
+            let (of, every) = matrix.every(stride);
+            for (at, row, column) in every {
+                let class = i32::from(codes.class_of(row, column));
+                if class != i32::from(model::ZERO) {
+                    let value = source.x[matrix.start + at] * inverses[(tables::NARROWEST - class).max(0) as usize];
+                    sizes.count(value, class.max(tables::NARROWEST));
+                    sample.push(class, value, of as f32);
+                }
+            }
+        }
+        model.shape = sizes.shape(&self.insides);
+        let tables = Tables::new(&model.shape, model.widest());
+        let (costs, tables) = (tables.costs(), tables.pushes());
+        let symbol_bytes = sample.bytes(self.kernels, &tables, &costs, source.layout.chunks());
+        Plan { model, tables, inverses, symbol_bytes }
+    }
+
     fn write(&mut self, source: Source<'_>, plan: &Plan) -> Result<(), Failure> {
         let Encoded { model, bodies, lengths } = &mut self.encoded;
         model.clear();
@@ -211,78 +296,99 @@ impl AutoEncoder {
         bodies.clear();
         lengths.clear();
         for index in 0..source.layout.chunks() {
-            if !source.quantize(plan, index, &mut self.chosen, &mut self.writer) {
+            let range = source.layout.chunk_range(index);
+            plan.model.classes(self.kernels, source.layout, index, &mut self.chosen.classes);
+            self.chosen.draw(self.kernels, Dither::new(source.seed, range.start));
+            let x = &source.x[range];
+            if !self.writer.quantize(self.kernels, &plan.tables, &self.chosen, x, &plan.inverses) {
                 return Err(Failure::Range);
             }
             let before = bodies.len();
-            self.writer.write(&plan.symbols, bodies);
+            self.writer.write(self.kernels, &plan.tables, bodies);
             lengths.push((bodies.len() - before) as u32);
         }
         Ok(())
     }
 }
 
-impl Source<'_> {
-    /// What follows from a step.
-    fn plan(self, fit: &Fit, step: f32, phase: f64, chosen: &mut Chosen) -> Plan {
-        let mut model = fit.model(step, phase);
-        let inverses: [f32; 33] =
-            core::array::from_fn(|below| 65_536.0 / chance(tables::NARROWEST - below as i32) as f32 / step);
-        let stride = stride(self.x.len());
-        let mut sizes = Sizes::default();
-        for index in 0..self.layout.chunks() {
-            model.classes(self.layout, index, &mut chosen.classes);
-            let coordinates = chosen.classes.iter().zip(&self.x[self.layout.chunk_range(index)]);
-            for (&class, &x) in coordinates.step_by(stride) {
-                if class != model::ZERO {
-                    let class = i32::from(class);
-                    let below = (tables::NARROWEST - class).max(0);
-                    sizes.count(x * inverses[below as usize], class.max(tables::NARROWEST));
-                }
-            }
-        }
-        model.shape = sizes.shape();
-        let symbols = Tables::new(&model.shape, model.widest()).symbols();
-        Plan { model, symbols, inverses }
+/// Some of the coordinates, to tell how many bits all will take.
+#[derive(Debug, Default)]
+struct Sample {
+    keys: Vec<Key>,
+    /// In steps, over the chance that they have a symbol.
+    scaled: Vec<f32>,
+    /// For how many coordinates with a symbol each stands.
+    weights: Vec<f32>,
+    symbols: Vec<Pushed>,
+    raw: RawSink,
+}
+
+impl Sample {
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.scaled.clear();
+        self.weights.clear();
+        self.raw.clear();
     }
 
-    /// Quantizes a chunk; whether all its coordinates are in range.
-    fn quantize(self, plan: &Plan, index: usize, chosen: &mut Chosen, writer: &mut Writer) -> bool {
-        let range = self.layout.chunk_range(index);
-        plan.model.classes(self.layout, index, &mut chosen.classes);
-        chosen.draw(Dither::new(self.seed, range.start));
-        let x = &self.x[range];
-        let classes = &chosen.classes;
-        let scaled = |at: usize| x[at] * plan.inverses[(tables::NARROWEST - i32::from(classes[at])).max(0) as usize];
-        writer.quantize(&plan.symbols, chosen, scaled)
+    /// Adds a coordinate. Its dither does not matter; together they are evenly spread.
+    fn push(&mut self, class: i32, scaled: f32, of: f32) {
+        let noise = (self.keys.len() as u32).wrapping_mul(GOLDEN) as u16;
+        self.keys.push(Key::new(class, noise));
+        self.scaled.push(scaled);
+        self.weights.push(of * kernel::chance(class) as f32 / 65_536.0);
+    }
+
+    /// Bytes that the coordinates they stand for take, about, in this many chunks.
+    fn bytes(&mut self, kernels: Kernels, tables: &Pushes, costs: &Costs, chunks: usize) -> f64 {
+        self.symbols.resize(self.keys.len(), Pushed::default());
+        kernels.quantize(tables, &self.keys, &self.scaled, &mut self.symbols, &mut self.raw);
+        let bits = |(symbol, weight): (&Pushed, &f32)| f64::from(costs.of(*symbol) * weight);
+        let bits: f64 = self.symbols.iter().zip(&self.weights).map(bits).sum();
+        let kept: f64 = self.weights.iter().map(|&weight| f64::from(weight)).sum();
+        let raw_bits = self.raw.len_bits() as f64 * kept / self.keys.len().max(1) as f64;
+        let symbols = kept / chunks.max(1) as f64;
+        (bits + raw_bits) / 8.0 + (chunks * chunk::bytes_of_lanes(symbols as usize)) as f64
     }
 }
 
 /// The search for the step that meets a budget. Steps are in half octaves.
+///
+/// What a step will take is known three times: roughly from the fit, for any step; well from a plan, which looks at some
+/// coordinates; and then it is written. Each corrects the one before.
 struct Search {
     budget: f64,
     finest: f64,
     /// The least step that fits, and the largest that does not.
     fits: f64,
     exceeds: f64,
-    /// Bytes that are not symbols, and how many times the predicted bytes the symbols took, when last seen.
+    /// Bytes that are not symbols, when last seen.
     side: f64,
-    correction: f64,
+    /// Bytes of symbols over those that the plan expects, and those over what the fit predicts, when last seen.
+    over_plan: f64,
+    over_fit: f64,
     tries: usize,
+    /// Plans since something was written.
+    plans: usize,
     at: f64,
 }
 
 impl Search {
     fn new(budget: f64, finest: f64) -> Self {
         let (fits, exceeds) = (f64::INFINITY, f64::NEG_INFINITY);
-        Self { budget, finest, fits, exceeds, side: 0.0, correction: 1.0, tries: 0, at: finest }
+        let (over_plan, over_fit) = (1.0, 1.0);
+        Self { budget, finest, fits, exceeds, side: 0.0, over_plan, over_fit, tries: 0, plans: 0, at: finest }
     }
 
-    /// The step to try next, given bytes of symbols at any step, as predicted.
+    /// What to aim at: at first the middle of what is good, as it is not known how far off plans are.
+    fn goal(&self) -> f64 {
+        self.budget * (1.0 - if self.tries == 0 { SLACK / 2.0 } else { SLACK / 8.0 })
+    }
+
+    /// The step to plan next, given bytes of symbols at any step, as the fit predicts them.
     fn next(&mut self, predicted: impl Fn(f64) -> f64) -> f64 {
-        self.tries += 1;
-        let goal = self.budget * (1.0 - SLACK / 2.0);
-        let step = bisect(|step| self.side + self.correction * predicted(step), goal, self.finest);
+        let correction = self.over_plan * self.over_fit;
+        let step = bisect(|step| self.side + correction * predicted(step), self.goal(), self.finest);
         let inside = step > self.exceeds && step < self.fits && self.tries < TRIES / 2;
         self.at = match (inside, self.fits.is_finite(), self.exceeds.is_finite()) {
             (true, ..) | (_, false, false) => step,
@@ -291,6 +397,16 @@ impl Search {
             (_, false, true) => self.exceeds + 8.0,
         };
         self.at
+    }
+
+    /// Whether the plan, whose symbols take so many bytes, is worth writing; else [`Search::next`] gives a better step.
+    fn expects(&mut self, planned: f64, predicted: f64) -> bool {
+        self.plans += 1;
+        if predicted > 1.0 {
+            self.over_fit = planned / predicted;
+        }
+        let off = self.side + self.over_plan * planned - self.goal();
+        off.abs() <= (self.budget * SLACK).max(FEW) || self.plans >= PLANS || self.at <= self.finest
     }
 
     /// Whether `bytes` are as many as there may be, or nearly.
@@ -304,16 +420,17 @@ impl Search {
         self.tries >= TRIES
     }
 
-    /// Notes what the step took that was tried.
-    fn saw(&mut self, side: f64, symbols: f64, predicted: f64) {
+    /// Notes what was written of the plan.
+    fn saw(&mut self, side: f64, symbols: f64, planned: f64) {
+        (self.tries, self.plans) = (self.tries + 1, 0);
         if side + symbols <= self.budget {
             self.fits = self.fits.min(self.at);
         } else {
             self.exceeds = self.exceeds.max(self.at);
         }
         self.side = side;
-        if predicted > 1.0 {
-            self.correction = symbols / predicted;
+        if planned > 1.0 {
+            self.over_plan = symbols / planned;
         }
     }
 }

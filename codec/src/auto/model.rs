@@ -10,7 +10,7 @@ use super::{
     range::{Chance, Coder, Decode, Encode, Integer},
     tables::{COMPONENTS, Shape, WEIGHTS, WIDEST},
 };
-use crate::layout::Layout;
+use crate::{layout::Layout, simd::Kernels};
 
 /// The class of coordinates that are all zero: they are not sent.
 pub(super) const ZERO: i8 = i8::MIN;
@@ -33,6 +33,31 @@ pub(super) struct Matrix {
     pub(super) columns: usize,
     /// Coordinates: the last row may be shorter.
     pub(super) len: usize,
+}
+
+impl Matrix {
+    /// About every `stride`th coordinate from the first: their places, rows and columns. And of how many each is one.
+    ///
+    /// The stride meets all columns, as it has no factor in common with their number.
+    pub(super) fn every(self, mut stride: usize) -> (usize, impl Iterator<Item = (usize, usize, usize)>) {
+        while gcd(stride, self.columns) > 1 {
+            stride += 1;
+        }
+        let (mut row, mut column) = (0, 0);
+        let next = move |at| {
+            let found = (at, row, column);
+            column += stride;
+            while column >= self.columns {
+                (row, column) = (row + 1, column - self.columns);
+            }
+            found
+        };
+        (stride, (0..self.len).step_by(stride).map(next))
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// Codes of one tensor: a coordinate's class is the sum of its row's and its column's. Empty lists stand for zeros.
@@ -67,13 +92,18 @@ pub(super) fn matrices(layout: &Layout) -> impl Iterator<Item = Matrix> {
 }
 
 impl Codes {
+    /// The class of a coordinate from what its row contributes and its column.
+    #[inline(always)]
+    pub(super) fn class(row: i32, column: i32) -> i8 {
+        // Sums of codes are far above the sum of anything and ZEROS, which stays below.
+        let sum = row.saturating_add(column);
+        if sum < ZEROS / 2 { ZERO } else { sum.clamp(LEAST, WIDEST) as i8 }
+    }
+
     /// The class of a coordinate.
     #[inline(always)]
-    fn class(base_and_row: i32, column: i32) -> i8 {
-        if base_and_row == ZEROS || column == ZEROS {
-            return ZERO;
-        }
-        (base_and_row + column).clamp(LEAST, WIDEST) as i8
+    pub(super) fn class_of(&self, row: usize, column: usize) -> i8 {
+        Self::class(self.row(row), self.columns.get(column).copied().unwrap_or_default())
     }
 
     fn row(&self, row: usize) -> i32 {
@@ -100,9 +130,10 @@ impl Model {
     }
 
     /// Replaces `out` by the classes of the coordinates of chunk `index`.
-    pub(super) fn classes(&self, layout: &Layout, index: usize, out: &mut Vec<i8>) {
-        out.clear();
+    pub(super) fn classes(&self, kernels: Kernels, layout: &Layout, index: usize, out: &mut Vec<i8>) {
         let range = layout.chunk_range(index);
+        out.resize(range.len(), 0);
+        let mut out = out.as_mut_slice();
         for (matrix, codes) in matrices(layout).zip(&self.codes) {
             let (start, end) = (matrix.start.max(range.start), (matrix.start + matrix.len).min(range.end));
             let mut at = start.saturating_sub(matrix.start);
@@ -110,10 +141,12 @@ impl Model {
             while at < end {
                 let (row, column) = (at / matrix.columns, at % matrix.columns);
                 let len = (matrix.columns - column).min(end - at);
-                let first = codes.row(row);
+                let row = codes.row(row);
+                let (part, rest) = core::mem::take(&mut out).split_at_mut(len);
+                out = rest;
                 match codes.columns.get(column..column + len) {
-                    Some(columns) => out.extend(columns.iter().map(|&code| Codes::class(first, code))),
-                    None => out.resize(out.len() + len, Codes::class(first, 0)),
+                    Some(columns) if row != ZEROS => kernels.classes(row, columns, part),
+                    _ => part.fill(Codes::class(row, 0)),
                 }
                 at += len;
             }

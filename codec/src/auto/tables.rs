@@ -5,10 +5,13 @@
 //! comes from q = round(y + u), and the decoder knows the dither u. So narrow classes have a table for every eighth of
 //! |u|: the rate is the entropy of q *given u*, far below that of q alone where the step is coarse.
 
-use alloc::{vec, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 use core::cell::Cell;
 
-use super::normal::{ONE, tail};
+use super::{
+    kernel::{Key, Pushed},
+    normal::{ONE, tail},
+};
 
 /// Narrowest class: narrower ones are sampled, and then stand for this one.
 pub(super) const NARROWEST: i32 = -4;
@@ -23,7 +26,7 @@ const PIECES: usize = 16;
 /// Tails that are kept while tables are made: of all that can have symbols.
 const SPAN: i64 = 32 * (MOST + 2);
 /// Sum of the frequencies of a table.
-const TOTAL_BITS: u32 = 12;
+pub(super) const TOTAL_BITS: u32 = 12;
 const TOTAL: u32 = 1 << TOTAL_BITS;
 /// Largest magnitude that can have a symbol of its own.
 const MOST: i64 = 31;
@@ -38,36 +41,6 @@ pub(super) const WEIGHTS: u32 = 255;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape(pub(super) [u8; COMPONENTS]);
 
-/// What there is to know of a symbol to encode it: rANS with a reciprocal for the division (Alverson 1991; Giesen 2014).
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Symbol {
-    /// States from here on give up a word first.
-    pub(super) most: u32,
-    reciprocal: u64,
-    bias: u32,
-    complement: u32,
-}
-
-impl Symbol {
-    fn new(start: u32, count: u32) -> Self {
-        let most = if count == TOTAL { u32::MAX } else { count << (32 - TOTAL_BITS) };
-        let complement = TOTAL - count;
-        if count < 2 {
-            // x / 1 as (x (2^64 - 1)) >> 64 = x - 1, for x of 1 and more.
-            return Self { most, reciprocal: u64::MAX, bias: start + TOTAL - 1, complement };
-        }
-        // Exact for 32 bits: its error times the state is below 2^44.
-        Self { most, reciprocal: u64::MAX / u64::from(count) + 1, bias: start, complement }
-    }
-
-    /// The state after this symbol.
-    #[inline(always)]
-    pub(super) fn push(&self, state: u32) -> u32 {
-        let quotient = ((u128::from(state) * u128::from(self.reciprocal)) >> 64) as u32;
-        state.wrapping_add(self.bias).wrapping_add(quotient * self.complement)
-    }
-}
-
 /// Most symbols of a table, escape included.
 const SYMBOLS: usize = 2 * MOST as usize + 2;
 
@@ -78,17 +51,43 @@ pub(super) struct Tables {
     halves: Vec<i32>,
     /// Where the frequencies begin, symbol after symbol from -half; the escape is the last; TOTAL at the end.
     starts: Vec<[u16; SYMBOLS + 2]>,
-    /// The index of the symbol of every number below TOTAL.
-    slots: Vec<[u8; TOTAL as usize]>,
     /// For every dithered class, the line that approximates the offset: at |u| = j/32, and from there to the next.
     offsets: Vec<[(f32, f32); PIECES]>,
 }
 
-/// What encoders need besides.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Symbols {
-    pub(super) halves: Vec<i32>,
-    pub(super) symbols: Vec<[Symbol; SYMBOLS]>,
+/// What decoders look up.
+#[derive(Clone, Debug)]
+pub(crate) struct Pops {
+    /// The index of the symbol of every number below TOTAL, four in one.
+    slots: Box<[u32; Self::LEN]>,
+    /// For every symbol of every table: its frequency, where that begins, and the symbol or [`Pops::ESCAPE`], in 12, 12 and
+    /// 8 bits.
+    symbols: Box<[u32; Pushes::LEN]>,
+    halves: [i32; MOST_TABLES],
+    /// The offset: at the beginning of every piece, and how much more at the next.
+    offsets: [f32; LINES],
+    rises: [f32; LINES],
+}
+
+/// What encoders look up.
+#[derive(Clone, Debug)]
+pub(crate) struct Pushes {
+    pub(super) halves: [i32; MOST_TABLES],
+    /// Where the frequency of a symbol begins, and in the upper half what it is: 64 symbols for every table.
+    pub(super) ranges: Box<[u32; Self::LEN]>,
+    /// 2^32 divided by the frequency, rounded down.
+    pub(super) reciprocals: Box<[u32; Self::LEN]>,
+}
+
+/// Bits of every symbol of every table, as floats.
+#[derive(Debug)]
+pub(super) struct Costs(Box<[u32; Pushes::LEN]>);
+
+impl Costs {
+    #[inline(always)]
+    pub(super) fn of(&self, symbol: Pushed) -> f32 {
+        f32::from_bits(self.0[symbol.index()])
+    }
 }
 
 impl Shape {
@@ -116,22 +115,36 @@ pub(super) fn raw_bits(class: i32) -> u32 {
     (class.max(4) as u32 - 4) / 2
 }
 
-/// Which table: from the class, and the part of |u|.
+/// Which table: from the class, as if it were the narrowest if it is narrower, and the part of |u|.
 #[inline(always)]
 pub(super) fn index(class: i32, part: usize) -> usize {
     if class <= WIDEST_DITHERED {
-        (class - NARROWEST) as usize * PARTS + part
+        (class - NARROWEST).max(0) as usize * PARTS + part
     } else {
-        DITHERED * PARTS + (class - WIDEST_DITHERED - 1) as usize
+        UNDITHERED + (class - WIDEST_DITHERED - 1) as usize
     }
 }
 
+/// Raw bits of the class of a table.
+#[inline(always)]
+pub(super) fn raw_bits_of(table: usize) -> u32 {
+    table.saturating_sub(UNDITHERED) as u32 / 2
+}
+
+/// Classes with tables for |u|.
 const DITHERED: usize = (WIDEST_DITHERED - NARROWEST + 1) as usize;
+/// The first table that is not for a part of |u|.
+pub(super) const UNDITHERED: usize = DITHERED * PARTS;
+/// The first table of a class with raw bits.
+pub(super) const FIRST_RAW: usize = UNDITHERED + 2;
+/// More than there are tables, and than pieces of offsets: masks keep indices below.
+pub(super) const MOST_TABLES: usize = 128;
+const LINES: usize = 256;
 
 impl Tables {
     /// The tables of all classes up to `widest`.
     pub(super) fn new(shape: &Shape, widest: i32) -> Self {
-        let mut tables = Self { halves: Vec::new(), starts: Vec::new(), slots: Vec::new(), offsets: Vec::new() };
+        let mut tables = Self { halves: Vec::new(), starts: Vec::new(), offsets: Vec::new() };
         for class in NARROWEST..=widest.max(NARROWEST) {
             if class > WIDEST_DITHERED {
                 tables.push(wide(shape, class));
@@ -182,46 +195,13 @@ impl Tables {
         let largest = (0..len).rev().max_by_key(|&at| counts[at]).unwrap_or_default();
         counts[largest] = TOTAL + counts[largest] - counts.iter().sum::<u32>();
         let mut starts = [TOTAL as u16; SYMBOLS + 2];
-        let mut slots = [0; TOTAL as usize];
         let mut start = 0;
         for (symbol, &count) in counts[..len].iter().enumerate() {
             starts[symbol] = start as u16;
-            let end = start + count as usize;
-            slots[start..end].fill(symbol as u8);
-            start = end;
+            start += count;
         }
         self.halves.push(half as i32);
         self.starts.push(starts);
-        self.slots.push(slots);
-    }
-
-    /// Symbols of table `index` are -half..=half, and then the escape.
-    #[inline(always)]
-    pub(super) fn half(&self, index: usize) -> i32 {
-        self.halves[index]
-    }
-
-    /// The index of the symbol that a state says is next, and the state behind it.
-    #[inline(always)]
-    pub(super) fn pop(&self, index: usize, state: u32) -> (usize, u32) {
-        let slot = state & (TOTAL - 1);
-        let symbol = usize::from(self.slots[index][slot as usize]);
-        let starts = &self.starts[index];
-        let (from, to) = (u32::from(starts[symbol]), u32::from(starts[symbol + 1]));
-        (symbol, (to - from) * (state >> TOTAL_BITS) + slot - from)
-    }
-
-    /// -E[q | u]: what the dither adds to q on average. Adding it to q leaves q unbiased, as it is odd in u, and has the
-    /// least error of all that do. It tends to -u, subtractive dither, as classes grow wide.
-    #[inline(always)]
-    pub(super) fn offset(&self, class: i32, dither: Noise) -> f32 {
-        let size = if class <= WIDEST_DITHERED {
-            let (start, rise) = self.offsets[(class - NARROWEST) as usize][dither.size as usize >> 11];
-            start + rise * (((dither.size & 2047) as f32 + 0.5) / 2048.0)
-        } else {
-            (dither.size as f32 + 0.5) / 65_536.0
-        };
-        if dither.negative { size } else { -size }
     }
 
     /// Mean bits of a symbol of table `index`, if the table is right.
@@ -233,15 +213,113 @@ impl Tables {
         self.starts[index].windows(2).map(term).sum()
     }
 
-    /// What encoders need.
-    pub(super) fn symbols(&self) -> Symbols {
-        let of = |starts: &[u16; SYMBOLS + 2]| {
-            core::array::from_fn(|at| match starts[at + 1] - starts[at] {
-                0 => Symbol::default(),
-                count => Symbol::new(starts[at].into(), count.into()),
-            })
-        };
-        Symbols { halves: self.halves.clone(), symbols: self.starts.iter().map(of).collect() }
+    /// The frequencies of table `index`, with where they begin.
+    fn ranges(&self, index: usize) -> impl Iterator<Item = (u32, u32)> {
+        let symbols = 2 * self.halves[index] as usize + 2;
+        self.starts[index][..=symbols].windows(2).map(|pair| (pair[0].into(), u32::from(pair[1] - pair[0])))
+    }
+
+    fn all_halves(&self) -> [i32; MOST_TABLES] {
+        core::array::from_fn(|table| self.halves.get(table).copied().unwrap_or_default())
+    }
+
+    /// What decoders look up.
+    pub(super) fn pops(&self) -> Pops {
+        let mut slots = zeros();
+        let mut symbols = [0; TOTAL as usize];
+        for (table, slots) in slots.chunks_exact_mut(TOTAL as usize / 4).enumerate().take(self.halves.len()) {
+            for (symbol, (start, count)) in (0..).zip(self.ranges(table)) {
+                symbols[start as usize..][..count as usize].fill(symbol);
+            }
+            for (slot, symbols) in slots.iter_mut().zip(symbols.as_chunks::<4>().0) {
+                *slot = u32::from_le_bytes(*symbols);
+            }
+        }
+        let symbols = self.each_symbol(|half, symbol, start, count| {
+            let high = if symbol > 2 * half { Pops::ESCAPE } else { symbol - half };
+            count << 20 | start << 8 | u32::from(high as u8)
+        });
+        let mut pops = Pops { slots, symbols, halves: self.all_halves(), offsets: [0.0; LINES], rises: [0.0; LINES] };
+        // Behind the dithered classes, the offset of all others: |u|.
+        let whole = core::array::from_fn(|piece| (piece as f32 / 32.0, 1.0 / 32.0));
+        for (at, &(offset, rise)) in self.offsets.iter().flatten().enumerate() {
+            (pops.offsets[at], pops.rises[at]) = (offset, rise);
+        }
+        for (at, (offset, rise)) in (DITHERED * PIECES..).zip::<[_; PIECES]>(whole) {
+            (pops.offsets[at], pops.rises[at]) = (offset, rise);
+        }
+        pops
+    }
+
+    /// What encoders look up.
+    pub(super) fn pushes(&self) -> Pushes {
+        let ranges = self.each_symbol(|_, _, start, count| start | count << 16);
+        let mut reciprocals = zeros();
+        for (reciprocal, range) in reciprocals.iter_mut().zip(&*ranges).filter(|(_, range)| **range != 0) {
+            // That of 1 is one too small, as quotients may be.
+            *reciprocal = ((1 << 32) / u64::from(range >> 16)).min(u32::MAX.into()) as u32;
+        }
+        Pushes { halves: self.all_halves(), ranges, reciprocals }
+    }
+
+    /// Bits of every symbol.
+    pub(super) fn costs(&self) -> Costs {
+        let bits = |count: u32| f64::from(TOTAL_BITS) - libm::log2(f64::from(count));
+        Costs(self.each_symbol(|_, _, _, count| (bits(count) as f32).to_bits()))
+    }
+
+    /// What `f` makes of half, symbol, start and count, 64 for every table.
+    fn each_symbol(&self, f: impl Fn(i32, i32, u32, u32) -> u32) -> Box<[u32; Pushes::LEN]> {
+        let mut out = zeros();
+        for (table, &half) in self.halves.iter().enumerate() {
+            for ((out, symbol), (start, count)) in out[64 * table..].iter_mut().zip(0..).zip(self.ranges(table)) {
+                *out = f(half, symbol, start, count);
+            }
+        }
+        out
+    }
+}
+
+/// An array of zeros on the heap.
+fn zeros<const LEN: usize>() -> Box<[u32; LEN]> {
+    let Ok(array) = vec![0; LEN].into_boxed_slice().try_into() else { unreachable!("it has this length") };
+    array
+}
+
+impl Pushes {
+    pub(super) const LEN: usize = 64 * MOST_TABLES;
+}
+
+impl Pops {
+    const LEN: usize = MOST_TABLES << (TOTAL_BITS - 2);
+    /// Stands for the symbol that is none of -half..=half.
+    pub(super) const ESCAPE: i32 = -128;
+
+    /// Of the symbol that a state says is next: itself, its frequency, and how far into it the state is.
+    #[inline(always)]
+    pub(super) fn pop(&self, table: usize, state: u32) -> (i32, u32, u32) {
+        let slot = state & (TOTAL - 1);
+        let four = self.slots[((table as u32) << (TOTAL_BITS - 2) | slot >> 2) as usize & (Self::LEN - 1)];
+        let symbol = four >> (8 * (slot & 3)) & 63;
+        let symbol = self.symbols[((table as u32) << 6 | symbol) as usize & (Pushes::LEN - 1)];
+        (i32::from(symbol as i8), symbol >> 20, slot.wrapping_sub(symbol >> 8 & (TOTAL - 1)))
+    }
+
+    /// Symbols of a table are -half..=half, and then the escape.
+    #[inline(always)]
+    pub(super) fn half(&self, table: usize) -> i32 {
+        self.halves[table & (MOST_TABLES - 1)]
+    }
+
+    /// -E[q | u]: what the dither adds to q on average. Adding it to q leaves q unbiased, as it is odd in u, and has the
+    /// least error of all that do. It tends to -u, subtractive dither, as classes grow wide.
+    #[inline(always)]
+    pub(super) fn offset(&self, key: Key) -> f32 {
+        let noise = key.noise();
+        let line = ((key.table() / PARTS).min(DITHERED) * PIECES + (noise.size >> 11) as usize) & (LINES - 1);
+        let within = ((noise.size & 2047) as f32 + 0.5) / 2048.0;
+        let size = self.offsets[line] + self.rises[line] * within;
+        if noise.negative { size } else { -size }
     }
 }
 
@@ -249,24 +327,24 @@ impl Tables {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Noise {
     pub(super) negative: bool,
-    size: u16,
+    size: u32,
 }
 
 impl Noise {
     #[inline(always)]
     pub(super) fn new(bits: u32) -> Self {
-        let bits = bits as u16;
         let negative = bits < 0x8000;
-        Self { negative, size: if negative { 0x7fff - bits } else { bits - 0x8000 } }
+        Self { negative, size: bits ^ if negative { 0x7fff } else { 0x8000 } }
     }
 
     #[inline(always)]
     pub(super) fn part(self) -> usize {
-        usize::from(self.size >> 12)
+        (self.size >> 12) as usize
     }
 
+    #[inline(always)]
     pub(super) fn value(self) -> f32 {
-        let size = (f32::from(self.size) + 0.5) / 65_536.0;
+        let size = (self.size as f32 + 0.5) / 65_536.0;
         if self.negative { -size } else { size }
     }
 }
@@ -285,6 +363,7 @@ fn wide(shape: &Shape, class: i32) -> impl Fn(i64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auto::kernel::{Pushed, push_one};
 
     fn shapes() -> [Shape; 3] {
         let normal = core::array::from_fn(|j| if j == 5 { 255 } else { 0 });
@@ -296,15 +375,21 @@ mod tests {
     fn frequencies_fill_every_table_and_symbols_come_back() {
         for shape in shapes() {
             let tables = Tables::new(&shape, WIDEST);
-            let symbols = tables.symbols();
-            for (index, starts) in tables.starts.iter().enumerate() {
-                let escape = 2 * tables.half(index) as usize + 1;
-                assert_eq!(u32::from(starts[escape + 1]), TOTAL);
-                assert!(starts[..escape + 2].is_sorted_by(|a, b| a < b), "every symbol has a frequency");
-                for symbol in 0..=escape {
+            let (pushes, pops) = (tables.pushes(), tables.pops());
+            assert!(tables.halves.len() <= MOST_TABLES);
+            for table in 0..tables.halves.len() {
+                let half = tables.halves[table];
+                assert_eq!(tables.ranges(table).map(|(_, count)| count).sum::<u32>(), TOTAL);
+                for (symbol, (_, count)) in tables.ranges(table).enumerate() {
+                    assert!(count > 0, "every symbol has a frequency");
                     for state in [1 << 16, 65_537, 1_000_003, 1 << 20, u32::MAX] {
-                        let state = state.min(symbols.symbols[index][symbol].most - 1);
-                        assert_eq!(tables.pop(index, symbols.symbols[index][symbol].push(state)), (symbol, state));
+                        let state = state.min((count << (32 - TOTAL_BITS)) - 1);
+                        let mut next = state;
+                        let word = push_one(&pushes, Pushed::new(table, symbol as u32), &mut next);
+                        assert_eq!(word, None);
+                        let (found, count, rest) = pops.pop(table, next);
+                        let high = if symbol as i32 > 2 * half { Pops::ESCAPE } else { symbol as i32 - half };
+                        assert_eq!((found, count * (next >> TOTAL_BITS) + rest), (high, state));
                     }
                 }
             }

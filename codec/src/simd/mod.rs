@@ -6,7 +6,13 @@
 #![allow(unsafe_code)]
 
 use crate::{
+    auto::{
+        kernel::{self as auto, Key, LANES, Pushed, Reader},
+        raw_bits::RawSink,
+        tables::{Pops, Pushes},
+    },
     block::{Level, SegmentCoding, kernel, reference},
+    dither::Dither,
     raw::Raw,
 };
 
@@ -17,7 +23,7 @@ pub enum Backend {
     Reference,
     /// The kernels for the baseline of the target.
     Portable,
-    /// The kernels for x86-64 with AVX2.
+    /// The kernels for x86-64 with AVX2 (and POPCNT).
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// The kernels for x86-64 with AVX-512 F, BW, DQ and VL.
@@ -32,7 +38,7 @@ impl Backend {
         #[cfg(all(target_arch = "x86_64", feature = "std"))]
         {
             use std::is_x86_feature_detected as has;
-            let avx2 = has!("avx2");
+            let avx2 = has!("avx2") && has!("popcnt");
             if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
                 return &[Self::Reference, Self::Portable, Self::Avx2, Self::Avx512];
             }
@@ -64,19 +70,24 @@ impl Kernels {
 /// Defines a method of [`Kernels`] that runs the reference or the kernel on the chosen backend.
 macro_rules! dispatch {
     ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)?, reference: $reference:expr, kernel: $kernel:expr) => {
+        dispatch! {
+            $(#[$doc])* fn $name($($arg: $type),*) $(-> $result)?, reference: $reference, kernel: $kernel, avx512: $kernel
+        }
+    };
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)?, reference: $reference:expr, kernel: $kernel:expr, avx512: $avx512:expr) => {
         impl Kernels {
             $(#[$doc])*
             #[allow(clippy::too_many_arguments)]
             pub(crate) fn $name(self, $($arg: $type),*) $(-> $result)? {
                 #[cfg(target_arch = "x86_64")]
-                #[target_feature(enable = "avx2")]
+                #[target_feature(enable = "avx2,popcnt")]
                 fn avx2($($arg: $type),*) $(-> $result)? {
                     $kernel
                 }
                 #[cfg(target_arch = "x86_64")]
-                #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
+                #[target_feature(enable = "avx2,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
                 fn avx512($($arg: $type),*) $(-> $result)? {
-                    $kernel
+                    $avx512
                 }
                 match self.0 {
                     Backend::Reference => $reference,
@@ -141,4 +152,123 @@ dispatch! {
     fn encode_raw(raw: Raw, x: &[f32], out: &mut [u8]) -> bool,
     reference: raw.encode(x, out),
     kernel: raw.encode(x, out)
+}
+
+dispatch! {
+    /// Largest magnitude as the bits of a float; see [`kernel::magnitude_bits`].
+    fn magnitude_bits(x: &[f32]) -> u32,
+    reference: kernel::magnitude_bits(x),
+    kernel: kernel::magnitude_bits(x)
+}
+
+dispatch! {
+    /// See [`auto::row_sums`].
+    fn row_sums(x: &[f32], weights: &[f32], sums: &mut [f64]),
+    reference: auto::row_sums(x, weights, sums),
+    kernel: auto::row_sums(x, weights, sums)
+}
+
+dispatch! {
+    /// See [`auto::column_sums`].
+    fn column_sums(x: &[f32], weights: &[f32], sums: &mut [f64]),
+    reference: auto::column_sums(x, weights, sums),
+    kernel: auto::column_sums(x, weights, sums)
+}
+
+dispatch! {
+    /// See [`auto::classes`].
+    fn classes(row: i32, columns: &[i32], out: &mut [i8]),
+    reference: auto::classes(row, columns, out),
+    kernel: auto::classes(row, columns, out)
+}
+
+dispatch! {
+    /// See [`auto::keys`].
+    fn keys(dither: Dither, classes: &[i8], out: &mut [Key]),
+    reference: auto::keys(dither, classes, out),
+    kernel: auto::keys(dither, classes, out)
+}
+
+dispatch! {
+    /// See [`auto::least`].
+    fn least(classes: &[i8]) -> i8,
+    reference: auto::least(classes),
+    kernel: auto::least(classes)
+}
+
+dispatch! {
+    /// See [`auto::choose`].
+    fn choose(dither: Dither, classes: &[i8], keys: &mut [Key], places: &mut [u32]) -> usize,
+    reference: auto::choose(dither, classes, keys, places, auto::compact),
+    kernel: auto::choose(dither, classes, keys, places, auto::compact),
+    avx512: auto::choose(dither, classes, keys, places, |chosen, start, out, count| {
+        compact_avx512(chosen, start, out, count)
+    })
+}
+
+dispatch! {
+    /// See [`auto::quantize`].
+    fn quantize(tables: &Pushes, keys: &[Key], scaled: &[f32], symbols: &mut [Pushed], raw: &mut RawSink),
+    reference: auto::quantize_each(tables, keys, scaled, symbols, raw),
+    kernel: auto::quantize(tables, keys, scaled, symbols, raw)
+}
+
+dispatch! {
+    /// See [`auto::push`].
+    fn push(
+        tables: &Pushes, symbols: &[Pushed], lanes: usize, states: &mut [u32; LANES], words: &mut [u16]
+    ) -> usize,
+    reference: auto::push_each(tables, symbols, lanes, states, words),
+    kernel: auto::push(tables, symbols, lanes, states, words)
+}
+
+dispatch! {
+    /// See [`auto::pop`].
+    fn pop(
+        tables: &Pops, keys: &[Key], lanes: usize, reader: &mut Reader<'_>, values: &mut [f32]
+    ) -> Result<(), &'static str>,
+    reference: auto::pop_each(tables, keys, lanes, reader, values),
+    kernel: auto::pop(tables, keys, lanes, reader, values, auto::refill),
+    avx512: auto::pop(tables, keys, lanes, reader, values, |low, words, states| refill_avx512(low, words, states))
+}
+
+/// [`auto::refill`]: what a loop over lanes cannot say is an instruction here.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn refill_avx512(low: &[u32; LANES], words: &[u32; LANES], states: &mut [u32; LANES]) -> usize {
+    use core::arch::x86_64::*;
+    // SAFETY: the arrays are of 64 bytes each, and these loads and stores do not need them aligned.
+    unsafe {
+        let low = _mm512_loadu_si512(low.as_ptr().cast());
+        let empty = _mm512_cmplt_epu32_mask(low, _mm512_set1_epi32(1 << 16));
+        let words = _mm512_maskz_expand_epi32(empty, _mm512_loadu_si512(words.as_ptr().cast()));
+        let refilled = _mm512_or_si512(_mm512_slli_epi32::<16>(low), words);
+        _mm512_storeu_si512(states.as_mut_ptr().cast(), _mm512_mask_mov_epi32(low, empty, refilled));
+        empty.count_ones() as usize
+    }
+}
+
+/// [`auto::compact`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn compact_avx512(chosen: &[u32; LANES], start: u32, (keys, places): (&mut [Key], &mut [u32]), count: usize) -> usize {
+    use core::arch::x86_64::*;
+    let at = start as usize;
+    let (Some(from), true) = (keys.get(at..at + LANES), count <= at && at + LANES <= places.len()) else {
+        return auto::compact(chosen, start, (keys, places), count);
+    };
+    // SAFETY: 16 keys are read from `at` on, and 16 keys and places are written from `count` on, which is not beyond `at`;
+    // both were found to be in bounds. A key is a u32.
+    unsafe {
+        let chosen = _mm512_loadu_si512(chosen.as_ptr().cast());
+        let mask = _mm512_test_epi32_mask(chosen, chosen);
+        let moved = _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(from.as_ptr().cast()));
+        let steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        let at = _mm512_add_epi32(_mm512_set1_epi32(start as i32), steps);
+        _mm512_storeu_si512(keys.as_mut_ptr().add(count).cast(), moved);
+        _mm512_storeu_si512(places.as_mut_ptr().add(count).cast(), _mm512_maskz_compress_epi32(mask, at));
+        count + mask.count_ones() as usize
+    }
 }

@@ -59,8 +59,8 @@ fn an_upload_goes_on_where_it_broke_off_and_folds_like_the_payload() {
     for chunk in 0..2 {
         let len = layout.chunk_range(chunk).len();
         let (mut from_disk, mut from_memory) = (vec![0.0; len], vec![0.0; len]);
-        spooled.fold_chunk(chunk, 0.3, &mut Vec::new(), &mut from_disk).unwrap();
-        whole.fold_chunk(chunk, 0.3, &mut from_memory).unwrap();
+        spooled.fold_chunk(chunk, 0.3, &mut Scratch::default(), &mut from_disk).unwrap();
+        whole.fold_chunk(chunk, 0.3, &mut nibble_codec::Scratch::default(), &mut from_memory).unwrap();
         assert_eq!(from_disk, from_memory);
     }
     spool.forget_before(RoundId(4)).unwrap();

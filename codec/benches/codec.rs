@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use nibble_codec::{Backend, Encoder, Layout, Payload, PayloadId, Scheme};
+use nibble_codec::{Backend, Encoder, Layout, Payload, PayloadId, Scheme, Scratch};
 use nibble_seed::{RoundId, Seed};
 
 /// 64 MiB of floats: far out of every cache.
@@ -16,14 +16,26 @@ fn update() -> Vec<f32> {
     (0..COORDINATES).map(|_| draw() * draw() * draw() * 0.01).collect()
 }
 
-fn block(c: &mut Criterion) {
+fn codec(c: &mut Criterion) {
     let x = update();
     let layout = Layout::new([("update", vec![COORDINATES])]).expect("one tensor is a layout");
     let id = PayloadId { round: RoundId(0), seed: Seed(7) };
     let mut group = c.benchmark_group("codec");
     group.throughput(Throughput::Bytes(4 * COORDINATES as u64)).sample_size(10);
-    for name in ["fp32", "int8", "int4", "int3", "int2", "int4:nearest", "int4:dithered", "int4:block32", "int2:tensor"]
-    {
+    for name in [
+        "fp32",
+        "int8",
+        "int4",
+        "int3",
+        "int2",
+        "int4:nearest",
+        "int4:dithered",
+        "int4:block32",
+        "int2:tensor",
+        "auto:4",
+        "auto:1",
+        "auto:0.1",
+    ] {
         let scheme: Scheme = name.parse().expect("a scheme of this crate");
         for &backend in Backend::available().iter().filter(|&&backend| backend != Backend::Reference) {
             let mut encoder = Encoder::with_backend(scheme, backend);
@@ -37,8 +49,11 @@ fn block(c: &mut Criterion) {
             });
             let payload = Payload::parse_with(&bytes, &layout, backend).expect("bytes from the encoder");
             let mut sum = vec![0.0; layout.chunk_range(0).len()];
+            let mut scratch = Scratch::default();
             group.bench_function(format!("fold/{name}/{backend:?}"), |b| {
-                b.iter(|| (0..layout.chunks()).try_for_each(|chunk| payload.fold_chunk(chunk, 0.5, &mut sum)));
+                b.iter(|| {
+                    (0..layout.chunks()).try_for_each(|chunk| payload.fold_chunk(chunk, 0.5, &mut scratch, &mut sum))
+                });
             });
         }
     }
@@ -46,5 +61,5 @@ fn block(c: &mut Criterion) {
     group.bench_function("memcpy", |b| b.iter(|| copy.copy_from_slice(black_box(&x))));
 }
 
-criterion_group!(benches, block);
+criterion_group!(benches, codec);
 criterion_main!(benches);

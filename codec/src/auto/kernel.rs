@@ -1,0 +1,460 @@
+//! What is done to every coordinate that has a symbol, sixteen at a time in a shape that compilers turn into SIMD: no
+//! branches on data, and every table an array that no index can leave.
+//!
+//! Compiled once for each CPU feature set by `simd`. What needs more than its tables (escapes, raw bits, values that are
+//! huge) is left to the code for one coordinate, which is the specification: every kernel has a twin that ends in `_each`.
+
+use super::{
+    model::{Codes, ZERO},
+    raw_bits::{RawBits, RawSink},
+    tables::{FIRST_RAW, MOST_TABLES, NARROWEST, Noise, Pops, Pushes, TOTAL_BITS, UNDITHERED, raw_bits_of},
+};
+use crate::dither::{Dither, SAMPLE};
+
+/// Lanes of a chunk with many symbols, which is what the kernels are for.
+pub(crate) const LANES: usize = 16;
+/// Largest magnitude of q.
+pub(super) const MOST: i32 = 1 << 24;
+/// Least value of a state.
+pub(super) const LOW: u32 = 1 << 16;
+
+/// Σ |x| weight for every row of a matrix with as many columns as there are weights: in sixteen interleaved sums, one order
+/// on every machine.
+#[inline(always)]
+pub(crate) fn row_sums(x: &[f32], weights: &[f32], sums: &mut [f64]) {
+    for (sum, row) in sums.iter_mut().zip(x.chunks(weights.len())) {
+        let mut lanes = [0.0; LANES];
+        let (groups, rest) = row.as_chunks::<LANES>();
+        for (x, weights) in groups.iter().zip(weights.as_chunks::<LANES>().0) {
+            for lane in 0..LANES {
+                lanes[lane] += x[lane].abs() * weights[lane];
+            }
+        }
+        // A last row may be shorter.
+        for (lane, (x, weight)) in lanes.iter_mut().zip(rest.iter().zip(&weights[row.len() - rest.len()..])) {
+            *lane += x.abs() * weight;
+        }
+        *sum = lanes.iter().map(|&lane: &f32| f64::from(lane)).sum();
+    }
+}
+
+/// Adds |x| weight of every row, weighted by row, to the sums of its columns.
+#[inline(always)]
+pub(crate) fn column_sums(x: &[f32], weights: &[f32], sums: &mut [f64]) {
+    for (row, weight) in x.chunks(sums.len()).zip(weights) {
+        for (sum, x) in sums.iter_mut().zip(row) {
+            *sum += f64::from(x.abs() * weight);
+        }
+    }
+}
+
+/// The table of a coordinate that has a symbol, and the 16 bits behind its dither.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Key(u32);
+
+impl Key {
+    /// The key of a coordinate of `class`, which is taken as the narrowest if it is narrower.
+    #[inline(always)]
+    pub(super) fn new(class: i32, noise: u16) -> Self {
+        let table = super::tables::index(class, Noise::new(noise.into()).part());
+        Self((table as u32) << 16 | u32::from(noise))
+    }
+
+    #[inline(always)]
+    pub(super) fn table(self) -> usize {
+        (self.0 >> 16) as usize
+    }
+
+    #[inline(always)]
+    pub(super) fn noise(self) -> Noise {
+        Noise::new(self.0 & 0xffff)
+    }
+
+    /// Whether its q is sent with the sign turned: the tables are those of positive dither.
+    #[inline(always)]
+    pub(super) fn is_turned(self) -> bool {
+        self.table() < UNDITHERED && self.noise().negative
+    }
+}
+
+/// The classes of a part of a row, from what its row contributes and the codes of its columns.
+#[inline(always)]
+pub(crate) fn classes(row: i32, columns: &[i32], out: &mut [i8]) {
+    for (out, &column) in out.iter_mut().zip(columns) {
+        *out = Codes::class(row, column);
+    }
+}
+
+/// The keys of the first coordinates of a chunk, with these classes, which are taken as the narrowest if they are narrower.
+#[inline(always)]
+pub(crate) fn keys(dither: Dither, classes: &[i8], out: &mut [Key]) {
+    let (groups, rest) = out.as_chunks_mut::<32>();
+    let (class_groups, rest_classes) = classes.as_chunks::<32>();
+    for ((out, classes), group) in groups.iter_mut().zip(class_groups).zip(0..) {
+        let noise = dither.group(group, 0);
+        for at in 0..32 {
+            out[at] = Key::new(classes[at].into(), noise[at]);
+        }
+    }
+    let noise = dither.group(groups.len() as u32, 0);
+    for ((out, &class), bits) in rest.iter_mut().zip(rest_classes).zip(noise) {
+        *out = Key::new(class.into(), bits);
+    }
+}
+
+/// 2^16 times the chance that a coordinate of `class` has a symbol.
+#[inline(always)]
+pub(crate) fn chance(class: i32) -> u32 {
+    let below = (NARROWEST - class).max(0);
+    // The class of zeros is so far below that nothing is left.
+    const { assert!((NARROWEST - ZERO as i32) / 2 > 31) };
+    let base = if below & 1 == 0 { 1u32 << 16 } else { 46_341 };
+    if below < 64 { base >> (below >> 1) } else { 0 }
+}
+
+/// The least class.
+#[inline(always)]
+pub(crate) fn least(classes: &[i8]) -> i8 {
+    classes.iter().fold(i8::MAX, |least, &class| least.min(class))
+}
+
+/// Draws which coordinates have a symbol. Moves their keys to the front, in their order, with their places; returns how
+/// many there are. `compact` is [`compact`], or does the same.
+#[inline(always)]
+pub(crate) fn choose(
+    dither: Dither,
+    classes: &[i8],
+    keys: &mut [Key],
+    places: &mut [u32],
+    compact: impl Fn(&[u32; LANES], u32, (&mut [Key], &mut [u32]), usize) -> usize,
+) -> usize {
+    let mut count = 0;
+    for (classes, group) in classes.chunks(32).zip(0..) {
+        let sample = dither.group(group, SAMPLE);
+        let mut padded = [ZERO; 32];
+        match classes.as_array::<32>() {
+            Some(classes) => padded = *classes,
+            None => padded[..classes.len()].copy_from_slice(classes),
+        }
+        for (half, (sample, classes)) in
+            sample.as_chunks::<LANES>().0.iter().zip(padded.as_chunks::<LANES>().0).enumerate()
+        {
+            let mut chosen = [0; LANES];
+            for lane in 0..LANES {
+                chosen[lane] = u32::from(u32::from(sample[lane]) < chance(classes[lane].into()));
+            }
+            let start = 32 * group + (LANES * half) as u32;
+            count = compact(&chosen, start, (keys, places), count);
+        }
+    }
+    count
+}
+
+/// Moves the keys of those of the coordinates from `start` on that are chosen to place `count`, and on; returns the place
+/// behind them.
+#[inline(always)]
+pub(crate) fn compact(
+    chosen: &[u32; LANES],
+    start: u32,
+    (keys, places): (&mut [Key], &mut [u32]),
+    mut count: usize,
+) -> usize {
+    let end = keys.len().min(start as usize + LANES);
+    for (at, chosen) in (start as usize..end).zip(chosen) {
+        keys[count] = keys[at];
+        places[count] = at as u32;
+        count += *chosen as usize;
+    }
+    count
+}
+
+/// Quantizes values that are in steps of Δ.
+#[inline(always)]
+pub(crate) fn quantize(tables: &Pushes, keys: &[Key], scaled: &[f32], symbols: &mut [Pushed], raw: &mut RawSink) {
+    let (groups, rest) = symbols.as_chunks_mut::<LANES>();
+    let (key_groups, rest_keys) = keys.as_chunks::<LANES>();
+    let (scaled_groups, rest_scaled) = scaled.as_chunks::<LANES>();
+    for ((out, keys), x) in groups.iter_mut().zip(key_groups).zip(scaled_groups) {
+        let mut special = [0u32; LANES];
+        for lane in 0..LANES {
+            let key = keys[lane];
+            let value = x[lane] + key.noise().value();
+            let q = round_small(value);
+            let half = tables.halves[key.table() & (MOST_TABLES - 1)];
+            let high = if key.is_turned() { q.wrapping_neg() } else { q };
+            let symbol = high.wrapping_add(half) as u32;
+            let is_special = symbol > 2 * half as u32 || key.table() >= FIRST_RAW || value.abs() >= SMALL;
+            special[lane] = u32::from(is_special);
+            out[lane] = Pushed::new(key.table(), symbol & 63);
+        }
+        if special.iter().fold(0, |any, flag| any | flag) != 0 {
+            for lane in 0..LANES {
+                if special[lane] != 0 {
+                    out[lane] = quantize_one(tables, keys[lane], x[lane], raw);
+                }
+            }
+        }
+    }
+    quantize_each(tables, rest_keys, rest_scaled, rest, raw);
+}
+
+/// [`quantize`], one after the other.
+pub(crate) fn quantize_each(tables: &Pushes, keys: &[Key], scaled: &[f32], symbols: &mut [Pushed], raw: &mut RawSink) {
+    for ((symbol, &key), &value) in symbols.iter_mut().zip(keys).zip(scaled) {
+        *symbol = quantize_one(tables, key, value, raw);
+    }
+}
+
+fn quantize_one(tables: &Pushes, key: Key, scaled: f32, raw: &mut RawSink) -> Pushed {
+    let q = round(scaled + key.noise().value());
+    let half = tables.halves[key.table()];
+    let bits = raw_bits_of(key.table());
+    let high = if key.is_turned() { -q } else { q >> bits };
+    let mut symbol = (high + half) as u32;
+    if symbol > 2 * half as u32 {
+        raw.escape(high, half);
+        symbol = 2 * half as u32 + 1;
+    }
+    if key.table() >= FIRST_RAW {
+        raw.put(q as u32 & ((1 << bits) - 1), bits);
+    }
+    Pushed::new(key.table(), symbol)
+}
+
+/// A table and a symbol of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Pushed(u32);
+
+impl Pushed {
+    #[inline(always)]
+    pub(super) fn new(table: usize, symbol: u32) -> Self {
+        Self((table as u32) << 6 | symbol)
+    }
+
+    #[inline(always)]
+    pub(super) fn index(self) -> usize {
+        self.0 as usize & (Pushes::LEN - 1)
+    }
+}
+
+/// Codes `symbols` from the last to the first, symbol n in lane n mod `lanes`. Words go to the end of `words`, which has room for
+/// one a symbol; returns how many there are.
+#[inline(always)]
+pub(crate) fn push(
+    tables: &Pushes,
+    symbols: &[Pushed],
+    lanes: usize,
+    states: &mut [u32; LANES],
+    words: &mut [u16],
+) -> usize {
+    if lanes < LANES {
+        return push_each(tables, symbols, lanes, states, words);
+    }
+    let (groups, tail) = symbols.as_chunks::<LANES>();
+    let mut free = words.len() - push_each(tables, tail, LANES, states, words);
+    for group in groups.iter().rev() {
+        let mut next = [0; LANES];
+        let (mut full, mut low) = ([0u32; LANES], [0; LANES]);
+        for lane in 0..LANES {
+            let symbol = group[lane].index();
+            let (range, reciprocal) = (tables.ranges[symbol], tables.reciprocals[symbol]);
+            let (start, count) = (range & 0xffff, range >> 16);
+            let state = states[lane];
+            full[lane] = u32::from(state >= count << (32 - TOTAL_BITS));
+            low[lane] = state as u16;
+            let state = if full[lane] != 0 { state >> 16 } else { state };
+            next[lane] = advance(state, start, count, reciprocal);
+        }
+        *states = next;
+        // Room for a word of every lane, which is written whether it counts or not.
+        let Some(room) = words[..free].last_chunk_mut::<LANES>() else { return 0 };
+        let mut at = LANES;
+        for lane in (0..LANES).rev() {
+            room[(at - 1) & (LANES - 1)] = low[lane];
+            at -= full[lane] as usize;
+        }
+        free -= LANES - at;
+    }
+    words.len() - free
+}
+
+/// [`push`], one after the other.
+pub(crate) fn push_each(
+    tables: &Pushes,
+    symbols: &[Pushed],
+    lanes: usize,
+    states: &mut [u32; LANES],
+    words: &mut [u16],
+) -> usize {
+    let mut free = words.len();
+    for (n, &symbol) in symbols.iter().enumerate().rev() {
+        if let Some(word) = push_one(tables, symbol, &mut states[n & (lanes - 1)]) {
+            free -= 1;
+            words[free] = word;
+        }
+    }
+    words.len() - free
+}
+
+/// Codes one symbol, and gives the word that its state had to give up.
+#[inline(always)]
+pub(super) fn push_one(tables: &Pushes, symbol: Pushed, state: &mut u32) -> Option<u16> {
+    let (range, reciprocal) = (tables.ranges[symbol.index()], tables.reciprocals[symbol.index()]);
+    let (start, count) = (range & 0xffff, range >> 16);
+    let full = *state >= count << (32 - TOTAL_BITS);
+    let word = *state as u16;
+    if full {
+        *state >>= 16;
+    }
+    *state = advance(*state, start, count, reciprocal);
+    full.then_some(word)
+}
+
+/// The state after a symbol: (state / count) 2^12 + state mod count + start, the division by a reciprocal (2^32 / count,
+/// rounded down) whose quotient is right or one too small.
+#[inline(always)]
+fn advance(state: u32, start: u32, count: u32, reciprocal: u32) -> u32 {
+    let quotient = ((u64::from(state) * u64::from(reciprocal)) >> 32) as u32;
+    let rest = state - quotient * count;
+    let more = u32::from(rest >= count);
+    ((quotient + more) << TOTAL_BITS) + rest - more * count + start
+}
+
+/// What is left of a body.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    pub(super) states: [u32; LANES],
+    pub(super) words: &'a [u8],
+    pub(super) raw: RawBits<'a>,
+}
+
+pub(super) const SHORT: &str = "symbols: too few bytes";
+const BEYOND: &str = "symbol: beyond 2^24";
+
+impl Reader<'_> {
+    /// The value, in steps, of the next coordinate.
+    #[inline(always)]
+    fn next(&mut self, tables: &Pops, key: Key, lane: usize) -> Result<f32, &'static str> {
+        let state = &mut self.states[lane];
+        let (high, count, rest) = tables.pop(key.table(), *state);
+        *state = count * (*state >> TOTAL_BITS) + rest;
+        if *state < LOW {
+            let (word, rest) = self.words.split_first_chunk::<2>().ok_or(SHORT)?;
+            self.words = rest;
+            *state = *state << 16 | u32::from(u16::from_le_bytes(*word));
+        }
+        let (high, low) = self.special(tables, key, high)?;
+        let q = quantized(key, high, low);
+        if q.unsigned_abs() > MOST as u32 { Err(BEYOND) } else { Ok(q as f32 + tables.offset(key)) }
+    }
+
+    /// The symbol, which may have been an escape, and the raw bits that go with it.
+    #[inline(always)]
+    fn special(&mut self, tables: &Pops, key: Key, high: i32) -> Result<(i32, i32), &'static str> {
+        let high = if high == Pops::ESCAPE { self.raw.escaped(tables.half(key.table())).ok_or(SHORT)? } else { high };
+        Ok((high, self.raw.take(raw_bits_of(key.table())).ok_or(SHORT)? as i32))
+    }
+}
+
+/// q from its symbol and its raw bits.
+#[inline(always)]
+fn quantized(key: Key, high: i32, low: i32) -> i32 {
+    let sent = (high << raw_bits_of(key.table())) + low;
+    if key.is_turned() { -sent } else { sent }
+}
+
+/// Gives the states that are low a word each, in the order of the lanes; returns how many words that takes.
+#[inline(always)]
+pub(crate) fn refill(low: &[u32; LANES], words: &[u32; LANES], states: &mut [u32; LANES]) -> usize {
+    let mut used = 0;
+    for lane in 0..LANES {
+        let empty = low[lane] < LOW;
+        let word = words[used & (LANES - 1)];
+        states[lane] = core::hint::select_unpredictable(empty, low[lane] << 16 | word, low[lane]);
+        used += usize::from(empty);
+    }
+    used
+}
+
+/// Decodes symbols, symbol n in lane n mod `lanes`, to values in steps. `refill` is [`refill`], or does the same.
+#[inline(always)]
+pub(crate) fn pop(
+    tables: &Pops,
+    keys: &[Key],
+    lanes: usize,
+    reader: &mut Reader<'_>,
+    values: &mut [f32],
+    refill: impl Fn(&[u32; LANES], &[u32; LANES], &mut [u32; LANES]) -> usize,
+) -> Result<(), &'static str> {
+    let mut done = 0;
+    let groups = keys.as_chunks::<LANES>().0.iter().zip(values.as_chunks_mut::<LANES>().0);
+    for (keys, values) in groups.take(if lanes == LANES { keys.len() } else { 0 }) {
+        // As long as there are words for all.
+        let Some(front) = reader.words.first_chunk::<{ 2 * LANES }>() else { break };
+        let mut fresh = [0; LANES];
+        let words = fresh.iter_mut().zip(front.as_chunks::<2>().0);
+        words.for_each(|(word, bytes)| *word = u16::from_le_bytes(*bytes).into());
+        let states = reader.states;
+        let [mut next, mut special] = [[0u32; LANES]; 2];
+        let [mut high, mut low] = [[0; LANES]; 2];
+        for lane in 0..LANES {
+            let key = keys[lane];
+            let (symbol, count, rest) = tables.pop(key.table(), states[lane]);
+            high[lane] = symbol;
+            next[lane] = count * (states[lane] >> TOTAL_BITS) + rest;
+            special[lane] = u32::from(symbol == Pops::ESCAPE || key.table() >= FIRST_RAW);
+        }
+        let used = refill(&next, &fresh, &mut reader.states);
+        reader.words = &reader.words[2 * used..];
+        if special.iter().fold(0, |any, flag| any | flag) != 0 {
+            for lane in 0..LANES {
+                if special[lane] != 0 {
+                    (high[lane], low[lane]) = reader.special(tables, keys[lane], high[lane])?;
+                }
+            }
+        }
+        let mut largest = 0;
+        for lane in 0..LANES {
+            let q = quantized(keys[lane], high[lane], low[lane]);
+            largest = largest.max(q.unsigned_abs());
+            values[lane] = q as f32 + tables.offset(keys[lane]);
+        }
+        if largest > MOST as u32 {
+            return Err(BEYOND);
+        }
+        done += LANES;
+    }
+    pop_each(tables, &keys[done..], lanes, reader, &mut values[done..])
+}
+
+/// [`pop`], one after the other.
+pub(crate) fn pop_each(
+    tables: &Pops,
+    keys: &[Key],
+    lanes: usize,
+    reader: &mut Reader<'_>,
+    values: &mut [f32],
+) -> Result<(), &'static str> {
+    for (n, (&key, value)) in keys.iter().zip(values).enumerate() {
+        *value = reader.next(tables, key, n & (lanes - 1))?;
+    }
+    Ok(())
+}
+
+/// Values from here on are not rounded by [`round_small`].
+const SMALL: f32 = 4_194_304.0;
+
+/// To the nearest integer, ties to even, if `x` is small.
+#[inline(always)]
+fn round_small(x: f32) -> i32 {
+    /// Above it floats are integers, and their bits count them.
+    const SHIFT: f32 = 12_582_912.0;
+    (x + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i32
+}
+
+/// To the nearest integer, ties to even.
+fn round(x: f32) -> i32 {
+    if x.abs() < SMALL { round_small(x) } else { (libm::rintf(x) as i32).clamp(-MOST, MOST) }
+}
