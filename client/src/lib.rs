@@ -8,6 +8,7 @@
 
 mod error;
 mod participant;
+mod sensitivity;
 
 #[cfg(feature = "network")]
 pub mod agent;

@@ -9,7 +9,7 @@ use nibble_codec::{Coding, Encoder, Intent, Layout, Payload, PayloadId, Residual
 use nibble_learning::{SgdConfig, Task, TrainReport, Trainer};
 use nibble_seed::{RoundId, Seed};
 
-use crate::error::ClientError;
+use crate::{error::ClientError, sensitivity};
 
 /// Trains and encodes for any number of clients, one at a time. Holds scratch only; the client is its residual.
 pub struct Participant {
@@ -91,6 +91,12 @@ impl Participant {
         let task = Task { samples: assignment.samples, sgd: assignment.sgd, order: assignment.order, hook: None };
         let report = self.trainer.train(global, task, &mut self.delta)?;
         let scheme = self.encoder.scheme();
+        if scheme.sensitive {
+            let Self { trainer, layout, delta, .. } = self;
+            let (samples, signs) = (assignment.samples, assignment.rounding);
+            let weights = sensitivity::measure(&mut **trainer, layout, global, delta, samples, signs)?;
+            self.encoder.set_weights(layout, weights)?;
+        }
         let intent = scheme.feedback.then(|| residual.intend(&self.delta));
         let vector = intent.as_ref().map_or(&self.delta[..], Intent::vector);
         let id = PayloadId { round: assignment.round, seed: assignment.rounding };

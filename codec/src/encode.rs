@@ -14,8 +14,9 @@ use crate::{
     },
     header::{HEADER_BYTES, Header},
     layout::{CHUNK_COORDINATES, Layout},
+    plan::{self, Plan},
     raw::Raw,
-    scheme::{BlockCoding, Coding, Grain, Scheme, Target},
+    scheme::{BlockCoding, Coding, Grain, PlanCoding, Scheme, Target},
     simd::{Backend, Kernels},
     sums,
 };
@@ -40,6 +41,8 @@ pub struct Encoder {
     /// One decoded chunk, for fitting the gain.
     decoded: Vec<f32>,
     auto: AutoEncoder,
+    /// How much the error of each tensor counts in a plan; empty for all the same.
+    weights: Vec<f64>,
 }
 
 impl Encoder {
@@ -57,7 +60,44 @@ impl Encoder {
             kernels: Kernels::new(backend),
             decoded: Vec::new(),
             auto: AutoEncoder::new(Kernels::new(backend)),
+            weights: Vec::new(),
         }
+    }
+
+    /// Sets how much the squared error of each tensor counts where `plan` divides bytes: one finite weight of at least 0 a
+    /// tensor, or none, which counts all the same.
+    ///
+    /// # Errors
+    /// If there are as many neither as tensors of `layout` nor none, or one is negative or not finite.
+    pub fn set_weights(&mut self, layout: &Layout, weights: Vec<f64>) -> Result<(), EncodeError> {
+        let (expected, found) = (layout.tensors().len(), weights.len());
+        if found != 0 && (found != expected || weights.iter().any(|weight| !weight.is_finite() || *weight < 0.0)) {
+            return Err(EncodeError::Weights { expected, found });
+        }
+        self.weights = weights;
+        Ok(())
+    }
+
+    /// What [`Encoder::encode`] would do under `plan`; under other schemes there is no plan.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn plan(&self, layout: &Layout, x: &[f32], seed: Seed) -> Result<Option<Plan>, EncodeError> {
+        let Coding::Plan(coding) = self.scheme.coding else { return Ok(None) };
+        if x.len() != layout.coordinates() {
+            return Err(EncodeError::Length { expected: layout.coordinates(), found: x.len() });
+        }
+        if self.kernels.magnitude_bits(x) > MOST_MAGNITUDE.to_bits() {
+            return Err(self.unrepresentable(layout, x));
+        }
+        let fixed = PREFIX_BYTES + plan::count(layout).div_ceil(2) + SHORT_CHUNK_HEADER_BYTES * layout.chunks();
+        let budget = (coding.bytes as usize).checked_sub(fixed).ok_or_else(|| EncodeError::Budget {
+            coding: self.scheme.coding.to_string(),
+            budget: coding.bytes.into(),
+            needed: fixed as u64,
+        })?;
+        let Self { kernels, weights, .. } = self;
+        Ok(plan::plan(*kernels, layout, x, seed, coding.rounding, weights, budget))
     }
 
     /// The scheme.
@@ -82,6 +122,9 @@ impl Encoder {
         }
         if let Coding::Auto(target) = self.scheme.coding {
             return self.encode_auto(target, layout, x, id, out).inspect_err(|_| out.clear());
+        }
+        if let Coding::Plan(coding) = self.scheme.coding {
+            return self.encode_plan(coding, layout, x, id, out).inspect_err(|_| out.clear());
         }
         let bytes = self.scheme.coding.payload_bytes(layout);
         let mut header = Header {
@@ -136,41 +179,64 @@ impl Encoder {
                 EncodeError::OutOfRange { tensor: tensor.to_string(), index, value, limit, coding: coding.to_string() }
             }
         })?;
-        let mut header = Header {
-            coding,
-            gain: 1.0,
-            layout: layout.hash(),
-            round: id.round,
-            seed: id.seed,
-            coordinates: x.len() as u64,
-            body_bytes: 0,
-            chunks: layout.chunks() as u32,
-        };
+        let mut chunks = encoded.bodies.as_slice();
+        let bodies = encoded.lengths.iter().map(|&len| {
+            let (body, rest) = chunks.split_at(len as usize);
+            chunks = rest;
+            body
+        });
         out.clear();
         out.resize(PREFIX_BYTES, 0);
         encoded.lengths.iter().for_each(|&len| put_varint(len, out));
         out.extend_from_slice(&encoded.model);
-        let (len, checksum) = chunk_checksum(PRELUDE, &out[PREFIX_BYTES..]);
-        out[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&len);
-        out[HEADER_BYTES + 4..PREFIX_BYTES].copy_from_slice(&checksum.to_le_bytes());
-        let mut bodies = encoded.bodies.as_slice();
-        for (index, &len) in encoded.lengths.iter().enumerate() {
-            let (body, rest) = bodies.split_at(len as usize);
-            bodies = rest;
-            out.extend(chunk_checksum(index, body).1.to_le_bytes());
-            out.extend_from_slice(body);
-        }
-        header.body_bytes = (out.len() - HEADER_BYTES) as u64;
-        out[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
-        if self.scheme.feedback {
-            header.gain = self.fit_auto_gain(layout, x, out);
-            out[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
-        }
+        finish(coding, layout, id, bodies, out);
+        self.set_gain(layout, x, out);
         Ok(())
     }
 
-    /// The gain under feedback of a payload without one; see [`gain`].
-    fn fit_auto_gain(&mut self, layout: &Layout, x: &[f32], payload: &[u8]) -> f32 {
+    /// The payload of `x` under `plan`.
+    fn encode_plan(
+        &mut self,
+        coding: PlanCoding,
+        layout: &Layout,
+        x: &[f32],
+        id: PayloadId,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let plan = self.plan(layout, x, id.seed)?.unwrap_or_default();
+        out.clear();
+        out.resize(PREFIX_BYTES, 0);
+        plan::pack(plan.pieces.iter().map(|piece| piece.width), out);
+        let mut pieces = plan.pieces.iter();
+        let bodies: Vec<Vec<u8>> = (0..layout.chunks())
+            .map(|chunk| {
+                let mut body = Vec::new();
+                for piece in pieces.by_ref().take(plan::pieces(layout, chunk).count()) {
+                    if let Some(segment) = plan::coding(coding.rounding, piece.width, id.seed, &piece.range) {
+                        let start = body.len();
+                        body.resize(start + piece.bytes as usize, 0);
+                        self.kernels.encode(&segment, &x[piece.range.clone()], None, &mut body[start..]);
+                    }
+                }
+                body
+            })
+            .collect();
+        finish(self.scheme.coding, layout, id, bodies.iter().map(Vec::as_slice), out);
+        self.set_gain(layout, x, out);
+        Ok(())
+    }
+
+    /// Under feedback, gives a payload without one its gain; see [`gain`].
+    fn set_gain(&mut self, layout: &Layout, x: &[f32], payload: &mut [u8]) {
+        let Ok(mut header) = Header::parse(payload) else { return };
+        if self.scheme.feedback {
+            header.gain = self.fit_gain_of(layout, x, payload);
+            payload[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        }
+    }
+
+    /// The gain of a payload without one.
+    fn fit_gain_of(&mut self, layout: &Layout, x: &[f32], payload: &[u8]) -> f32 {
         let Ok(frame) = Frame::parse(payload, layout) else { return 1.0 };
         let mut scratch = Scratch::default();
         let mut products = [0.0; 3];
@@ -263,6 +329,34 @@ impl Encoder {
             EncodeError::NonFinite { tensor, index, value }
         }
     }
+}
+
+/// Completes a payload of which there is the prelude, behind room for the header and the prelude's length and checksum.
+fn finish<'a>(
+    coding: Coding,
+    layout: &Layout,
+    id: PayloadId,
+    bodies: impl Iterator<Item = &'a [u8]>,
+    out: &mut Vec<u8>,
+) {
+    let (len, checksum) = chunk_checksum(PRELUDE, &out[PREFIX_BYTES..]);
+    out[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&len);
+    out[HEADER_BYTES + 4..PREFIX_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    for (index, body) in bodies.enumerate() {
+        out.extend(chunk_checksum(index, body).1.to_le_bytes());
+        out.extend_from_slice(body);
+    }
+    let header = Header {
+        coding,
+        gain: 1.0,
+        layout: layout.hash(),
+        round: id.round,
+        seed: id.seed,
+        coordinates: layout.coordinates() as u64,
+        body_bytes: (out.len() - HEADER_BYTES) as u64,
+        chunks: layout.chunks() as u32,
+    };
+    out[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
 }
 
 /// One level for each tensor if scales are shared by whole tensors, which may span chunks; nothing otherwise.

@@ -25,7 +25,7 @@ pub enum LayoutError {
 #[non_exhaustive]
 pub enum SchemeError {
     /// Not a known scheme.
-    #[error("unknown scheme {name:?}; known are fp32, fp16, bf16, int2 to int8, and auto")]
+    #[error("unknown scheme {name:?}; known are fp32, fp16, bf16, int2 to int8, auto and plan")]
     UnknownName {
         /// What was given.
         name: String,
@@ -51,6 +51,14 @@ pub enum SchemeError {
         /// What was given.
         argument: String,
     },
+    /// `plan` without a good number of bytes, or with something else behind it.
+    #[error(
+        "plan takes a number of bytes (plan:64KiB), and then stochastic, nearest or dithered (plan:64KiB:nearest), not {argument:?}"
+    )]
+    Budget {
+        /// What was given.
+        argument: String,
+    },
     /// Two arguments that set the same thing.
     #[error("{scheme} is given both {first:?} and {second:?}; keep one")]
     Conflict {
@@ -62,7 +70,9 @@ pub enum SchemeError {
         second: String,
     },
     /// Something other than `ef` after `+`.
-    #[error("unknown suffix {suffix:?} of {scheme:?}; the only one is +ef (error feedback)")]
+    #[error(
+        "unknown suffix {suffix:?} of {scheme:?}; there are +ef (error feedback) and, for plan, +sensitive (measured weights)"
+    )]
     UnknownSuffix {
         /// The scheme up to the plus sign.
         scheme: String,
@@ -92,6 +102,17 @@ pub enum EncodeError {
         index: usize,
         /// The value.
         value: f32,
+    },
+    /// Weights that are not one for each tensor.
+    #[error(
+        "the layout has {expected} tensors, and each needs a finite weight of at least 0; there are {found} weights, or one is \
+         negative or not finite"
+    )]
+    Weights {
+        /// Tensors of the layout.
+        expected: usize,
+        /// Weights that were given.
+        found: usize,
     },
     /// The vector does not fit the bytes.
     #[error("{coding} allows {budget} bytes, but this update takes {needed} at least; the update was not encoded")]

@@ -11,7 +11,8 @@ use crate::{
     checksum::crc32c,
     error::DecodeError,
     header::{HEADER_BYTES, Header, array},
-    layout::Layout,
+    layout::{Layout, Segment},
+    plan,
     raw::Raw,
     scheme::{Coding, Target},
     simd::{Backend, Kernels},
@@ -36,8 +37,17 @@ pub struct Frame<'a> {
     /// Where each chunk lies in the payload, its header included.
     chunks: Vec<Range<usize>>,
     kernels: Kernels,
-    /// For `auto`.
-    decoder: Option<Arc<auto::Decoder>>,
+    prelude: Prelude,
+}
+
+/// What stands between the header and the chunks.
+#[derive(Clone, Debug)]
+enum Prelude {
+    Nothing,
+    /// Of `auto`.
+    Model(Arc<auto::Decoder>),
+    /// Of `plan`: the widths of the pieces of every chunk.
+    Widths(Arc<[Vec<u8>]>),
 }
 
 impl<'a> Frame<'a> {
@@ -47,15 +57,17 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// If it is not the beginning of a payload of this layout.
     pub fn head_bytes(prefix: &[u8], layout: &Layout) -> Result<usize, DecodeError> {
-        if !matches!(Header::parse(prefix)?.coding, Coding::Auto(_)) {
-            return Ok(HEADER_BYTES);
-        }
+        let most = match Header::parse(prefix)?.coding {
+            Coding::Auto(_) => auto::most_model_bytes(layout) + 5 * layout.chunks(),
+            Coding::Plan(_) => plan::count(layout).div_ceil(2),
+            _ => return Ok(HEADER_BYTES),
+        };
         let (needed, found) = (PREFIX_BYTES as u64, prefix.len() as u64);
         if found < needed {
             return Err(DecodeError::Truncated { what: "the header of the prelude", needed, found });
         }
         let len = u32::from_le_bytes(array(prefix, HEADER_BYTES)) as usize;
-        match len > auto::most_model_bytes(layout) + 5 * layout.chunks() {
+        match len > most {
             true => Err(DecodeError::Field { field: "length of the prelude", found: len as u64 }),
             false => Ok(PREFIX_BYTES + len),
         }
@@ -79,15 +91,24 @@ impl<'a> Frame<'a> {
         if header.gain != 1.0 && header.coding.raw().is_some() {
             return Err(DecodeError::Field { field: "gain", found: header.gain.to_bits().into() });
         }
-        let (head, lengths, decoder) = match header.coding {
+        let head = Self::head_bytes(bytes, layout)?;
+        let (lengths, prelude) = match header.coding {
             Coding::Auto(_) => {
-                let end = Self::head_bytes(bytes, layout)?;
-                let (lengths, decoder) = prelude(bytes, end, layout)?;
-                (end, lengths, Some(Arc::new(decoder)))
+                let (lengths, decoder) = model(prelude(bytes, head)?, layout)?;
+                (lengths, Prelude::Model(Arc::new(decoder)))
+            }
+            Coding::Plan(_) => {
+                let widths = widths(prelude(bytes, head)?, layout)?;
+                let len = |(index, widths): (usize, &Vec<u8>)| {
+                    let pieces = plan::pieces(layout, index).zip(widths);
+                    let bytes = pieces.map(|((_, range), &width)| plan::piece_bytes(width, range.len()));
+                    SHORT_CHUNK_HEADER_BYTES + bytes.sum::<usize>()
+                };
+                (widths.iter().enumerate().map(len).collect(), Prelude::Widths(widths.into()))
             }
             coding => {
                 let len = |index| CHUNK_HEADER_BYTES + body_bytes_of_chunk(coding, layout, index);
-                (HEADER_BYTES, (0..layout.chunks()).map(len).collect(), None)
+                ((0..layout.chunks()).map(len).collect(), Prelude::Nothing)
             }
         };
         let mut end = head;
@@ -97,7 +118,7 @@ impl<'a> Frame<'a> {
             start..end
         };
         let chunks = lengths.into_iter().map(chunk).collect();
-        Ok(Self { header, layout, head, chunks, kernels: Kernels::new(backend), decoder })
+        Ok(Self { header, layout, head, chunks, kernels: Kernels::new(backend), prelude })
     }
 
     /// What the payload says of itself.
@@ -138,7 +159,7 @@ impl<'a> Frame<'a> {
     /// If there is no such chunk.
     pub fn check_chunk(&self, index: usize, bytes: &[u8], scratch: &mut Scratch) -> Result<(), DecodeError> {
         let body = self.checked_body(index, bytes)?;
-        if let Some(decoder) = &self.decoder {
+        if let Prelude::Model(decoder) = &self.prelude {
             return self
                 .in_chunk(index, decoder.decode(self.kernels, self.layout, index, self.header.seed, body, scratch));
         }
@@ -146,8 +167,8 @@ impl<'a> Frame<'a> {
         match self.header.coding.raw() {
             Some(raw) if !self.kernels.is_finite_raw(raw, body) => undefined = Some("value: not a finite number"),
             Some(_) => {}
-            None => self.each_segment(index, body, |coding, bytes, range| {
-                undefined = undefined.or_else(|| self.kernels.undefined(coding, bytes, range.len()));
+            None => self.each_part(index, body, |coding, bytes, range| {
+                undefined = undefined.or_else(|| self.kernels.undefined(coding?, bytes, range.len()));
             }),
         }
         self.in_chunk(index, undefined.map_or(Ok(()), Err))
@@ -205,7 +226,7 @@ impl<'a> Frame<'a> {
         self.check_chunk_length(index, bytes)?;
         check_buffer(out.len(), self.layout.chunk_range(index).len())?;
         let (body, gain) = (&bytes[self.chunk_header_bytes()..], self.header.gain);
-        if let Some(decoder) = &self.decoder {
+        if let Prelude::Model(decoder) = &self.prelude {
             let decoded = decoder.decode(self.kernels, self.layout, index, self.header.seed, body, scratch);
             self.in_chunk(index, decoded)?;
             decoder.values(scratch, gain, out);
@@ -213,8 +234,9 @@ impl<'a> Frame<'a> {
         }
         match self.header.coding.raw() {
             Some(raw) => raw.decode(body, out),
-            None => self.each_segment(index, body, |coding, bytes, range| {
-                self.kernels.decode(coding, bytes, gain, &mut out[range]);
+            None => self.each_part(index, body, |coding, bytes, range| match coding {
+                Some(coding) => self.kernels.decode(coding, bytes, gain, &mut out[range]),
+                None => out[range].fill(0.0),
             }),
         }
         Ok(())
@@ -239,7 +261,7 @@ impl<'a> Frame<'a> {
         self.check_chunk_length(index, bytes)?;
         check_buffer(sum.len(), self.layout.chunk_range(index).len())?;
         let (body, gain) = (&bytes[self.chunk_header_bytes()..], self.header.gain);
-        if let Some(decoder) = &self.decoder {
+        if let Prelude::Model(decoder) = &self.prelude {
             let decoded = decoder.decode(self.kernels, self.layout, index, self.header.seed, body, scratch);
             self.in_chunk(index, decoded)?;
             decoder.fold(scratch, gain, weight, sum);
@@ -247,8 +269,10 @@ impl<'a> Frame<'a> {
         }
         match self.header.coding.raw() {
             Some(raw) => self.kernels.fold_raw(raw, body, weight, sum),
-            None => self.each_segment(index, body, |coding, bytes, range| {
-                self.kernels.fold(coding, bytes, gain, weight, &mut sum[range]);
+            None => self.each_part(index, body, |coding, bytes, range| {
+                if let Some(coding) = coding {
+                    self.kernels.fold(coding, bytes, gain, weight, &mut sum[range]);
+                }
             }),
         }
         Ok(())
@@ -269,7 +293,7 @@ impl<'a> Frame<'a> {
         scratch: &mut Scratch,
         sum: &mut [f64],
     ) -> Result<(), DecodeError> {
-        if self.decoder.is_some() {
+        if let Prelude::Model(_) = &self.prelude {
             self.checked_body(index, bytes)?;
         } else {
             self.check_chunk(index, bytes, scratch)?;
@@ -282,33 +306,46 @@ impl<'a> Frame<'a> {
     }
 
     fn chunk_header_bytes(&self) -> usize {
-        if self.decoder.is_some() { SHORT_CHUNK_HEADER_BYTES } else { CHUNK_HEADER_BYTES }
+        if let Prelude::Nothing = self.prelude { CHUNK_HEADER_BYTES } else { SHORT_CHUNK_HEADER_BYTES }
     }
 
-    /// Calls `f` with the coding, the bytes and the place in its chunk of every segment of chunk `index`.
-    fn each_segment<'b>(
+    /// Calls `f` with the coding, the bytes and the place in its chunk of every segment or piece of chunk `index`; with no
+    /// coding for what is not sent.
+    fn each_part<'b>(
         &self,
         index: usize,
         body: &'b [u8],
-        mut f: impl FnMut(&SegmentCoding, &'b [u8], Range<usize>),
+        mut f: impl FnMut(Option<&SegmentCoding>, &'b [u8], Range<usize>),
     ) {
-        let Coding::Block(block) = self.header.coding else { return };
-        let mut rest = body;
-        let mut at = 0;
-        for segment in self.layout.segments(index) {
-            let coding = SegmentCoding::new(block, self.header.seed, segment.start, segment.len);
-            let (bytes, after) = rest.split_at(coding.segment_bytes(segment.len));
+        let (mut rest, start) = (body, self.layout.chunk_range(index).start);
+        let mut part = |coding: Option<SegmentCoding>, range: Range<usize>| {
+            let (bytes, after) = rest.split_at(coding.map_or(0, |coding| coding.segment_bytes(range.len())));
             rest = after;
-            f(&coding, bytes, at..at + segment.len);
-            at += segment.len;
+            f(coding.as_ref(), bytes, range.start - start..range.end - start);
+        };
+        match (self.header.coding, &self.prelude) {
+            (Coding::Block(block), _) => {
+                for &Segment { start, len, .. } in self.layout.segments(index) {
+                    part(Some(SegmentCoding::new(block, self.header.seed, start, len)), start..start + len);
+                }
+            }
+            (Coding::Plan(coding), Prelude::Widths(widths)) => {
+                for ((_, range), &width) in plan::pieces(self.layout, index).zip(&widths[index]) {
+                    part(plan::coding(coding.rounding, width, self.header.seed, &range), range);
+                }
+            }
+            _ => {}
         }
     }
 }
 
 impl Coding {
-    /// Most bytes of a payload of this layout, header and all; but for `auto` every payload has as many.
+    /// Most bytes of a payload of this layout, header and all; but for `auto` and `plan` every payload has as many.
     #[must_use]
     pub fn payload_bytes(self, layout: &Layout) -> u64 {
+        if let Self::Plan(plan) = self {
+            return plan.bytes.into();
+        }
         if let Self::Auto(target) = self {
             let prelude = PREFIX_BYTES + auto::most_model_bytes(layout) + 9 * layout.chunks();
             let least = (PREFIX_BYTES + 32 + 4 * layout.tensors().len() + 16 * layout.chunks()) as u64;
@@ -335,7 +372,7 @@ pub(crate) fn body_bytes_of_chunk(coding: Coding, layout: &Layout, index: usize)
         Coding::Fp32 | Coding::Fp16 | Coding::Bf16 => {
             layout.chunk_range(index).len() * coding.raw().map_or(0, Raw::width)
         }
-        Coding::Auto(_) => 0, // it depends on the vector
+        Coding::Auto(_) | Coding::Plan(_) => 0, // it depends on the vector
     }
 }
 
@@ -344,14 +381,26 @@ fn most_body_bytes(layout: &Layout, index: usize) -> usize {
     40 + 9 * layout.chunk_range(index).len()
 }
 
-/// Reads the prelude of an `auto` payload, which ends at `end`: lengths of all chunks, and the model.
-fn prelude(bytes: &[u8], end: usize, layout: &Layout) -> Result<(Vec<usize>, auto::Decoder), DecodeError> {
+/// The prelude, which ends at `end`, without its length and checksum.
+fn prelude(bytes: &[u8], end: usize) -> Result<&[u8], DecodeError> {
     let (needed, found) = ((end - PREFIX_BYTES) as u64, bytes.len().saturating_sub(PREFIX_BYTES) as u64);
-    let mut body = bytes.get(PREFIX_BYTES..end).ok_or(DecodeError::Truncated { what: "the prelude", needed, found })?;
+    let body = bytes.get(PREFIX_BYTES..end).ok_or(DecodeError::Truncated { what: "the prelude", needed, found })?;
     let ((_, found), expected) = (chunk_checksum(PRELUDE, body), u32::from_le_bytes(array(bytes, HEADER_BYTES + 4)));
-    if found != expected {
-        return Err(DecodeError::Checksum { what: "the prelude", found, expected });
+    match found == expected {
+        true => Ok(body),
+        false => Err(DecodeError::Checksum { what: "the prelude", found, expected }),
     }
+}
+
+/// The prelude of `plan`: the widths of all pieces, by chunk.
+fn widths(body: &[u8], layout: &Layout) -> Result<Vec<Vec<u8>>, DecodeError> {
+    let widths = plan::unpack(body, plan::count(layout)).map_err(|what| DecodeError::Prelude { what })?;
+    let mut rest = widths.into_iter();
+    Ok((0..layout.chunks()).map(|index| rest.by_ref().take(plan::pieces(layout, index).count()).collect()).collect())
+}
+
+/// The prelude of `auto`: lengths of all chunks, and the model.
+fn model(mut body: &[u8], layout: &Layout) -> Result<(Vec<usize>, auto::Decoder), DecodeError> {
     let undefined = |what| DecodeError::Prelude { what };
     let mut lengths = Vec::with_capacity(layout.chunks());
     for index in 0..layout.chunks() {

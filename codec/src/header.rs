@@ -5,7 +5,7 @@ use nibble_seed::{RoundId, Seed};
 use crate::{
     checksum::crc32c,
     error::DecodeError,
-    scheme::{BlockCoding, Coding, Grain, Rounding, Target},
+    scheme::{BlockCoding, Coding, Grain, PlanCoding, Rounding, Target},
 };
 
 /// Length of the header.
@@ -115,20 +115,33 @@ fn fields_of(coding: Coding) -> (u8, u8, u8, u32) {
         Coding::Fp16 => (2, 16, 0, 0),
         Coding::Bf16 => (3, 16, 0, 0),
         Coding::Block(block) => {
-            let rounding = match block.rounding {
-                Rounding::Stochastic => 1,
-                Rounding::Nearest => 2,
-                Rounding::Dithered => 3,
-            };
             let size = match block.grain {
                 Grain::Block(size) => size.into(),
                 Grain::Tensor => 0,
             };
-            (4, block.bits(), rounding, size)
+            (4, block.bits(), rounding_code(block.rounding), size)
         }
         Coding::Auto(Target::Rate(rate)) => (5, 0, 1, rate),
         Coding::Auto(Target::Bytes(bytes)) => (5, 0, 2, bytes),
         Coding::Auto(Target::Step(step)) => (5, 0, 3, step),
+        Coding::Plan(plan) => (6, 0, rounding_code(plan.rounding), plan.bytes),
+    }
+}
+
+fn rounding_code(rounding: Rounding) -> u8 {
+    match rounding {
+        Rounding::Stochastic => 1,
+        Rounding::Nearest => 2,
+        Rounding::Dithered => 3,
+    }
+}
+
+fn rounding_of(code: u8) -> Result<Rounding, DecodeError> {
+    match code {
+        1 => Ok(Rounding::Stochastic),
+        2 => Ok(Rounding::Nearest),
+        3 => Ok(Rounding::Dithered),
+        _ => Err(DecodeError::Field { field: "rounding", found: code.into() }),
     }
 }
 
@@ -140,12 +153,7 @@ fn coding_of(kind: u8, bits: u8, rounding: u8, block: u32) -> Result<Coding, Dec
         3 => Coding::Bf16,
         4 => {
             let Some(mut coding) = BlockCoding::new(bits) else { return undefined("bits", bits.into()) };
-            coding.rounding = match rounding {
-                1 => Rounding::Stochastic,
-                2 => Rounding::Nearest,
-                3 => Rounding::Dithered,
-                _ => return undefined("rounding", rounding.into()),
-            };
+            coding.rounding = rounding_of(rounding)?;
             coding.grain = match block {
                 0 => Grain::Tensor,
                 size if Grain::is_block_size(size) => Grain::Block(size as u16),
@@ -153,7 +161,7 @@ fn coding_of(kind: u8, bits: u8, rounding: u8, block: u32) -> Result<Coding, Dec
             };
             return Ok(Coding::Block(coding));
         }
-        5 if bits != 0 => return undefined("bits", bits.into()),
+        5 | 6 if bits != 0 => return undefined("bits", bits.into()),
         5 => {
             return match rounding {
                 1 => Ok(Coding::Auto(Target::Rate(block))),
@@ -162,6 +170,8 @@ fn coding_of(kind: u8, bits: u8, rounding: u8, block: u32) -> Result<Coding, Dec
                 _ => undefined("rounding", rounding.into()),
             };
         }
+        6 if block == 0 => return undefined("block", 0),
+        6 => return Ok(Coding::Plan(PlanCoding { bytes: block, rounding: rounding_of(rounding)? })),
         _ => return undefined("kind", kind.into()),
     };
     let (_, expected_bits, _, _) = fields_of(coding);

@@ -1,7 +1,7 @@
 //! Schemes: how a delta is encoded, as written in configurations and on command lines.
 //!
-//! Grammar: `NAME[:ARG]*[+ef]`, e.g. `fp32`, `int4`, `int2:nearest+ef`, `int4:block128`, `int2:tensor:nearest`, `auto:0.5`,
-//! `auto:64KiB`, `auto:step=0.001`.
+//! Grammar: `NAME[:ARG]*[+ef][+sensitive]`, e.g. `fp32`, `int4`, `int2:nearest+ef`, `int4:block128`, `int2:tensor:nearest`, `auto:0.5`,
+//! `auto:64KiB`, `auto:step=0.001`, `plan:64KiB:nearest+ef`.
 
 use alloc::string::{String, ToString};
 use core::{fmt, str::FromStr};
@@ -15,6 +15,8 @@ pub struct Scheme {
     pub coding: Coding,
     /// Whether the client keeps what was left out and adds it to its next update.
     pub feedback: bool,
+    /// Whether errors are weighted by how much the loss minds them, tensor by tensor. Only `plan` can.
+    pub sensitive: bool,
 }
 
 /// How a vector becomes bytes.
@@ -30,6 +32,17 @@ pub enum Coding {
     Block(BlockCoding),
     /// Dithered integers of one step, entropy-coded.
     Auto(Target),
+    /// Symmetric integers whose width follows the vector, within a number of bytes.
+    Plan(PlanCoding),
+}
+
+/// Block quantization whose width is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlanCoding {
+    /// Most bytes of the whole payload.
+    pub bytes: u32,
+    /// How values become codes.
+    pub rounding: Rounding,
 }
 
 /// What `auto` aims at.
@@ -63,6 +76,26 @@ pub enum Rounding {
     Nearest,
     /// round(x/step + u) - u: subtractive dither, unbiased, error independent of the data (Schuchman 1964).
     Dithered,
+}
+
+impl Rounding {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "stochastic" => Some(Self::Stochastic),
+            "nearest" => Some(Self::Nearest),
+            "dithered" => Some(Self::Dithered),
+            _ => None,
+        }
+    }
+
+    /// The argument that asks for it, with its colon; the default needs none.
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Stochastic => "",
+            Self::Nearest => ":nearest",
+            Self::Dithered => ":dithered",
+        }
+    }
 }
 
 /// What shares a scale.
@@ -101,22 +134,32 @@ impl BlockCoding {
     }
 }
 
+impl From<Coding> for Scheme {
+    /// A coding and nothing else.
+    fn from(coding: Coding) -> Self {
+        Self { coding, feedback: false, sensitive: false }
+    }
+}
+
 impl FromStr for Scheme {
     type Err = SchemeError;
 
     fn from_str(text: &str) -> Result<Self, SchemeError> {
-        let (coding, suffix) = match text.split_once('+') {
-            Some((coding, suffix)) => (coding, Some(suffix)),
-            None => (text, None),
-        };
-        let feedback = match suffix {
-            None => false,
-            Some("ef") => true,
-            Some(other) => {
-                return Err(SchemeError::UnknownSuffix { scheme: coding.into(), suffix: other.into() });
+        let mut parts = text.split('+');
+        let coding = parts.next().unwrap_or_default();
+        let mut scheme = Self::from(coding.parse::<Coding>()?);
+        for suffix in parts {
+            let flag = match (suffix, scheme.coding) {
+                ("ef", _) => &mut scheme.feedback,
+                ("sensitive", Coding::Plan(_)) => &mut scheme.sensitive,
+                _ => return Err(SchemeError::UnknownSuffix { scheme: coding.into(), suffix: suffix.into() }),
+            };
+            if core::mem::replace(flag, true) {
+                let (first, second) = (suffix.into(), suffix.into());
+                return Err(SchemeError::Conflict { scheme: coding.into(), first, second });
             }
-        };
-        Ok(Self { coding: coding.parse()?, feedback })
+        }
+        Ok(scheme)
     }
 }
 
@@ -143,6 +186,9 @@ impl FromStr for Coding {
         if name == "auto" {
             return target(parts).map(Self::Auto);
         }
+        if name == "plan" {
+            return planned(parts).map(Self::Plan);
+        }
         let block = (name.strip_prefix("int").filter(|digits| digits.len() == 1))
             .and_then(|digits| digits.parse().ok())
             .and_then(BlockCoding::new)
@@ -162,14 +208,33 @@ fn target<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Result<Target, Sc
         let step = step.parse().ok().filter(|&step| crate::auto::is_step(step));
         return step.map(|step: f32| Target::Step(step.to_bits())).ok_or_else(wrong);
     }
-    for (unit, size) in [("KiB", 1u32 << 10), ("MiB", 1 << 20), ("kB", 1000), ("MB", 1_000_000), ("B", 1)] {
-        if let Some(number) = argument.strip_suffix(unit) {
-            let bytes = number.parse::<u32>().ok().and_then(|number| number.checked_mul(size));
-            return bytes.filter(|&bytes| bytes > 0).map(Target::Bytes).ok_or_else(wrong);
-        }
+    if argument.ends_with('B') {
+        return bytes(argument).map(Target::Bytes).ok_or_else(wrong);
     }
     let rate = argument.parse::<f64>().ok().filter(|rate| (0.05..=10.0).contains(rate));
     rate.map(|rate| Target::Rate(libm::round(rate * 10_000.0) as u32)).ok_or_else(wrong)
+}
+
+/// A number of bytes, at least one, with its unit.
+fn bytes(text: &str) -> Option<u32> {
+    let units = [("KiB", 1u32 << 10), ("MiB", 1 << 20), ("kB", 1000), ("MB", 1_000_000), ("B", 1)];
+    let (number, size) = units.iter().find_map(|&(unit, size)| Some((text.strip_suffix(unit)?, size)))?;
+    number.parse::<u32>().ok()?.checked_mul(size).filter(|&bytes| bytes > 0)
+}
+
+/// The arguments of `plan`.
+fn planned<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Result<PlanCoding, SchemeError> {
+    let first = arguments.next().unwrap_or_default();
+    let bytes = bytes(first).ok_or_else(|| SchemeError::Budget { argument: first.into() })?;
+    let mut coding = PlanCoding { bytes, rounding: Rounding::default() };
+    let mut rounding_from: Option<&str> = None;
+    for argument in arguments {
+        coding.rounding = Rounding::named(argument).ok_or_else(|| SchemeError::Budget { argument: argument.into() })?;
+        if let Some(first) = rounding_from.replace(argument) {
+            return Err(SchemeError::Conflict { scheme: "plan".into(), first: first.into(), second: argument.into() });
+        }
+    }
+    Ok(coding)
 }
 
 fn with_arguments<'a>(
@@ -180,11 +245,9 @@ fn with_arguments<'a>(
     let mut rounding_from = None;
     let mut grain_from = None;
     for argument in arguments {
-        let setting = match argument {
-            "stochastic" => Setting::Rounding(Rounding::Stochastic),
-            "nearest" => Setting::Rounding(Rounding::Nearest),
-            "dithered" => Setting::Rounding(Rounding::Dithered),
-            "tensor" => Setting::Grain(Grain::Tensor),
+        let setting = match (argument, Rounding::named(argument)) {
+            (_, Some(rounding)) => Setting::Rounding(rounding),
+            ("tensor", _) => Setting::Grain(Grain::Tensor),
             _ => argument
                 .strip_prefix("block")
                 .and_then(|digits| digits.parse::<u16>().ok())
@@ -224,6 +287,9 @@ impl fmt::Display for Scheme {
         if self.feedback {
             text.push_str("+ef");
         }
+        if self.sensitive {
+            text.push_str("+sensitive");
+        }
         f.pad(&text)
     }
 }
@@ -235,6 +301,9 @@ impl fmt::Display for Coding {
             Self::Fp16 => return f.pad("fp16"),
             Self::Bf16 => return f.pad("bf16"),
             Self::Auto(target) => return f.pad(&alloc::format!("auto:{target}")),
+            Self::Plan(plan) => {
+                return f.pad(&alloc::format!("plan:{}{}", Target::Bytes(plan.bytes), plan.rounding.argument()));
+            }
             Self::Block(block) => block,
         };
         let mut text = String::from("int");
@@ -244,11 +313,7 @@ impl fmt::Display for Coding {
             grain if grain == Grain::default() => {}
             Grain::Block(size) => text.push_str(&alloc::format!(":block{size}")),
         }
-        match block.rounding {
-            Rounding::Stochastic => {}
-            Rounding::Nearest => text.push_str(":nearest"),
-            Rounding::Dithered => text.push_str(":dithered"),
-        }
+        text.push_str(block.rounding.argument());
         f.pad(&text)
     }
 }
@@ -273,7 +338,15 @@ mod tests {
         for name in
             ["fp32", "fp16", "bf16+ef", "int8", "int4+ef", "int2:nearest+ef", "int2:tensor:nearest", "int5:block128"]
                 .into_iter()
-                .chain(["auto:0.1", "auto:2+ef", "auto:64KiB", "auto:1001B", "auto:step=0.001"])
+                .chain([
+                    "auto:0.1",
+                    "auto:2+ef",
+                    "auto:64KiB",
+                    "auto:1001B",
+                    "auto:step=0.001",
+                    "plan:64KiB",
+                    "plan:999B:nearest+ef",
+                ])
         {
             assert_eq!(name.parse::<Scheme>().unwrap().to_string(), name);
         }
@@ -304,8 +377,15 @@ mod tests {
         ] {
             assert!(matches!(error(target), SchemeError::Target { .. }), "{target}");
         }
+        for budget in ["plan", "plan:0B", "plan:64", "plan:1KiB:tensor", "plan:nearest:1KiB"] {
+            assert!(matches!(error(budget), SchemeError::Budget { .. }), "{budget}");
+        }
+        assert!(matches!(error("plan:1KiB:nearest:nearest"), SchemeError::Conflict { .. }));
         assert!(matches!(error("int4:nearest:dithered"), SchemeError::Conflict { .. }));
         assert!(matches!(error("int4:tensor:block64"), SchemeError::Conflict { .. }));
-        assert!(matches!(error("int4+fe"), SchemeError::UnknownSuffix { .. }));
+        for suffix in ["int4+fe", "int4+sensitive", "plan:1KiB+"] {
+            assert!(matches!(error(suffix), SchemeError::UnknownSuffix { .. }), "{suffix}");
+        }
+        assert!(matches!(error("int4+ef+ef"), SchemeError::Conflict { .. }));
     }
 }

@@ -22,7 +22,8 @@ import numpy as np
 
 F32 = np.float32
 CHUNK = 65536
-FP32, FP16, BF16, BLOCK = 1, 2, 3, 4
+FP32, FP16, BF16, BLOCK, PLAN = 1, 2, 3, 4, 6
+PIECE = 1024
 STOCHASTIC, NEAREST, DITHERED = 1, 2, 3
 TOP_MIN, TOP_MAX = -1600, 1920
 MAGNITUDE_MAX = F32(2.0**120)
@@ -128,6 +129,9 @@ class Coding:
             need(self.rounding in (STOCHASTIC, NEAREST, DITHERED), "rounding")
             need(self.block == 0 or self.block in [32 << i for i in range(8)], "block")
             need(0 <= gain <= 1, "gain")
+        elif self.kind == PLAN:
+            need(self.bits == 0 and self.rounding in (STOCHASTIC, NEAREST, DITHERED), "bits or rounding")
+            need(self.block > 0 and 0 <= gain <= 1, "block or gain")
         else:
             need(self.kind in (FP32, FP16, BF16), "kind")
             need(self.bits == (32 if self.kind == FP32 else 16), "bits")
@@ -302,13 +306,72 @@ def frame(index, body):
     return head + struct.pack("<I", crc32c(struct.pack("<I", index) + head + body)) + body
 
 
-def assemble(layout, coding, seed, round, gain, bodies):
-    chunks = b"".join(frame(index, body) for index, body in enumerate(bodies))
+def pieces(layout, chunk):
+    for start, end, *_ in segments(layout, chunk):
+        for at in range(start, end, PIECE):
+            yield at, min(at + PIECE, end)
+
+
+def sealed(index, body):
+    """A body behind its checksum alone, which covers the length that is not written."""
+    return struct.pack("<I", crc32c(struct.pack("<II", index, len(body)) + body)) + body
+
+
+def widths_as_bytes(widths):
+    pairs = zip(widths[::2], widths[1::2] + [0] * (len(widths) % 2))
+    return bytes(low | high << 4 for low, high in pairs)
+
+
+def encode_plan(layout, x, widths, coding, seed, round, gain=1.0):
+    """With these widths, piece after piece; coding is of kind PLAN."""
+    prelude = widths_as_bytes(widths)
+    after, widths = struct.pack("<I", len(prelude)) + sealed(M32, prelude), iter(widths)
+    for chunk in range(chunk_count(layout)):
+        body = b""
+        for start, end in pieces(layout, chunk):
+            width = next(widths)
+            if width:
+                block = Coding(BLOCK, width, coding.rounding, 64)
+                body += encode_segment(x[start:end], 0, seed, start, block)
+        after += sealed(chunk, body)
+    return assemble(layout, coding, seed, round, gain, after, chunk_count(layout))
+
+
+def decode_plan(payload, layout, header, coding):
+    count = sum(len(list(pieces(layout, chunk))) for chunk in range(chunk_count(layout)))
+    need(len(payload) >= 72, "prelude")
+    (length,) = struct.unpack_from("<I", payload, 64)
+    need(length == -(-count // 2), "length of the prelude")
+    prelude, at = payload[72 : 72 + length], 72 + length
+    need(len(prelude) == length and sealed(M32, prelude) == payload[68:at], "checksum of the prelude")
+    widths = [half for byte in prelude for half in (byte & 15, byte >> 4)]
+    need(not any(widths[count:]), "padding of the widths")
+    need(all(width in (0, *range(2, 9)) for width in widths), "width")
+    widths, out = iter(widths), [np.zeros(0, F32)]
+    for chunk in range(chunk_count(layout)):
+        parts = [
+            (start, end, Coding(BLOCK, width, coding.rounding, 64)) for (start, end), width in zip(pieces(layout, chunk), widths)
+        ]
+        bytes_of = lambda n, block: 2 + sum(1 + block.code_bytes(m) for m in block.blocks(n))
+        length = sum(bytes_of(end - start, block) for start, end, block in parts if block.bits)
+        body = payload[at + 4 : at + 4 + length]
+        need(len(body) == length and sealed(chunk, body) == payload[at : at + 4 + length], "a chunk or its checksum")
+        at += 4 + length
+        for start, end, block in parts:
+            values = np.zeros(end - start, F32)
+            if block.bits:
+                values, body = decode_segment(body, end - start, header["gain"], header["seed"], start, block)
+            out.append(values)
+    need(at == len(payload) and header["body_bytes"] == at - 64, "length")
+    return np.concatenate(out)
+
+
+def assemble(layout, coding, seed, round, gain, after, chunks):
     header = HEADER.pack(
         b"NIBL", 1, coding.kind, coding.bits, coding.rounding, coding.block, gain, layout_hash(layout), round, seed,
-        coordinates(layout), len(chunks), len(bodies),
+        coordinates(layout), len(after), chunks,
     )
-    return header + struct.pack("<I", crc32c(header)) + chunks
+    return header + struct.pack("<I", crc32c(header)) + after
 
 
 def encode(layout, x, coding, seed, round, gain=1.0):
@@ -327,7 +390,8 @@ def encode(layout, x, coding, seed, round, gain=1.0):
             body = encode_raw(x[chunk * CHUNK : (chunk + 1) * CHUNK], coding.kind)
         assert len(body) == coding.body_bytes(layout, chunk)
         bodies.append(body)
-    return assemble(layout, coding, seed, round, gain, bodies)
+    chunks = b"".join(frame(index, body) for index, body in enumerate(bodies))
+    return assemble(layout, coding, seed, round, gain, chunks, len(bodies))
 
 
 def parse_header(payload):
@@ -346,6 +410,8 @@ def decode(payload, layout):
     need(header["layout"] == layout_hash(layout), "layout")
     need(header["coordinates"] == coordinates(layout), "coordinates")
     need(header["chunks"] == chunk_count(layout), "chunks")
+    if coding.kind == PLAN:
+        return decode_plan(payload, layout, header, coding)
     lengths = [coding.body_bytes(layout, chunk) for chunk in range(chunk_count(layout))]
     need(header["body_bytes"] == sum(8 + length for length in lengths), "body bytes")
     need(len(payload) == 64 + header["body_bytes"], "length")
@@ -414,6 +480,10 @@ def reseal(payload):
         out += frame(index, payload[at + 8 : at + 8 + length])
         at, index = at + 8 + length, index + 1
     return out
+
+
+def resealed_head(payload):
+    return payload[:60] + struct.pack("<I", crc32c(payload[:60])) + payload[64:]
 
 
 def patch(payload, at, new):
@@ -555,6 +625,15 @@ def vectors():
     raw = encode(flat(3), floats(1, 2, 3), Coding.named("fp32"), 9, 9)
     half = encode(flat(3), floats(1, 2, 3), Coding.named("fp16"), 9, 9)
     brain = encode(flat(3), floats(1, 2, 3), Coding.named("bf16"), 9, 9)
+    planned = [("before", [3000]), ("across", [257, 256]), ("empty", [0]), ("tail", [31, 3])]
+    y = update(coordinates(planned), 70)
+    count = sum(len(list(pieces(planned, chunk))) for chunk in range(chunk_count(planned)))
+    for rounding in [STOCHASTIC, NEAREST, DITHERED]:
+        widths = [[0, 2, 3, 4, 5, 6, 7, 8][(5 * at + rounding) % 8] for at in range(count)]
+        payload = encode_plan(planned, y, widths, Coding(PLAN, 0, rounding, 40_000), 4, rounding, [1, 1, 0.4][rounding - 1])
+        v.decode(f"planned widths, rounding {rounding}", payload, planned)
+    v.decode("a plan that sends nothing", encode_plan(planned, y, [0] * count, Coding(PLAN, 0, 1, 200), 4, 1), planned)
+    v.decode("a plan of no coordinates", encode_plan([], floats(), [], Coding(PLAN, 0, 1, 72), 4, 1), [])
     v.decode("binary16 denormals", patch(half, segment, struct.pack("<HHH", 1, 0x83FF, 0x8000)), flat(3))
 
     # Vectors that no encoder takes.
@@ -569,7 +648,7 @@ def vectors():
     # Payloads that no decoder takes.
     layout = flat(40)
     for name, at, new in [
-        ("magic", 0, b"NIBB"), ("version 0", 4, [0]), ("version 2", 4, [2]), ("kind 0", 5, [0]), ("kind 5", 5, [5]),
+        ("magic", 0, b"NIBB"), ("version 0", 4, [0]), ("version 2", 4, [2]), ("kind 0", 5, [0]), ("kind 7", 5, [7]),
         ("kind fp32 with 3 bits", 5, [1]), ("1 bit", 6, [1]), ("9 bits", 6, [9]), ("4 bits, lengths of 3", 6, [4]),
         ("rounding 0", 7, [0]), ("rounding 4", 7, [4]), ("block 16", 8, struct.pack("<I", 16)),
         ("block 33", 8, struct.pack("<I", 33)), ("block 8192", 8, struct.pack("<I", 8192)),
@@ -602,6 +681,21 @@ def vectors():
         v.undecodable(f"the last code, {scheme}", patch(full, segment + 4, [255]), flat(100))
     two = encode(flat(65537), np.zeros(65537, F32), Coding.named("int2:tensor"), 9, 9)
     v.undecodable("chunk 1 of one coordinate with a code", patch(two, len(two) - 1, [1]), flat(65537))
+    three = flat(2500)
+    plan = encode_plan(three, update(2500, 71), [3, 0, 8], Coding(PLAN, 0, 1, 5000), 9, 9)
+    head = lambda at, new: resealed_head(plan[:at] + bytes(new) + plan[at + len(new) :])
+    for name, payload in [
+        ("bits", head(6, [4])), ("rounding 0", head(7, [0])), ("rounding 4", head(7, [4])), ("no bytes", head(8, [0] * 4)),
+        ("gain above 1", head(12, struct.pack("<f", above(1)))), ("length of the prelude", head(64, [3])),
+        ("checksum of the prelude", head(68, [plan[68] ^ 1])), ("body bytes", head(48, [plan[48] ^ 1])),
+        ("cut", plan[:-1]), ("a byte left over", plan + b"\0"), ("cut in the prelude", plan[:73]), ("cut to its header", plan[:64]),
+    ]:
+        v.undecodable(f"plan, {name}", payload, three)
+    for widths in [[3, 1, 8], [3, 9, 8], [3, 15, 8], [3, 0, 8, 2], [3, 0], [3, 2, 8], [3, 0, 7]]:
+        prelude = widths_as_bytes(widths)
+        other = plan[:64] + struct.pack("<I", len(prelude)) + sealed(M32, prelude) + plan[74:]
+        body_bytes = struct.pack("<Q", len(other) - 64)
+        v.undecodable(f"plan, widths {widths}", resealed_head(other[:48] + body_bytes + other[56:]), three)
     for name, payload, word in [("fp32", raw, struct.pack("<I", 0x7FC00000)), ("fp32", raw, struct.pack("<I", 0xFF800000)),
                                 ("fp16", half, struct.pack("<H", 0x7C00)), ("fp16", half, struct.pack("<H", 0xFC01)),
                                 ("bf16", brain, struct.pack("<H", 0xFF80)), ("bf16", brain, struct.pack("<H", 0x7FFF))]:

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use nibble_codec::{Coding, DecodeError, Encoder, Layout, Payload, PayloadId, Scheme};
+use nibble_codec::{Coding, DecodeError, Encoder, Layout, Payload, PayloadId};
 use nibble_seed::{RoundId, Seed};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path as Key};
 use sha2::{Digest as _, Sha256};
@@ -99,12 +99,7 @@ impl Models {
     ) -> Result<(ModelName, u64), ModelError> {
         let name = name_of(parameters);
         let mut frame = Vec::new();
-        Encoder::new(Scheme { coding: Coding::Fp32, feedback: false }).encode(
-            layout,
-            parameters,
-            PayloadId { round, seed: Seed(0) },
-            &mut frame,
-        )?;
+        Encoder::new(Coding::Fp32.into()).encode(layout, parameters, PayloadId { round, seed: Seed(0) }, &mut frame)?;
         let bytes = frame.len() as u64;
         self.write(&name, &frame)?;
         if let Some(remote) = &self.remote {

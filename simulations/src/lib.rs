@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod codec_eval;
+pub mod codec_plan;
 pub mod compare;
 mod deployed;
 pub mod engine;

@@ -163,7 +163,7 @@ impl Coordinator {
         let model = self.script.model(if self.script.swap_model { round + 100 } else { round });
         let mut frame = Vec::new();
         let id = PayloadId { round: RoundId(round), seed: Seed(0) };
-        let scheme = Scheme { coding: Coding::Fp32, feedback: false };
+        let scheme = Coding::Fp32.into();
         Encoder::new(scheme).encode(&self.script.layout(), &model, id, &mut frame).unwrap();
         Some(frame)
     }

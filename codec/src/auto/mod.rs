@@ -43,8 +43,9 @@ use crate::{dither::Dither, layout::Layout, scheme::Target, simd::Kernels};
 const STEPS: Range<f32> = 7.888_609e-31..1.267_650_7e30;
 /// Times that the step is tried before the best that fits is taken.
 const TRIES: usize = 12;
-/// Coordinates that tell the shape.
+/// Coordinates that tell the shape, and what a step will take; of long vectors, one in so many.
 const ENOUGH: usize = 1 << 15;
+const ONE_IN: usize = 16;
 /// A budget is met within this share.
 const ENOUGH_OF_BUDGET: f64 = 0.996;
 /// A payload this close below its budget is good enough.
@@ -58,7 +59,7 @@ const FEW: f64 = 8.0;
 
 /// Every how many coordinates are looked at to know what all are like.
 fn stride(len: usize) -> usize {
-    (len / ENOUGH).max(1)
+    (len / ENOUGH).clamp(1, ONE_IN)
 }
 
 /// Whether a step is one that payloads may have.

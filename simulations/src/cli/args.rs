@@ -191,6 +191,23 @@ pub(super) enum CodecCommand {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Show how `plan` would divide a number of bytes among the tensors of a vector, and why.
+    Plan {
+        /// safetensors file of F32 tensors, e.g. an update of `run --save-updates`.
+        file: PathBuf,
+        /// Bytes of the payload, e.g. 64KiB.
+        #[arg(long, value_name = "BYTES")]
+        budget: String,
+        /// How values become codes.
+        #[arg(long, value_enum, default_value_t)]
+        rounding: PlanRounding,
+        /// How much an error in a tensor counts against one elsewhere, e.g. fc1.weight=4. Can be repeated. Default: 1.
+        #[arg(long = "weight", value_name = "TENSOR=WEIGHT")]
+        weights: Vec<String>,
+        /// What to print.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Encode a vector to a payload.
     Encode {
         /// safetensors file of F32 tensors.
@@ -219,6 +236,17 @@ pub(super) enum CodecCommand {
         #[arg(short, long)]
         output: PathBuf,
     },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum PlanRounding {
+    /// Unbiased.
+    #[default]
+    Stochastic,
+    /// Least error of one update.
+    Nearest,
+    /// Unbiased, by subtractive dither.
+    Dithered,
 }
 
 #[derive(Clone, Debug, ClapArgs)]

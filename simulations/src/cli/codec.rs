@@ -2,23 +2,36 @@
 
 use std::{fs, path::Path};
 
-use nibble_codec::{Encoder, Layout, Payload, PayloadId, Scheme};
+use nibble_codec::{Encoder, Layout, Payload, PayloadId, Scheme, SchemeError};
 use nibble_seed::{RoundId, Seed};
 use nibble_sim::{
     codec_eval::{Law, evaluate},
+    codec_plan,
     error::SimError,
     files::write_whole,
     model_file,
 };
 
 use super::{
-    args::{CodecCommand, Format},
+    args::{CodecCommand, Format, PlanRounding},
     print_json,
 };
 
 pub(super) fn codec(command: CodecCommand) -> Result<(), SimError> {
     match command {
         CodecCommand::Eval { file, schemes, repeat, format } => eval(&file, &schemes, repeat, format),
+        CodecCommand::Plan { file, budget, rounding, weights, format } => {
+            let rounding = match rounding {
+                PlanRounding::Stochastic => "stochastic",
+                PlanRounding::Nearest => "nearest",
+                PlanRounding::Dithered => "dithered",
+            };
+            let scheme = format!("plan:{budget}:{rounding}").parse().map_err(|error: SchemeError| SimError::Usage {
+                problem: error.to_string(),
+                mend: "write the bytes after --budget with their unit, e.g. 64KiB, 100kB or 5000B".into(),
+            })?;
+            plan(&file, scheme, &weights, format)
+        }
         CodecCommand::Encode { file, scheme, seed, round, output } => {
             refuse_same(&file, &output)?;
             let (layout, x) = model_file::read(&file)?;
@@ -81,6 +94,54 @@ fn eval(file: &Path, schemes: &[Scheme], repeat: u64, format: Format) -> Result<
             row.decode_gbps
         );
     }
+    Ok(())
+}
+
+fn plan(file: &Path, scheme: Scheme, weights: &[String], format: Format) -> Result<(), SimError> {
+    let (layout, x) = model_file::read(file)?;
+    let weights = codec_plan::weights(&layout, weights)?;
+    let report = codec_plan::report(scheme, &layout, &x, &weights).map_err(|error| in_file(file, &error))?;
+    if format == Format::Json {
+        return print_json(&report);
+    }
+    let name = report.tensors.iter().map(|row| row.tensor.chars().count()).max().unwrap_or(0).max(6);
+    say!(
+        "{:name$} {:>12} {:>9} {:>7} {:>6} {:>10} {:>10} {:>9}  widths",
+        "tensor",
+        "coordinates",
+        "RMS",
+        "weight",
+        "bits",
+        "bytes",
+        "NMSE",
+        "of error"
+    );
+    for row in &report.tensors {
+        say!(
+            "{:name$} {:>12} {:>9.2e} {:>7} {:>6.2} {:>10} {:>10.3e} {:>7.1} %  {}",
+            row.tensor,
+            row.coordinates,
+            row.rms,
+            row.weight,
+            row.bits_per_coordinate,
+            row.bytes,
+            row.nmse,
+            100.0 * row.share_of_error,
+            codec_plan::widths(row)
+        );
+    }
+    say!("");
+    say!(
+        "{} of {} bytes, {:.3} bits a coordinate, NMSE {:.4e}",
+        report.bytes,
+        report.budget,
+        8.0 * report.bytes as f64 / layout.coordinates() as f64,
+        report.nmse
+    );
+    say!(
+        "A piece of 1024 coordinates gets more bits while they take {:.3} % of the weighted error away for a kB.",
+        100.0 * 1000.0 * report.price
+    );
     Ok(())
 }
 

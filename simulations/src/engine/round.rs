@@ -7,7 +7,7 @@ use std::{
 };
 
 use nibble_client::{Assignment, Participant};
-use nibble_codec::{Coding, Encoder, Intent, Outcome as Settlement, Payload, PayloadId, Residual, Scheme};
+use nibble_codec::{Coding, Encoder, Intent, Outcome as Settlement, Payload, PayloadId, Residual};
 use nibble_learning::TrainReport;
 use nibble_seed::{ClientId, RoundId, Seed};
 use nibble_server::{
@@ -109,7 +109,7 @@ impl Run<'_> {
     fn broadcast(&self, round: RoundId) -> Result<(Vec<f32>, u64), SimError> {
         let layout = self.federation.layout();
         let mut payload = Vec::new();
-        Encoder::new(Scheme { coding: Coding::Fp32, feedback: false })
+        Encoder::new(Coding::Fp32.into())
             .encode(layout, &self.progress.global, PayloadId { round, seed: Seed(0) }, &mut payload)
             .map_err(|error| SimError::Downlink { round, error })?;
         let mut held = vec![0.0; layout.coordinates()];

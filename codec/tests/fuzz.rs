@@ -1,0 +1,114 @@
+//! The targets of `fuzz/`, by mutation of good payloads: no panic, no memory beyond what layout and payload declare.
+//! `NIBBLE_FUZZ_CASES` says how many cases; by default as many as take seconds.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a failing helper is a failing test
+
+use std::{
+    alloc::{GlobalAlloc, Layout as Memory, System},
+    cell::Cell,
+};
+
+use nibble_seed::{Seed, Stream};
+
+#[path = "../fuzz/targets.rs"]
+#[allow(dead_code)]
+mod targets;
+
+/// Counts what one thread holds.
+struct Counting;
+
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static MOST: Cell<isize> = const { Cell::new(0) };
+}
+
+fn held(change: isize) {
+    HELD.set(HELD.get() + change);
+    MOST.set(MOST.get().max(HELD.get()));
+}
+
+// SAFETY: everything is the system's; only counts are added.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
+        held(memory.size() as isize);
+        // SAFETY: as for this function.
+        unsafe { System.alloc(memory) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, memory: Memory) {
+        held(-(memory.size() as isize));
+        // SAFETY: as for this function.
+        unsafe { System.dealloc(at, memory) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// The tables of `auto` and one chunk's scratch, whatever the payload.
+const FIXED: usize = 2 << 20;
+
+fn mutate(bytes: &mut Vec<u8>, other: &[u8], stream: &mut Stream) {
+    let mut below = |n: usize| ((stream.next_unit() * n as f64) as usize).min(n.saturating_sub(1));
+    for _ in 0..=below(6) {
+        let at = below(bytes.len().max(1));
+        let Some(byte) = bytes.get_mut(at) else { return };
+        match below(10) {
+            0..=3 => *byte = below(256) as u8,
+            4 => *byte ^= 1 << below(8),
+            5 => *byte = [0, 1, 127, 128, 255][below(5)],
+            // The header and the beginning of what follows say most.
+            6 if bytes.len() > 90 => bytes[below(90)] = below(256) as u8,
+            7 => bytes.truncate(at),
+            8 => bytes.insert(at, below(256) as u8),
+            _ => {
+                let end = (at + below(40)).min(bytes.len()).min(other.len());
+                if at < end {
+                    bytes[at..end].copy_from_slice(&other[at..end]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn mutated_payloads_neither_panic_nor_take_memory_that_they_do_not_declare() {
+    let cases = std::env::var("NIBBLE_FUZZ_CASES").map_or(60_000, |cases| cases.parse().unwrap());
+    let good = targets::good();
+    assert!(good.len() > 45);
+    for (layout, bytes) in &good {
+        assert!(targets::payload(bytes, layout), "{} bytes", bytes.len());
+    }
+    let (mut accepted, mut most) = (0u64, 0);
+    let start = std::env::var("NIBBLE_FUZZ_SEED").map_or(0, |seed| seed.parse().unwrap());
+    for case in 0..cases {
+        let mut stream = Seed(start).derive(nibble_seed::Purpose::Rounding, case, 0).stream();
+        let pick = |stream: &mut Stream| ((stream.next_unit() * good.len() as f64) as usize).min(good.len() - 1);
+        let ((layout, bytes), (_, other)) = (&good[pick(&mut stream)], &good[pick(&mut stream)]);
+        let mut bytes = bytes.clone();
+        mutate(&mut bytes, other, &mut stream);
+        if stream.next_unit() < 0.9 {
+            let len = (bytes.len() as u64).wrapping_sub(64).to_le_bytes();
+            if let (Some(field), true) = (bytes.get_mut(48..56), stream.next_unit() < 0.8) {
+                field.copy_from_slice(&len);
+            }
+            targets::reseal(&mut bytes);
+        }
+        MOST.set(HELD.get());
+        let before = HELD.get();
+        accepted += u64::from(targets::payload(&bytes, layout));
+        // Its values and sums among them: 12 bytes a coordinate.
+        let taken = (MOST.get() - before) as usize;
+        let declared = 2 * (12 * layout.coordinates() + bytes.len());
+        assert!(taken <= FIXED + declared, "case {case}: {taken} bytes for {} coordinates", layout.coordinates());
+        most = most.max(taken);
+        if case % 64 == 0 {
+            targets::scheme(&bytes);
+        }
+    }
+    assert!(
+        accepted * 100 > cases,
+        "{accepted} of {cases} are still payloads: mutations reach what is behind checksums"
+    );
+    println!("{cases} mutated payloads, {accepted} of them still good, at most {most} bytes of memory");
+}
