@@ -1,5 +1,7 @@
 //! Rounding noise by a counter-based hash: any coordinate's noise can be computed alone, in any order, on any CPU.
 //!
+//! The highest 16 bits of a seed rotate its noise: the seeds of a cohort can differ in them alone, see [`stratified`].
+//!
 //! 16 random bits a coordinate, two coordinates a hash: of every 32 coordinates of a segment, the first 16 take the low
 //! and the last 16 the high halves of 16 hashes, which is the order SIMD registers like.
 
@@ -8,17 +10,32 @@ use nibble_seed::Seed;
 /// A stream of random bits beside that of the noise, and independent of it.
 pub(crate) const SAMPLE: u32 = 1 << 31;
 
+/// The bits of a seed that a cohort shares, and where those begin that rotate the noise.
+const SHARED: u64 = (1 << SHIFT_FROM) - 1;
+const SHIFT_FROM: u32 = 48;
+
+/// The seed of member `index` of a cohort of `of`: the noise of all members is spread evenly over the interval, at every
+/// coordinate, and so the errors of their mean cancel in part (stratified sampling: Neyman 1934). Each member's noise alone
+/// is as uniform as any, so that members that drop out cost some of the gain, and nothing else.
+#[must_use]
+pub fn stratified(cohort: Seed, index: usize, of: usize) -> Seed {
+    let shift = ((index as u64) << 16) / of.max(1) as u64;
+    Seed(shift << SHIFT_FROM | cohort.0 & SHARED)
+}
+
 /// The noise of one segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dither {
     keys: [u32; 2],
+    /// The seed's highest 16 bits, twice: what is added to every 16 random bits.
+    shift: u32,
 }
 
 impl Dither {
     /// The noise of the segment that starts at coordinate `start`.
     pub(crate) fn new(seed: Seed, start: usize) -> Self {
-        let key = seed.at(start as u64);
-        Self { keys: [key as u32, (key >> 32) as u32] }
+        let key = Seed(seed.0 & SHARED).at(start as u64);
+        Self { keys: [key as u32, (key >> 32) as u32], shift: (seed.0 >> SHIFT_FROM) as u32 * 0x1_0001 }
     }
 
     /// 32 random bits: a two-round multiply-xorshift hash with the constants of Wellons' `lowbias32`.
@@ -28,7 +45,7 @@ impl Dither {
         x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
         x = (x ^ (x >> 15)).wrapping_add(self.keys[1]);
         x = x.wrapping_mul(0x846c_a68b);
-        x ^ (x >> 16)
+        (x ^ (x >> 16)).wrapping_add(self.shift)
     }
 
     /// The noise u of coordinate `index` of the segment.
@@ -59,6 +76,8 @@ pub(crate) fn noise_of(bits: u32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]
@@ -87,6 +106,19 @@ mod tests {
                 assert_eq!(noise_of(bits.into()), dither.noise(32 * group as usize + at));
             }
             assert_ne!(dither.group(group, 0), dither.group(group, SAMPLE));
+        }
+    }
+
+    #[test]
+    fn a_cohort_has_one_in_every_stratum() {
+        for of in [1, 2, 7, 10, 64] {
+            for at in [0, 17, 40_000] {
+                let draw = |index| Dither::new(stratified(Seed(77), index, of), 65_536).noise(at);
+                let mut noise: Vec<f32> = (0..of).map(draw).collect();
+                noise.sort_by(f32::total_cmp);
+                let gaps = noise.windows(2).map(|pair| pair[1] - pair[0]);
+                assert!(gaps.clone().all(|gap| (gap - 1.0 / of as f32).abs() < 1e-3), "{of}: {noise:?}");
+            }
         }
     }
 

@@ -31,6 +31,7 @@ mod sums;
 
 pub use auto::Scratch;
 pub use block::MOST_MAGNITUDE;
+pub use dither::stratified;
 pub use encode::{Encoder, PayloadId};
 pub use error::{DecodeError, EncodeError, LayoutError, SchemeError};
 pub use frame::{Frame, PREFIX_BYTES};

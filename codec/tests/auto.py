@@ -172,6 +172,7 @@ def read_classes(data, layout):
 class Noise:
     def __init__(self, seed, start):
         mask = 2**64 - 1
+        self.shift, seed = (seed >> 48) * 0x10001, seed & (1 << 48) - 1
         z = (seed + 0x9E3779B97F4A7C15 * (start + 1)) & mask
         z = ((z ^ z >> 30) * 0xBF58476D1CE4E5B9) & mask
         z = ((z ^ z >> 27) * 0x94D049BB133111EB) & mask
@@ -183,7 +184,7 @@ class Noise:
         x = ((x ^ x >> 16) * 0x7FEB352D) & 0xFFFFFFFF
         x = ((x ^ x >> 15) + self.k1) & 0xFFFFFFFF
         x = (x * 0x846CA68B) & 0xFFFFFFFF
-        x ^= x >> 16
+        x = (x ^ x >> 16) + self.shift & 0xFFFFFFFF
         return x & 0xFFFF if index % 32 < 16 else x >> 16
 
     def sample(self, index):

@@ -208,6 +208,7 @@ def noise(seed, start, n, coding):
     """u of the n coordinates of the segment that starts at coordinate `start` of the vector."""
     if coding.rounding == NEAREST:
         return np.zeros(n, F32)
+    shift, seed = seed >> 48, seed & (1 << 48) - 1
     z = seed + 0x9E3779B97F4A7C15 * (start + 1) & M64
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & M64
     z = (z ^ z >> 27) * 0x94D049BB133111EB & M64
@@ -218,7 +219,7 @@ def noise(seed, start, n, coding):
     x = (x ^ x >> np.uint32(16)) * np.uint32(0x7FEB352D)
     x = (x ^ x >> np.uint32(15)) + k1
     x = x * np.uint32(0x846CA68B)
-    h = x ^ x >> np.uint32(16)
+    h = (x ^ x >> np.uint32(16)) + np.uint32(shift * 0x10001)
     k = np.where(i % 32 < 16, h & np.uint32(0xFFFF), h >> np.uint32(16))
     return k.astype(F32) / F32(65536) - (F32(1 / 2) - F32(1 / 131072))
 

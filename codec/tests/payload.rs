@@ -139,6 +139,36 @@ fn the_mean_of_many_encodings_is_the_vector() {
     }
 }
 
+/// Ten updates that agree in part, as those of a cohort do.
+#[test]
+fn strata_lower_the_error_of_a_cohorts_mean_whoever_drops_out() {
+    let layout = layout(&[20_000]);
+    let (common, n) = (update(20_000, 1), 10);
+    let updates: Vec<Vec<f32>> = (0..n as u64)
+        .map(|client| common.iter().zip(update(20_000, client + 2)).map(|(common, own)| common + own).collect())
+        .collect();
+    let error = |scheme: &str, members: &[usize], seed: &dyn Fn(usize) -> Seed| {
+        let mut sum = vec![0f64; 20_000];
+        for &member in members {
+            let mut bytes = Vec::new();
+            let id = PayloadId { round: RoundId(3), seed: seed(member) };
+            Encoder::new(scheme.parse().unwrap()).encode(&layout, &updates[member], id, &mut bytes).unwrap();
+            let decoded = decode(&bytes, &layout).unwrap();
+            for ((sum, &y), &x) in sum.iter_mut().zip(&decoded).zip(&updates[member]) {
+                *sum += f64::from(y) - f64::from(x);
+            }
+        }
+        sum.iter().map(|sum| sum * sum).sum::<f64>()
+    };
+    for (scheme, most) in [("int2", 0.8), ("int4", 0.75), ("auto:2", 1.0)] {
+        for members in [&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9][..], &[0, 2, 3, 5, 7, 8, 9]] {
+            let apart = error(scheme, members, &|member| Seed(1000 + member as u64));
+            let together = error(scheme, members, &|member| nibble_codec::stratified(Seed(1000), member, n));
+            assert!(together < most * apart, "{scheme}, {} members: {}", members.len(), together / apart);
+        }
+    }
+}
+
 #[test]
 fn edge_inputs_are_defined() {
     for scheme in SCHEMES {

@@ -255,6 +255,7 @@ def _unpack(data, size, block, bits):
 def _noise(start, size, seed):
     """u of every coordinate of the segment that starts at coordinate `start` of the vector."""
     mask = 2**64 - 1
+    rotation, seed = seed >> 48, seed & (2**48 - 1)
     z = (seed + 0x9E3779B97F4A7C15 * (start + 1)) & mask
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
@@ -264,7 +265,7 @@ def _noise(start, size, seed):
     x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) + np.uint32(key >> 32)
     x = x * np.uint32(0x846CA68B)
-    h = x ^ (x >> 16)
+    h = (x ^ (x >> 16)) + np.uint32(rotation * 0x10001)
     k = np.where(i % 32 < 16, h & 0xFFFF, h >> 16)
     return k.astype(np.float32) / np.float32(65536) - np.float32(0.5 - 1 / 131072)
 

@@ -45,7 +45,7 @@ pub enum Effect {
     Assign {
         /// The client.
         client: ClientId,
-        /// Stream of its rounding noise, its alone in this round.
+        /// Stream of its rounding noise: its alone in this round, and stratified with those of the cohort.
         rounding: Seed,
         /// Stream of its batch order.
         order: Seed,

@@ -88,7 +88,7 @@ impl Round {
     #[must_use]
     pub fn assignment(&self, client: ClientId) -> Option<Effect> {
         let Phase::Collecting(collecting) = &self.phase else { return None };
-        collecting.waits_for(client).then(|| self.assign(client))
+        collecting.waits_for(client).then(|| self.assign(client, &collecting.selected))
     }
 
     /// When the round closes without those that have not sent, if it does.
@@ -111,9 +111,13 @@ impl Round {
         matches!(self.phase, Phase::Selecting { .. })
     }
 
-    fn assign(&self, client: ClientId) -> Effect {
-        let stream = |purpose| self.seed.derive(purpose, self.id.0, client.0);
-        Effect::Assign { client, rounding: stream(Purpose::Rounding), order: stream(Purpose::BatchOrder) }
+    fn assign(&self, client: ClientId, cohort: &[ClientId]) -> Effect {
+        // Strata go to the members at random, so that those who drop out leave no gap on one side.
+        let shared = self.seed.derive(Purpose::Rounding, self.id.0, 0);
+        let rank = cohort.iter().filter(|&&member| member < client).count();
+        let stratum = shared.permutation(cohort.len()).get(rank).copied().unwrap_or_default();
+        let rounding = nibble_codec::stratified(shared, stratum as usize, cohort.len());
+        Effect::Assign { client, rounding, order: self.seed.derive(Purpose::BatchOrder, self.id.0, client.0) }
     }
 
     /// The round's number.

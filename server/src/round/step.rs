@@ -75,7 +75,7 @@ impl Round {
             return self.end(Closed::TooFewClients, Collecting::of(Vec::new(), None), now);
         }
         let selected = selection::uniform(&available, self.config.selected(), self.seed, self.id);
-        let mut effects: Vec<_> = selected.iter().map(|&client| self.assign(client)).collect();
+        let mut effects: Vec<_> = selected.iter().map(|&client| self.assign(client, &selected)).collect();
         let deadline = self.config.collecting_end(now);
         effects.extend(deadline.map(Effect::WakeAt));
         self.phase = Phase::Collecting(Collecting::of(selected, deadline));

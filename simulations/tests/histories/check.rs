@@ -96,7 +96,7 @@ fn round(history: &History, played: &Played, store: &Store, row: &RoundRow, repl
         let counts = outcome == "OUTCOME_ACCEPTED";
         accepted += usize::from(counts);
         record.count(outcome, 1);
-        let digest = replay.take_part(id, client, counts);
+        let digest = replay.take_part(id, &members, client, counts);
         if let Some(report) = report {
             assert_eq!(report.digest, Some(digest), "{id}: client {client} sent what it should have, bit for bit");
         }

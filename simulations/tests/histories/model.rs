@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use std::collections::BTreeSet;
+
 use nibble_client::agent::BoxError;
 use nibble_codec::Layout;
 use nibble_learning::{Evaluation, LearningError, Task, TensorSpec, TrainReport, Trainer};
@@ -39,8 +41,12 @@ pub(crate) fn samples(client: u64) -> Vec<u32> {
 }
 
 /// The seeds of a client's part in a round: of its rounding, and of its order.
-pub(crate) fn seeds(seed: Seed, round: RoundId, client: u64) -> (Seed, Seed) {
-    (seed.derive(Purpose::Rounding, round.0, client), seed.derive(Purpose::BatchOrder, round.0, client))
+pub(crate) fn seeds(seed: Seed, round: RoundId, cohort: &BTreeSet<u64>, client: u64) -> (Seed, Seed) {
+    let shared = seed.derive(Purpose::Rounding, round.0, 0);
+    let rank = cohort.iter().position(|&member| member == client).expect("it was selected");
+    let stratum = u64::from(shared.permutation(cohort.len())[rank]);
+    let rounding = Seed((stratum * 65_536 / cohort.len() as u64) << 48 | shared.0 << 16 >> 16);
+    (rounding, seed.derive(Purpose::BatchOrder, round.0, client))
 }
 
 /// The trainer of that formula.

@@ -1,6 +1,6 @@
 //! A run computed again from what its store says, by the book and without any network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nibble_client::{Assignment, Participant};
 use nibble_codec::{Outcome, Payload, Residual};
@@ -47,8 +47,14 @@ impl Replay {
     }
 
     /// A client's part in a round. Gives the SHA-256 of its payload.
-    pub(crate) fn take_part(&mut self, round: RoundId, number: u64, accepted: bool) -> [u8; 32] {
-        let (rounding, order) = model::seeds(self.seed, round, number);
+    pub(crate) fn take_part(
+        &mut self,
+        round: RoundId,
+        cohort: &BTreeSet<u64>,
+        number: u64,
+        accepted: bool,
+    ) -> [u8; 32] {
+        let (rounding, order) = model::seeds(self.seed, round, cohort, number);
         let (samples, sgd) = (model::samples(number), SgdConfig { batch: 1, ..SgdConfig::default() });
         let assignment = Assignment { round, rounding, order, samples: &samples, sgd: &sgd };
         let client = self.clients.get_mut(&number).expect("one of the clients");
