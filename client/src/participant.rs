@@ -5,6 +5,8 @@
 //! outcome known:           residual = intended - what was accepted of it
 //! ```
 
+use std::num::NonZeroUsize;
+
 use nibble_codec::{Coding, Encoder, Intent, Layout, Payload, PayloadId, Residual, Scheme};
 use nibble_learning::{SgdConfig, Task, TrainReport, Trainer};
 use nibble_seed::{RoundId, Seed};
@@ -57,6 +59,12 @@ impl Participant {
         let layout = Layout::new(trainer.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())))?;
         let delta = vec![0.0; layout.coordinates()];
         Ok(Self { trainer, layout, encoder: Encoder::new(scheme), delta })
+    }
+
+    /// Encodes with as many threads, which changes no byte.
+    #[must_use]
+    pub fn with_threads(self, threads: NonZeroUsize) -> Self {
+        Self { encoder: self.encoder.with_threads(threads), ..self }
     }
 
     /// The layout of parameters and updates.

@@ -1,6 +1,7 @@
 //! From a vector to the bytes of a payload.
 
 use alloc::{string::ToString, vec::Vec};
+use core::num::NonZeroUsize;
 
 use nibble_seed::{RoundId, Seed};
 
@@ -14,6 +15,7 @@ use crate::{
     },
     header::{HEADER_BYTES, Header},
     layout::{CHUNK_COORDINATES, Layout},
+    parallel,
     plan::{self, Plan},
     raw::Raw,
     scheme::{BlockCoding, Coding, Grain, PlanCoding, Scheme, Target},
@@ -38,6 +40,7 @@ pub struct PayloadId {
 pub struct Encoder {
     scheme: Scheme,
     kernels: Kernels,
+    threads: usize,
     /// One decoded chunk, for fitting the gain.
     decoded: Vec<f32>,
     auto: AutoEncoder,
@@ -58,10 +61,18 @@ impl Encoder {
         Self {
             scheme,
             kernels: Kernels::new(backend),
+            threads: 1,
             decoded: Vec::new(),
-            auto: AutoEncoder::new(Kernels::new(backend)),
+            auto: AutoEncoder::new(Kernels::new(backend), 1),
             weights: Vec::new(),
         }
+    }
+
+    /// Spreads chunks over as many threads, which changes no byte. Without the feature `std` there is but one.
+    #[must_use]
+    pub fn with_threads(self, threads: NonZeroUsize) -> Self {
+        let threads = threads.get();
+        Self { threads, auto: AutoEncoder::new(self.kernels, threads), ..self }
     }
 
     /// Sets how much the squared error of each tensor counts where `plan` divides bytes: one finite weight of at least 0 a
@@ -257,23 +268,41 @@ impl Encoder {
             Coding::Block(block) => tensor_levels(block, layout, x),
             _ => Vec::new(),
         };
+        let mut chunks: Vec<(usize, &mut [u8])> = Vec::with_capacity(layout.chunks());
         for chunk in 0..layout.chunks() {
-            let len = body_bytes_of_chunk(self.scheme.coding, layout, chunk);
-            let (head, rest) = body.split_at_mut(CHUNK_HEADER_BYTES);
-            let (bytes, rest) = rest.split_at_mut(len);
+            let len = CHUNK_HEADER_BYTES + body_bytes_of_chunk(self.scheme.coding, layout, chunk);
+            let (bytes, rest) = body.split_at_mut(len);
             body = rest;
-            let representable = match self.scheme.coding {
-                Coding::Block(block) => self.encode_segments(block, layout, chunk, x, seed, &levels, bytes),
-                raw => raw.raw().is_some_and(|raw| self.kernels.encode_raw(raw, &x[layout.chunk_range(chunk)], bytes)),
-            };
-            if !representable {
-                return false;
-            }
-            let (len, checksum) = chunk_checksum(chunk, bytes);
-            head[..4].copy_from_slice(&len);
-            head[4..].copy_from_slice(&checksum.to_le_bytes());
+            chunks.push((chunk, bytes));
         }
-        true
+        let share = chunks.len().div_ceil(self.threads).max(1);
+        let mut shares: Vec<_> = chunks.chunks_mut(share).map(|chunks| (chunks, true)).collect();
+        parallel::for_each(&mut shares, |(chunks, representable)| {
+            *representable =
+                chunks.iter_mut().all(|(chunk, bytes)| self.encode_chunk(layout, *chunk, x, seed, &levels, bytes));
+        });
+        shares.iter().all(|(_, representable)| *representable)
+    }
+
+    /// Writes a chunk. Returns whether every coordinate could be represented.
+    fn encode_chunk(
+        &self,
+        layout: &Layout,
+        chunk: usize,
+        x: &[f32],
+        seed: Seed,
+        levels: &[Option<Level>],
+        bytes: &mut [u8],
+    ) -> bool {
+        let (head, body) = bytes.split_at_mut(CHUNK_HEADER_BYTES);
+        let representable = match self.scheme.coding {
+            Coding::Block(block) => self.encode_segments(block, layout, chunk, x, seed, levels, body),
+            raw => raw.raw().is_some_and(|raw| self.kernels.encode_raw(raw, &x[layout.chunk_range(chunk)], body)),
+        };
+        let (len, checksum) = chunk_checksum(chunk, body);
+        head[..4].copy_from_slice(&len);
+        head[4..].copy_from_slice(&checksum.to_le_bytes());
+        representable
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -5,7 +5,7 @@
 //! [`Residual`] keeps what compression left out and moves only when the outcome of an update is known.
 //! `docs/wire-format.md` draws every byte.
 //!
-//! Absent on purpose: I/O, clocks, ambient randomness, threads, and any knowledge of models or rounds.
+//! Absent on purpose: I/O, clocks, ambient randomness, and any knowledge of models or rounds.
 #![no_std]
 
 extern crate alloc;
@@ -21,6 +21,7 @@ mod error;
 mod frame;
 mod header;
 mod layout;
+mod parallel;
 mod payload;
 mod plan;
 mod raw;

@@ -139,6 +139,22 @@ fn the_mean_of_many_encodings_is_the_vector() {
     }
 }
 
+#[test]
+fn threads_change_no_byte() {
+    let layout = layout(&[65_536, 40_000, 200_000]);
+    let x = update(layout.coordinates(), 4);
+    let id = PayloadId { round: RoundId(3), seed: Seed(5) };
+    for scheme in SCHEMES {
+        let alone = encode(scheme, &layout, &x, 5).unwrap();
+        for threads in [2, 3, 9] {
+            let mut bytes = Vec::new();
+            let mut encoder = Encoder::new(scheme.parse().unwrap()).with_threads(threads.try_into().unwrap());
+            encoder.encode(&layout, &x, id, &mut bytes).unwrap();
+            assert!(bytes == alone, "{scheme} on {threads} threads");
+        }
+    }
+}
+
 /// Ten updates that agree in part, as those of a cohort do.
 #[test]
 fn strata_lower_the_error_of_a_cohorts_mean_whoever_drops_out() {

@@ -1,5 +1,7 @@
 //! The work between two messages: training, encoding, settling. It blocks, on a processor or a disk.
 
+use std::{num::NonZeroUsize, thread::available_parallelism};
+
 use bytes::Bytes;
 use nibble_codec::{Coding, DecodeError, Intent, Layout, Outcome, Payload, Residual, Scheme};
 use sha2::{Digest, Sha256};
@@ -176,6 +178,8 @@ impl Workbench {
                 let architecture = order.architecture.clone();
                 let trainer = self.trainers.trainer(&architecture).map_err(|error| error.to_string())?;
                 let participant = Participant::new(trainer, order.scheme).map_err(|error| error.to_string())?;
+                // Training is over when the update is encoded: all processors are free.
+                let participant = participant.with_threads(available_parallelism().unwrap_or(NonZeroUsize::MIN));
                 Prepared { architecture, scheme: order.scheme, participant }
             }
         };

@@ -50,18 +50,6 @@ impl Chosen {
     pub(super) fn places(&self) -> Option<&[u32]> {
         (self.count < self.classes.len()).then(|| &self.places[..self.count])
     }
-
-    /// Collects the values of those that have a symbol, divided by the step and the chance that they have one.
-    fn gather(&self, x: &[f32], inverses: &[f32; 33], out: &mut Vec<f32>) {
-        out.clear();
-        match self.places() {
-            None => out.extend(x.iter().map(|x| x * inverses[0])),
-            Some(places) => out.extend(places.iter().map(|&at| {
-                let (x, class) = (x[at as usize], i32::from(self.classes[at as usize]));
-                x * inverses[(NARROWEST - class).clamp(0, 32) as usize]
-            })),
-        }
-    }
 }
 
 /// Lanes of a chunk with so many symbols.
@@ -118,8 +106,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Quantizes a chunk. `inverses` are what values are multiplied by, from the narrowest class down. Whether all of them
-    /// are in range.
+    /// Quantizes a chunk. `inverses` are what values are multiplied by, from the narrowest class down, so that they are in
+    /// steps over the chance that they have a symbol. Whether all of them are in range.
     pub(super) fn quantize(
         &mut self,
         kernels: Kernels,
@@ -128,13 +116,22 @@ impl Writer {
         x: &[f32],
         inverses: &[f32; 33],
     ) -> bool {
-        chosen.gather(x, inverses, &mut self.scaled);
+        let (values, scale) = match chosen.places() {
+            None => (x, inverses[0]),
+            Some(places) => {
+                self.scaled.clear();
+                self.scaled.extend(places.iter().map(|&at| {
+                    let (x, class) = (x[at as usize], i32::from(chosen.classes[at as usize]));
+                    x * inverses[(NARROWEST - class).clamp(0, 32) as usize]
+                }));
+                (&self.scaled[..], 1.0)
+            }
+        };
         self.raw.clear();
         self.symbols.resize(chosen.count, Pushed::default());
-        kernels.quantize(tables, chosen.keys(), &self.scaled, &mut self.symbols, &mut self.raw);
+        kernels.quantize(tables, chosen.keys(), values, scale, &mut self.symbols, &mut self.raw);
         self.raw.finish();
-        let largest = self.scaled.iter().fold(0, |most: u32, x| most.max(x.abs().to_bits()));
-        f32::from_bits(largest) < (MOST - 1) as f32
+        f32::from_bits(kernels.magnitude_bits(values)) * scale < (MOST - 1) as f32
     }
 
     /// Appends what was quantized to `out`: the symbols from the last to the first, so that they are read from the first

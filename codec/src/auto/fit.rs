@@ -28,10 +28,27 @@ struct Scales {
     columns: Vec<f64>,
 }
 
+/// A coordinate of those that tell what all are like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drawn {
+    pub(super) row: u32,
+    pub(super) column: u32,
+    pub(super) x: f32,
+}
+
+/// Those of one tensor.
+#[derive(Clone, Debug)]
+pub(super) struct Sampled {
+    pub(super) coordinates: Vec<Drawn>,
+    /// For how many each stands.
+    pub(super) of: f32,
+}
+
 /// What is known of a vector before the step is.
 #[derive(Clone, Debug)]
 pub(super) struct Fit {
     scales: Vec<Scales>,
+    sample: Vec<Sampled>,
     /// Scales, in quarters of half octaves, and how many coordinates have them.
     counts: Vec<(f64, f64)>,
     /// Mean bits of every class from the narrowest to the first without tables for |u|, under this shape.
@@ -53,9 +70,10 @@ impl Fit {
         let mut sizes = Sizes::default();
         let stride = super::stride(x.len());
         let mut counts = vec![0; 4 * 1024];
-        for (matrix, scales) in matrices(layout).zip(&scales) {
-            scales.each(matrix, part(matrix), stride, |scale, size, of| {
-                counts[(4.0 * (scale + 512.0)).clamp(0.0, 4095.0) as usize] += of;
+        let sample: Vec<_> = matrices(layout).map(|matrix| Sampled::of(matrix, part(matrix), stride)).collect();
+        for (sampled, scales) in sample.iter().zip(&scales) {
+            scales.each(sampled, |scale, size| {
+                counts[(4.0 * (scale + 512.0)).clamp(0.0, 4095.0) as usize] += sampled.of as usize;
                 sizes.count(size, 0);
             });
         }
@@ -70,7 +88,12 @@ impl Fit {
         let largest = if largest > 0.0 { halves(f64::from(largest)).max(-150.0) } else { -150.0 };
         let counts = (0..4096u16).zip(counts).filter(|&(_, count)| count != 0);
         let counts = counts.map(|(at, count)| (f64::from(at) / 4.0 - 511.875, count as f64)).collect();
-        Self { scales, counts, bits, largest }
+        Self { scales, sample, counts, bits, largest }
+    }
+
+    /// Some of the coordinates of every tensor.
+    pub(super) fn drawn(&self) -> &[Sampled] {
+        &self.sample
     }
 
     /// The largest magnitude, in half octaves; of nothing but zeros, the least that there is.
@@ -219,23 +242,30 @@ impl Scales {
         }
     }
 
-    /// Calls `f` with the scale of every so many coordinates, if they have one, with how many times as large they are, and
-    /// for how many each stands.
-    fn each(&self, matrix: Matrix, x: &[f32], stride: usize, mut f: impl FnMut(f64, f32, usize)) {
+    /// Calls `f` with the scales of the coordinates that have one, and with how many times as large they are.
+    fn each(&self, sampled: &Sampled, mut f: impl FnMut(f64, f32)) {
         if self.base == f64::NEG_INFINITY {
             return;
         }
         // x / 2^(scale/2), with what rows and columns contribute.
         let factors = |scales: &[f64]| -> Vec<f64> { scales.iter().map(|scale| libm::exp2(-scale / 2.0)).collect() };
         let (base, rows, columns) = (libm::exp2(-self.base / 2.0), factors(&self.rows), factors(&self.columns));
-        let (of, every) = matrix.every(stride);
-        for (at, row, column) in every {
-            let part = |scales: &[f64], at: usize, none: f64| scales.get(at).copied().unwrap_or(none);
+        for &Drawn { row, column, x } in &sampled.coordinates {
+            let part = |scales: &[f64], at: u32, none: f64| scales.get(at as usize).copied().unwrap_or(none);
             let scale = self.base + part(&self.rows, row, 0.0) + part(&self.columns, column, 0.0);
             if scale != f64::NEG_INFINITY {
-                f(scale, (f64::from(x[at]) * base * part(&rows, row, 1.0) * part(&columns, column, 1.0)) as f32, of);
+                f(scale, (f64::from(x) * base * part(&rows, row, 1.0) * part(&columns, column, 1.0)) as f32);
             }
         }
+    }
+}
+
+impl Sampled {
+    fn of(matrix: Matrix, x: &[f32], stride: usize) -> Self {
+        let (of, every) = matrix.every(stride);
+        let drawn =
+            |(at, row, column): (usize, usize, usize)| Drawn { row: row as u32, column: column as u32, x: x[at] };
+        Self { coordinates: every.map(drawn).collect(), of: of as f32 }
     }
 }
 

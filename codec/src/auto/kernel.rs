@@ -169,56 +169,78 @@ pub(crate) fn compact(
     count
 }
 
-/// Quantizes values that are in steps of Δ.
+/// Quantizes values, which are in steps of Δ once multiplied by `scale`.
 #[inline(always)]
-pub(crate) fn quantize(tables: &Pushes, keys: &[Key], scaled: &[f32], symbols: &mut [Pushed], raw: &mut RawSink) {
+pub(crate) fn quantize(
+    tables: &Pushes,
+    keys: &[Key],
+    values: &[f32],
+    scale: f32,
+    symbols: &mut [Pushed],
+    raw: &mut RawSink,
+) {
     let (groups, rest) = symbols.as_chunks_mut::<LANES>();
     let (key_groups, rest_keys) = keys.as_chunks::<LANES>();
-    let (scaled_groups, rest_scaled) = scaled.as_chunks::<LANES>();
-    for ((out, keys), x) in groups.iter_mut().zip(key_groups).zip(scaled_groups) {
-        let mut special = [0u32; LANES];
+    let (value_groups, rest_values) = values.as_chunks::<LANES>();
+    for ((out, keys), x) in groups.iter_mut().zip(key_groups).zip(value_groups) {
+        let [mut special, mut huge] = [[0u32; LANES]; 2];
+        let [mut low, mut high] = [[0; LANES]; 2];
         for lane in 0..LANES {
             let key = keys[lane];
-            let value = x[lane] + key.noise().value();
+            let value = x[lane] * scale + key.noise().value();
             let q = round_small(value);
             let half = tables.halves[key.table() & (MOST_TABLES - 1)];
-            let high = if key.is_turned() { q.wrapping_neg() } else { q };
-            let symbol = high.wrapping_add(half) as u32;
-            let is_special = symbol > 2 * half as u32 || key.table() >= FIRST_RAW || value.abs() >= SMALL;
-            special[lane] = u32::from(is_special);
+            low[lane] = q;
+            high[lane] = if key.is_turned() { q.wrapping_neg() } else { q >> raw_bits_of(key.table()) };
+            let symbol = high[lane].wrapping_add(half) as u32;
+            huge[lane] = u32::from(value.abs() >= SMALL);
+            special[lane] = u32::from(symbol > 2 * half as u32 || key.table() >= FIRST_RAW);
             out[lane] = Pushed::new(key.table(), symbol & 63);
         }
-        if special.iter().fold(0, |any, flag| any | flag) != 0 {
+        if huge.iter().fold(0, |any, flag| any | flag) != 0 {
+            quantize_each(tables, keys, x, scale, out, raw);
+        } else if special.iter().fold(0, |any, flag| any | flag) != 0 {
             for lane in 0..LANES {
                 if special[lane] != 0 {
-                    out[lane] = quantize_one(tables, keys[lane], x[lane], raw);
+                    out[lane] = special_symbol(tables, keys[lane], high[lane], low[lane], raw);
                 }
             }
         }
     }
-    quantize_each(tables, rest_keys, rest_scaled, rest, raw);
+    quantize_each(tables, rest_keys, rest_values, scale, rest, raw);
 }
 
 /// [`quantize`], one after the other.
-pub(crate) fn quantize_each(tables: &Pushes, keys: &[Key], scaled: &[f32], symbols: &mut [Pushed], raw: &mut RawSink) {
-    for ((symbol, &key), &value) in symbols.iter_mut().zip(keys).zip(scaled) {
-        *symbol = quantize_one(tables, key, value, raw);
+pub(crate) fn quantize_each(
+    tables: &Pushes,
+    keys: &[Key],
+    values: &[f32],
+    scale: f32,
+    symbols: &mut [Pushed],
+    raw: &mut RawSink,
+) {
+    for ((symbol, &key), &value) in symbols.iter_mut().zip(keys).zip(values) {
+        *symbol = quantize_one(tables, key, value * scale, raw);
     }
 }
 
 fn quantize_one(tables: &Pushes, key: Key, scaled: f32, raw: &mut RawSink) -> Pushed {
     let q = round(scaled + key.noise().value());
-    let half = tables.halves[key.table()];
-    let bits = raw_bits_of(key.table());
-    let high = if key.is_turned() { -q } else { q >> bits };
+    let high = if key.is_turned() { -q } else { q >> raw_bits_of(key.table()) };
+    special_symbol(tables, key, high, q, raw)
+}
+
+/// The symbol for `high`, an escape if it has none, and the raw bits of `q` that go with it.
+#[inline(always)]
+fn special_symbol(tables: &Pushes, key: Key, high: i32, q: i32, raw: &mut RawSink) -> Pushed {
+    let half = tables.halves[key.table() & (MOST_TABLES - 1)];
     let mut symbol = (high + half) as u32;
     if symbol > 2 * half as u32 {
         raw.escape(high, half);
         symbol = 2 * half as u32 + 1;
     }
-    if key.table() >= FIRST_RAW {
-        raw.put(q as u32 & ((1 << bits) - 1), bits);
-    }
+    let bits = raw_bits_of(key.table());
+    raw.put(q as u32 & ((1 << bits) - 1), bits);
     Pushed::new(key.table(), symbol)
 }
 
@@ -240,7 +262,7 @@ impl Pushed {
 }
 
 /// Codes `symbols` from the last to the first, symbol n in lane n mod `lanes`. Words go to the end of `words`, which has room for
-/// one a symbol; returns how many there are.
+/// one a symbol; returns how many there are. `emit` is [`emit`], or does the same.
 #[inline(always)]
 pub(crate) fn push(
     tables: &Pushes,
@@ -248,6 +270,7 @@ pub(crate) fn push(
     lanes: usize,
     states: &mut [u32; LANES],
     words: &mut [u16],
+    emit: impl Fn(&[u32; LANES], &[u32; LANES], &mut [u16]) -> usize,
 ) -> usize {
     if lanes < LANES {
         return push_each(tables, symbols, lanes, states, words);
@@ -256,28 +279,34 @@ pub(crate) fn push(
     let mut free = words.len() - push_each(tables, tail, LANES, states, words);
     for group in groups.iter().rev() {
         let mut next = [0; LANES];
-        let (mut full, mut low) = ([0u32; LANES], [0; LANES]);
+        let [mut full, mut low] = [[0; LANES]; 2];
         for lane in 0..LANES {
             let symbol = group[lane].index();
             let (range, reciprocal) = (tables.ranges[symbol], tables.reciprocals[symbol]);
             let (start, count) = (range & 0xffff, range >> 16);
             let state = states[lane];
             full[lane] = u32::from(state >= count << (32 - TOTAL_BITS));
-            low[lane] = state as u16;
+            low[lane] = state;
             let state = if full[lane] != 0 { state >> 16 } else { state };
             next[lane] = advance(state, start, count, reciprocal);
         }
         *states = next;
-        // Room for a word of every lane, which is written whether it counts or not.
-        let Some(room) = words[..free].last_chunk_mut::<LANES>() else { return 0 };
-        let mut at = LANES;
-        for lane in (0..LANES).rev() {
-            room[(at - 1) & (LANES - 1)] = low[lane];
-            at -= full[lane] as usize;
-        }
-        free -= LANES - at;
+        free -= emit(&full, &low, &mut words[..free]);
     }
     words.len() - free
+}
+
+/// Puts the low halves of the states that are full at the end of `room`, in the order of the lanes; returns how many.
+#[inline(always)]
+pub(crate) fn emit(full: &[u32; LANES], states: &[u32; LANES], room: &mut [u16]) -> usize {
+    // A word of every lane is written, whether it counts or not.
+    let Some(room) = room.last_chunk_mut::<LANES>() else { return 0 };
+    let mut at = LANES;
+    for lane in (0..LANES).rev() {
+        room[(at - 1) & (LANES - 1)] = states[lane] as u16;
+        at -= full[lane] as usize;
+    }
+    LANES - at
 }
 
 /// [`push`], one after the other.

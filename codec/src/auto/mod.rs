@@ -31,13 +31,13 @@ use nibble_seed::Seed;
 
 use self::{
     chunk::{Chosen, Writer},
-    fit::{Fit, Insides, Sizes},
+    fit::{Drawn, Fit, Insides, Sizes},
     kernel::{Key, Pushed},
     model::Model,
     raw_bits::RawSink,
     tables::{Costs, Pops, Pushes, Tables},
 };
-use crate::{dither::Dither, layout::Layout, scheme::Target, simd::Kernels};
+use crate::{dither::Dither, layout::Layout, parallel, scheme::Target, simd::Kernels};
 
 /// Steps are within 2^-100 and 2^100.
 const STEPS: Range<f32> = 7.888_609e-31..1.267_650_7e30;
@@ -174,8 +174,8 @@ pub(crate) fn varint_bytes(number: u32) -> usize {
 #[derive(Debug)]
 pub(crate) struct AutoEncoder {
     kernels: Kernels,
-    writer: Writer,
-    chosen: Chosen,
+    /// One for each thread.
+    hands: Vec<Hand>,
     sample: Sample,
     insides: Insides,
     encoded: Encoded,
@@ -213,9 +213,11 @@ struct Plan {
 }
 
 impl AutoEncoder {
-    pub(crate) fn new(kernels: Kernels) -> Self {
-        let ((writer, chosen, sample, insides), (encoded, best)) = Default::default();
-        Self { kernels, writer, chosen, sample, insides, encoded, best }
+    /// An encoder that writes with as many threads as it is told.
+    pub(crate) fn new(kernels: Kernels, threads: usize) -> Self {
+        let ((sample, insides), (encoded, best)) = Default::default();
+        let hands = (0..threads.max(1)).map(|_| Hand::default()).collect();
+        Self { kernels, hands, sample, insides, encoded, best }
     }
 
     /// Encodes a vector to at most `budget` bytes, or with the step of `target`.
@@ -268,18 +270,16 @@ impl AutoEncoder {
         let mut model = fit.model(step, phase);
         let inverses: [f32; 33] =
             core::array::from_fn(|below| 65_536.0 / kernel::chance(tables::NARROWEST - below as i32) as f32 / step);
-        let stride = stride(source.x.len());
         let mut sizes = Sizes::default();
         let sample = &mut self.sample;
         sample.clear();
-        for (matrix, codes) in model::matrices(source.layout).zip(&model.codes) {
-            let (of, every) = matrix.every(stride);
-            for (at, row, column) in every {
-                let class = i32::from(codes.class_of(row, column));
+        for (codes, drawn) in model.codes.iter().zip(fit.drawn()) {
+            for &Drawn { row, column, x } in &drawn.coordinates {
+                let class = i32::from(codes.class_of(row as usize, column as usize));
                 if class != i32::from(model::ZERO) {
-                    let value = source.x[matrix.start + at] * inverses[(tables::NARROWEST - class).max(0) as usize];
+                    let value = x * inverses[(tables::NARROWEST - class).max(0) as usize];
                     sizes.count(value, class.max(tables::NARROWEST));
-                    sample.push(class, value, of as f32);
+                    sample.push(class, value, drawn.of);
                 }
             }
         }
@@ -291,24 +291,56 @@ impl AutoEncoder {
     }
 
     fn write(&mut self, source: Source<'_>, plan: &Plan) -> Result<(), Failure> {
+        let kernels = self.kernels;
+        let chunks = source.layout.chunks();
+        let share = chunks.div_ceil(self.hands.len()).max(1);
+        for (hand, first) in self.hands.iter_mut().zip((0..).step_by(share)) {
+            hand.chunks = first.min(chunks)..(first + share).min(chunks);
+        }
+        let busy = chunks.div_ceil(share).max(1);
+        parallel::for_each(&mut self.hands[..busy], |hand| hand.write(kernels, source, plan));
         let Encoded { model, bodies, lengths } = &mut self.encoded;
         model.clear();
         plan.model.write(source.layout, model);
         bodies.clear();
         lengths.clear();
-        for index in 0..source.layout.chunks() {
-            let range = source.layout.chunk_range(index);
-            plan.model.classes(self.kernels, source.layout, index, &mut self.chosen.classes);
-            self.chosen.draw(self.kernels, Dither::new(source.seed, range.start));
-            let x = &source.x[range];
-            if !self.writer.quantize(self.kernels, &plan.tables, &self.chosen, x, &plan.inverses) {
+        for hand in &self.hands[..busy] {
+            if !hand.fits {
                 return Err(Failure::Range);
             }
-            let before = bodies.len();
-            self.writer.write(self.kernels, &plan.tables, bodies);
-            lengths.push((bodies.len() - before) as u32);
+            bodies.extend_from_slice(&hand.bodies);
+            lengths.extend_from_slice(&hand.lengths);
         }
         Ok(())
+    }
+}
+
+/// Writes some of the chunks.
+#[derive(Debug, Default)]
+struct Hand {
+    chunks: Range<usize>,
+    chosen: Chosen,
+    writer: Writer,
+    bodies: Vec<u8>,
+    lengths: Vec<u32>,
+    /// Whether all coordinates were in range.
+    fits: bool,
+}
+
+impl Hand {
+    fn write(&mut self, kernels: Kernels, source: Source<'_>, plan: &Plan) {
+        self.bodies.clear();
+        self.lengths.clear();
+        self.fits = self.chunks.clone().all(|index| {
+            let range = source.layout.chunk_range(index);
+            plan.model.classes(kernels, source.layout, index, &mut self.chosen.classes);
+            self.chosen.draw(kernels, Dither::new(source.seed, range.start));
+            let fits = self.writer.quantize(kernels, &plan.tables, &self.chosen, &source.x[range], &plan.inverses);
+            let before = self.bodies.len();
+            self.writer.write(kernels, &plan.tables, &mut self.bodies);
+            self.lengths.push((self.bodies.len() - before) as u32);
+            fits
+        });
     }
 }
 
@@ -343,7 +375,7 @@ impl Sample {
     /// Bytes that the coordinates they stand for take, about, in this many chunks.
     fn bytes(&mut self, kernels: Kernels, tables: &Pushes, costs: &Costs, chunks: usize) -> f64 {
         self.symbols.resize(self.keys.len(), Pushed::default());
-        kernels.quantize(tables, &self.keys, &self.scaled, &mut self.symbols, &mut self.raw);
+        kernels.quantize(tables, &self.keys, &self.scaled, 1.0, &mut self.symbols, &mut self.raw);
         let bits = |(symbol, weight): (&Pushed, &f32)| f64::from(costs.of(*symbol) * weight);
         let bits: f64 = self.symbols.iter().zip(&self.weights).map(bits).sum();
         let kept: f64 = self.weights.iter().map(|&weight| f64::from(weight)).sum();

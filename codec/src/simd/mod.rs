@@ -208,9 +208,11 @@ dispatch! {
 
 dispatch! {
     /// See [`auto::quantize`].
-    fn quantize(tables: &Pushes, keys: &[Key], scaled: &[f32], symbols: &mut [Pushed], raw: &mut RawSink),
-    reference: auto::quantize_each(tables, keys, scaled, symbols, raw),
-    kernel: auto::quantize(tables, keys, scaled, symbols, raw)
+    fn quantize(
+        tables: &Pushes, keys: &[Key], values: &[f32], scale: f32, symbols: &mut [Pushed], raw: &mut RawSink
+    ),
+    reference: auto::quantize_each(tables, keys, values, scale, symbols, raw),
+    kernel: auto::quantize(tables, keys, values, scale, symbols, raw)
 }
 
 dispatch! {
@@ -219,7 +221,8 @@ dispatch! {
         tables: &Pushes, symbols: &[Pushed], lanes: usize, states: &mut [u32; LANES], words: &mut [u16]
     ) -> usize,
     reference: auto::push_each(tables, symbols, lanes, states, words),
-    kernel: auto::push(tables, symbols, lanes, states, words)
+    kernel: auto::push(tables, symbols, lanes, states, words, auto::emit),
+    avx512: auto::push(tables, symbols, lanes, states, words, |full, states, room| emit_avx512(full, states, room))
 }
 
 dispatch! {
@@ -270,5 +273,26 @@ fn compact_avx512(chosen: &[u32; LANES], start: u32, (keys, places): (&mut [Key]
         _mm512_storeu_si512(keys.as_mut_ptr().add(count).cast(), moved);
         _mm512_storeu_si512(places.as_mut_ptr().add(count).cast(), _mm512_maskz_compress_epi32(mask, at));
         count + mask.count_ones() as usize
+    }
+}
+
+/// [`auto::emit`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn emit_avx512(full: &[u32; LANES], states: &[u32; LANES], room: &mut [u16]) -> usize {
+    use core::arch::x86_64::*;
+    // SAFETY: the arrays are of 64 bytes; what is stored is as many words as `found` has.
+    unsafe {
+        let full = _mm512_loadu_si512(full.as_ptr().cast());
+        let mask = _mm512_test_epi32_mask(full, full);
+        let count = mask.count_ones();
+        let Some(found) = room.len().checked_sub(count as usize).and_then(|start| room.get_mut(start..)) else {
+            return 0;
+        };
+        let words = _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(states.as_ptr().cast()));
+        let stored = ((1u32 << count) - 1) as u16;
+        _mm256_mask_storeu_epi16(found.as_mut_ptr().cast(), stored, _mm512_cvtepi32_epi16(words));
+        count as usize
     }
 }

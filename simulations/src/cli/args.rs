@@ -187,6 +187,9 @@ pub(super) enum CodecCommand {
         /// Encodings of each scheme, with seeds 0, 1, ...
         #[arg(long, default_value_t = 10)]
         repeat: u64,
+        /// Draw error against rate, one curve a family of schemes, to this .svg or .png.
+        #[arg(long, value_name = "FILE")]
+        plot: Option<PathBuf>,
         /// What to print.
         #[arg(long, value_enum, default_value_t)]
         format: Format,

@@ -9,7 +9,7 @@ use nibble_sim::{
     codec_plan,
     error::SimError,
     files::write_whole,
-    model_file,
+    model_file, report,
 };
 
 use super::{
@@ -19,7 +19,9 @@ use super::{
 
 pub(super) fn codec(command: CodecCommand) -> Result<(), SimError> {
     match command {
-        CodecCommand::Eval { file, schemes, repeat, format } => eval(&file, &schemes, repeat, format),
+        CodecCommand::Eval { file, schemes, repeat, plot, format } => {
+            eval(&file, &schemes, repeat, plot.as_deref(), format)
+        }
         CodecCommand::Plan { file, budget, rounding, weights, format } => {
             let rounding = match rounding {
                 PlanRounding::Stochastic => "stochastic",
@@ -58,7 +60,7 @@ pub(super) fn codec(command: CodecCommand) -> Result<(), SimError> {
     }
 }
 
-fn eval(file: &Path, schemes: &[Scheme], repeat: u64, format: Format) -> Result<(), SimError> {
+fn eval(file: &Path, schemes: &[Scheme], repeat: u64, plot: Option<&Path>, format: Format) -> Result<(), SimError> {
     if repeat == 0 {
         return Err(SimError::Usage { problem: "--repeat 0 measures nothing".into(), mend: "give at least 1".into() });
     }
@@ -68,6 +70,10 @@ fn eval(file: &Path, schemes: &[Scheme], repeat: u64, format: Format) -> Result<
     };
     let measure = |scheme: &Scheme| evaluate(*scheme, &layout, &x, repeat).map_err(|error| in_file(file, &error));
     let rows = schemes.iter().map(measure).collect::<Result<Vec<_>, _>>()?;
+    if let Some(plot) = plot {
+        let stem = file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy();
+        report::write_rates(&format!("Error against rate: {stem}"), &rows, plot)?;
+    }
     if format == Format::Json {
         return print_json(&rows);
     }

@@ -1,4 +1,4 @@
-//! The figure `accuracy_vs_bytes` as SVG and PNG: what [`figure`] draws, on plotters' two backends.
+//! Figures as SVG and PNG: what [`figure`] and [`rates`] draw, on plotters' two backends.
 //!
 //! Text in the PNG is set in a subset of Inter that is part of the program, so it needs no font of the system. Both are
 //! drawn on a grid [`SCALE`] times finer than a page's pixel; the bitmap is then halved, since plotters does not smooth
@@ -6,28 +6,43 @@
 
 pub(super) mod figure;
 mod lettering;
+pub(super) mod pen;
+pub(super) mod rates;
 mod scale;
 
 use std::fmt::Display;
 
-use plotters::prelude::{BitMapBackend, IntoDrawingArea, SVGBackend};
+use plotters::coord::Shift;
+use plotters::prelude::{
+    BitMapBackend, DrawingArea, DrawingAreaErrorKind, DrawingBackend, IntoDrawingArea, SVGBackend,
+};
 
 use super::ReportError;
-use super::stats::Overview;
-use figure::{HEIGHT, SCALE, WIDTH};
+use lettering::Label;
+use pen::{HEIGHT, SCALE, WIDTH};
 
-const SVG: &str = "accuracy_vs_bytes.svg";
-const PNG: &str = "accuracy_vs_bytes.png";
 /// Drawn pixels per pixel of the PNG, in each direction.
 const SHRINK: u32 = 2;
 
-pub(super) fn svg(overview: &Overview<'_>) -> Result<String, ReportError> {
+/// What can be drawn.
+pub(super) trait Figure {
+    /// What it is called.
+    const NAME: &'static str;
+
+    /// Draws all but the text, which is returned: SVG and bitmap set it each in their own way.
+    fn draw<DB: DrawingBackend>(
+        &self,
+        area: &DrawingArea<DB, Shift>,
+    ) -> Result<Vec<Label>, DrawingAreaErrorKind<DB::ErrorType>>;
+}
+
+pub(super) fn svg<F: Figure>(figure: &F) -> Result<String, ReportError> {
     let mut text = String::new();
     let grid = (WIDTH * SCALE, HEIGHT * SCALE);
     {
         let root = SVGBackend::with_string(&mut text, grid).into_drawing_area();
-        let labels = figure::draw(&root, overview).map_err(|e| failed(SVG, &e))?;
-        lettering::as_text(&root, &labels).and_then(|()| root.present()).map_err(|e| failed(SVG, &e))?;
+        let labels = figure.draw(&root).map_err(|e| failed(F::NAME, &e))?;
+        lettering::as_text(&root, &labels).and_then(|()| root.present()).map_err(|e| failed(F::NAME, &e))?;
     }
     // The grid stays the viewBox; the size on a page is the figure's own.
     let drawn = format!("width=\"{}\" height=\"{}\" viewBox", grid.0, grid.1);
@@ -35,17 +50,17 @@ pub(super) fn svg(overview: &Overview<'_>) -> Result<String, ReportError> {
     Ok(text.replacen(&drawn, &shown, 1))
 }
 
-pub(super) fn png(overview: &Overview<'_>) -> Result<Vec<u8>, ReportError> {
+pub(super) fn png<F: Figure>(figure: &F) -> Result<Vec<u8>, ReportError> {
     let grid = (WIDTH * SCALE, HEIGHT * SCALE);
     let mut pixels = vec![255u8; (3 * grid.0 * grid.1) as usize];
     let labels = {
         let root = BitMapBackend::with_buffer(&mut pixels, grid).into_drawing_area();
-        let labels = figure::draw(&root, overview).map_err(|e| failed(PNG, &e))?;
-        root.present().map_err(|e| failed(PNG, &e))?;
+        let labels = figure.draw(&root).map_err(|e| failed(F::NAME, &e))?;
+        root.present().map_err(|e| failed(F::NAME, &e))?;
         labels
     };
-    lettering::as_pixels(&mut pixels, grid.0 as usize, &labels).map_err(|e| failed(PNG, &e))?;
-    encode(&shrink(&pixels, grid.0 as usize), grid.0 / SHRINK, grid.1 / SHRINK).map_err(|e| failed(PNG, &e))
+    lettering::as_pixels(&mut pixels, grid.0 as usize, &labels).map_err(|e| failed(F::NAME, &e))?;
+    encode(&shrink(&pixels, grid.0 as usize), grid.0 / SHRINK, grid.1 / SHRINK).map_err(|e| failed(F::NAME, &e))
 }
 
 fn encode(rgb: &[u8], width: u32, height: u32) -> Result<Vec<u8>, png::EncodingError> {

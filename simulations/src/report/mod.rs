@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 pub use files::summary_json;
 pub use table::table;
 
-use crate::results::Comparison;
+use crate::{codec_eval::CodecRow, results::Comparison};
+use chart::{figure::AccuracyVsBytes, rates::Rates};
 use stats::Overview;
 
 /// How text for a terminal is made. The caller knows whether there is one and what `NO_COLOR` says.
@@ -67,11 +68,12 @@ pub fn headline(comparison: &Comparison) -> String {
 pub fn write(comparison: &Comparison, dir: &Path) -> Result<(), ReportError> {
     std::fs::create_dir_all(dir).map_err(|source| ReportError::Io { path: dir.to_owned(), source })?;
     let overview = Overview::of(comparison);
-    let svg = chart::svg(&overview)?;
+    let figure = AccuracyVsBytes(&overview);
+    let svg = chart::svg(&figure)?;
     let files: [(&str, Vec<u8>); 5] = [
         ("rounds.csv", files::rounds_csv(comparison)?),
         ("summary.json", summary_json(comparison)?.into_bytes()),
-        ("accuracy_vs_bytes.png", chart::png(&overview)?),
+        ("accuracy_vs_bytes.png", chart::png(&figure)?),
         ("report.html", page::html(comparison, &overview, &svg)?.into_bytes()),
         ("accuracy_vs_bytes.svg", svg.into_bytes()),
     ];
@@ -79,4 +81,21 @@ pub fn write(comparison: &Comparison, dir: &Path) -> Result<(), ReportError> {
         files::write_atomically(&dir.join(name), &content)?;
     }
     Ok(())
+}
+
+/// Writes the figure of error against rate to `path`, as its ending says: `svg` or `png`.
+///
+/// # Errors
+/// If the ending is another, or the file cannot be written.
+pub fn write_rates(title: &str, rows: &[CodecRow], path: &Path) -> Result<(), ReportError> {
+    let figure = Rates::new(title, rows);
+    let content = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("svg") => chart::svg(&figure)?.into_bytes(),
+        Some("png") => chart::png(&figure)?,
+        _ => {
+            let reason = format!("{} ends in neither .svg nor .png", path.display());
+            return Err(ReportError::Figure { figure: "rates", reason });
+        }
+    };
+    files::write_atomically(path, &content)
 }

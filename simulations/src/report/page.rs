@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_style_sheet_has_the_colors_of_the_figure() {
-        for (place, c) in super::super::chart::figure::COLORS.iter().enumerate() {
+        for (place, c) in super::super::chart::pen::COLORS.iter().enumerate() {
             let rule = format!("--s{place}: #{:02x}{:02x}{:02x};", c.0, c.1, c.2);
             assert!(STYLE.contains(&rule), "{rule}");
         }

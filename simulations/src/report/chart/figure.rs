@@ -1,52 +1,23 @@
 //! The drawing: accuracy of the global model against all the bytes that clients have sent, one curve per scheme.
 //!
 //! Bytes are on a log axis, since schemes differ by factors. The key stands beside the curves, best scheme first, so that
-//! no label lies on a curve. Colours are Okabe and Ito's (2008), told apart by colour-blind readers; yellow is darkened for
-//! white paper, fp32 is grey, and an eighth scheme starts over with dashes.
+//! no label lies on a curve. fp32 is grey.
 
 use plotters::coord::Shift;
-use plotters::element::{Circle, DashedPathElement, PathElement, Polygon};
+use plotters::element::Polygon;
 use plotters::prelude::{DrawingArea, DrawingAreaErrorKind, DrawingBackend};
 use plotters::style::text_anchor::HPos;
-use plotters::style::{Color, RGBColor, ShapeStyle, WHITE};
+use plotters::style::{Color, WHITE};
 
 use super::super::stats::{Overview, Point, Scheme};
 use super::super::units::{factor, fixed, percent, visible};
 use super::super::words::spread_words;
+use super::Figure;
 use super::lettering::{Label, Weight};
+use super::pen::{BOTTOM, Drawn, GRID, KEY, KEY_PITCH, LEFT, Pen, QUIET, RIGHT, TEXT, TOP, color, grid};
 use super::scale::{Span, byte_ticks, linear_ticks};
 
-/// Size on a page, in CSS pixels.
-pub(super) const WIDTH: u32 = 920;
-pub(super) const HEIGHT: u32 = 520;
-/// Drawing units per pixel.
-pub(super) const SCALE: u32 = 4;
-
-/// Colours of schemes other than fp32, in order; the page's style sheet has the same.
-pub(in super::super) const COLORS: [RGBColor; 7] = [
-    RGBColor(0x00, 0x72, 0xb2),
-    RGBColor(0xd5, 0x5e, 0x00),
-    RGBColor(0x00, 0x9e, 0x73),
-    RGBColor(0xcc, 0x79, 0xa7),
-    RGBColor(0xe6, 0x9f, 0x00),
-    RGBColor(0x56, 0xb4, 0xe9),
-    RGBColor(0xa8, 0x93, 0x00),
-];
-const NEUTRAL: RGBColor = RGBColor(0x55, 0x5b, 0x61);
-const TEXT: RGBColor = RGBColor(0x1a, 0x1d, 0x21);
-const QUIET: RGBColor = RGBColor(0x5f, 0x66, 0x6d);
-const GRID: RGBColor = RGBColor(0xe4, 0xe7, 0xea);
-
-/// The plot inside its axes, and the key's left edge, in pixels.
-const LEFT: f64 = 58.0;
-const RIGHT: f64 = 644.0;
-const TOP: f64 = 84.0;
-const BOTTOM: f64 = 456.0;
-const KEY: f64 = 670.0;
-const KEY_PITCH: f64 = 42.0;
 const KEY_ROWS: usize = 22;
-
-type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
 /// Place of a scheme in the order of colours; `None` is fp32, which is grey.
 pub(in super::super) fn color_places(overview: &Overview<'_>) -> Vec<Option<usize>> {
@@ -54,34 +25,41 @@ pub(in super::super) fn color_places(overview: &Overview<'_>) -> Vec<Option<usiz
     overview.schemes.iter().map(|s| if s.is_baseline() { None } else { next.next() }).collect()
 }
 
-/// Draws all but the text, which is returned: SVG and bitmap set it each in their own way.
-pub(super) fn draw<DB: DrawingBackend>(
-    area: &DrawingArea<DB, Shift>,
-    overview: &Overview<'_>,
-) -> Result<Vec<Label>, DrawingAreaErrorKind<DB::ErrorType>> {
-    let mut pen = Pen { area, labels: Vec::new() };
-    area.fill(&WHITE)?;
-    pen.text("Accuracy against bytes sent", (LEFT, 24.0), 19.0, TEXT, Weight::Semibold, HPos::Left);
-    let under = format!("Top-1 accuracy on the test part, %. {}", spread_words(overview));
-    pen.text(&under, (LEFT, 49.0), 13.0, QUIET, Weight::Regular, HPos::Left);
+/// The figure.
+pub(in super::super) struct AccuracyVsBytes<'a>(pub(in super::super) &'a Overview<'a>);
 
-    let axes = Axes::over(overview);
-    pen.axes(&axes)?;
-    let mut order: Vec<(&Scheme<'_>, Option<usize>)> =
-        overview.schemes.iter().zip(color_places(overview)).filter(|(s, _)| s.curve.iter().any(drawable)).collect();
-    for (scheme, place) in &order {
-        pen.band(&axes, scheme, *place)?;
+impl Figure for AccuracyVsBytes<'_> {
+    const NAME: &'static str = "accuracy_vs_bytes";
+
+    fn draw<DB: DrawingBackend>(
+        &self,
+        area: &DrawingArea<DB, Shift>,
+    ) -> Result<Vec<Label>, DrawingAreaErrorKind<DB::ErrorType>> {
+        let overview = self.0;
+        let mut pen = Pen { area, labels: Vec::new() };
+        area.fill(&WHITE)?;
+        pen.text("Accuracy against bytes sent", (LEFT, 24.0), 19.0, TEXT, Weight::Semibold, HPos::Left);
+        let under = format!("Top-1 accuracy on the test part, %. {}", spread_words(overview));
+        pen.text(&under, (LEFT, 49.0), 13.0, QUIET, Weight::Regular, HPos::Left);
+
+        let axes = Axes::over(overview);
+        pen.axes(&axes)?;
+        let mut order: Vec<(&Scheme<'_>, Option<usize>)> =
+            overview.schemes.iter().zip(color_places(overview)).filter(|(s, _)| s.curve.iter().any(drawable)).collect();
+        for (scheme, place) in &order {
+            pen.band(&axes, scheme, *place)?;
+        }
+        for (scheme, place) in &order {
+            pen.curve(&axes, scheme, *place)?;
+        }
+        order.sort_by(|a, b| b.0.accuracy.mean.total_cmp(&a.0.accuracy.mean));
+        pen.key(&order)?;
+        if order.is_empty() {
+            let middle = ((LEFT + RIGHT) / 2.0, (TOP + BOTTOM) / 2.0);
+            pen.text("No round has been finished.", middle, 14.0, QUIET, Weight::Regular, HPos::Center);
+        }
+        Ok(pen.labels)
     }
-    for (scheme, place) in &order {
-        pen.curve(&axes, scheme, *place)?;
-    }
-    order.sort_by(|a, b| b.0.accuracy.mean.total_cmp(&a.0.accuracy.mean));
-    pen.key(&order)?;
-    if order.is_empty() {
-        let middle = ((LEFT + RIGHT) / 2.0, (TOP + BOTTOM) / 2.0);
-        pen.text("No round has been finished.", middle, 14.0, QUIET, Weight::Regular, HPos::Center);
-    }
-    Ok(pen.labels)
 }
 
 /// A point has a place only with an accuracy, and with bytes whose logarithm exists.
@@ -115,11 +93,6 @@ impl Axes {
     fn place(&self, point: &Point, share: f64) -> (f64, f64) {
         (self.x(point.uplink_bytes.log2()), self.y(100.0 * share))
     }
-}
-
-struct Pen<'a, DB: DrawingBackend> {
-    area: &'a DrawingArea<DB, Shift>,
-    labels: Vec<Label>,
 }
 
 impl<DB: DrawingBackend> Pen<'_, DB> {
@@ -183,29 +156,6 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         }
         Ok(())
     }
-
-    fn stroke(&self, points: &[(f64, f64)], place: Option<usize>) -> Drawn<DB> {
-        if place.is_none_or(|p| p < COLORS.len()) {
-            return self.line(points, color(place), 2.2);
-        }
-        let style = ShapeStyle::from(color(place)).stroke_width((2.2 * f64::from(SCALE)) as u32);
-        let (dash, gap) = ((6 * SCALE) as i32, (3 * SCALE) as i32);
-        self.area.draw(&DashedPathElement::new(points.iter().copied().map(grid), dash, gap, style))
-    }
-
-    fn line(&self, points: &[(f64, f64)], color: RGBColor, width: f64) -> Drawn<DB> {
-        let style = ShapeStyle::from(color).stroke_width((width * f64::from(SCALE)) as u32);
-        self.area.draw(&PathElement::new(points.iter().copied().map(grid).collect::<Vec<_>>(), style))
-    }
-
-    fn dot(&self, at: (f64, f64), radius: f64, color: RGBColor) -> Drawn<DB> {
-        self.area.draw(&Circle::new(grid(at), ((radius + 1.2) * f64::from(SCALE)) as i32, WHITE.filled()))?;
-        self.area.draw(&Circle::new(grid(at), (radius * f64::from(SCALE)) as i32, color.filled()))
-    }
-
-    fn text(&mut self, text: &str, at: (f64, f64), size: f64, color: RGBColor, weight: Weight, anchor: HPos) {
-        self.labels.push(Label { text: text.into(), at, size, color, weight, anchor });
-    }
 }
 
 fn figures(scheme: &Scheme<'_>) -> String {
@@ -225,12 +175,4 @@ fn short(name: &str) -> String {
     const MOST: usize = 20;
     let shown: String = visible(name).chars().take(MOST).collect();
     if name.chars().count() > MOST { shown + "…" } else { shown }
-}
-
-fn color(place: Option<usize>) -> RGBColor {
-    place.map_or(NEUTRAL, |p| COLORS[p % COLORS.len()])
-}
-
-fn grid((x, y): (f64, f64)) -> (i32, i32) {
-    ((x * f64::from(SCALE)).round() as i32, (y * f64::from(SCALE)).round() as i32)
 }

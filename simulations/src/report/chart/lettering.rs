@@ -8,7 +8,7 @@ use plotters::prelude::{DrawingArea, DrawingAreaErrorKind, DrawingBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, IntoFont, RGBColor, TextStyle};
 
-use super::figure::SCALE;
+use super::pen::SCALE;
 
 const REGULAR: &[u8] = include_bytes!("../../../assets/font/Inter-400-subset.ttf");
 const SEMIBOLD: &[u8] = include_bytes!("../../../assets/font/Inter-600-subset.ttf");
@@ -18,14 +18,14 @@ const FAMILY: &str = "Inter, Helvetica, Arial, sans-serif";
 const HALF_X: f64 = 0.273;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Weight {
+pub(in super::super) enum Weight {
     Regular,
     Semibold,
 }
 
 /// One line of text, centred on `at` from top to bottom. Places and sizes are in pixels of the figure.
 #[derive(Clone)]
-pub(super) struct Label {
+pub(in super::super) struct Label {
     pub(super) text: String,
     pub(super) at: (f64, f64),
     /// Of the em.

@@ -1,0 +1,18 @@
+//! Spreading work over threads, where there are any.
+
+/// Calls `work` for every item, each on a thread of its own; the first runs on this one. Without `std`, one after the other.
+pub(crate) fn for_each<T: Send>(items: &mut [T], work: impl Fn(&mut T) + Sync) {
+    let Some((first, others)) = items.split_first_mut() else { return };
+    #[cfg(feature = "std")]
+    std::thread::scope(|scope| {
+        for item in others {
+            scope.spawn(|| work(item));
+        }
+        work(first);
+    });
+    #[cfg(not(feature = "std"))]
+    {
+        work(first);
+        others.iter_mut().for_each(work);
+    }
+}
