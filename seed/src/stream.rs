@@ -27,6 +27,10 @@ pub enum Purpose {
     Behaviour = 6,
     /// Splitting a data set that came without a test part.
     TestSplit = 7,
+    /// Rounding or dither of the model's frames, one a round.
+    Broadcast = 8,
+    /// What links do: whose is which, and how fast they are in a round.
+    Links = 9,
 }
 
 impl Seed {

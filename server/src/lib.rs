@@ -6,6 +6,7 @@
 //! deployed. The server sees vectors and layouts, never a model.
 
 mod aggregate;
+pub mod broadcast;
 #[cfg(feature = "network")]
 pub mod clock;
 #[cfg(feature = "network")]

@@ -18,7 +18,7 @@ use crate::{
     deployed,
     engine::Run,
     error::SimError,
-    experiment::Experiment,
+    experiment::{Codecs, Experiment},
     federation::Federation,
     files::write_whole,
     model_file, report,
@@ -67,7 +67,7 @@ pub enum Unfinished {
 /// Sees how a comparison goes on.
 pub trait Observer {
     /// A run begins, or goes on with `done` of its `rounds`. `index` counts from 0 over all `runs`.
-    fn run_begins(&mut self, index: usize, runs: usize, scheme: Scheme, seed: Seed, done: u64, rounds: u64);
+    fn run_begins(&mut self, index: usize, runs: usize, scheme: Codecs, seed: Seed, done: u64, rounds: u64);
     /// A round was played.
     fn round_ended(&mut self, row: &RoundRow);
     /// A run reached its last round.
@@ -87,6 +87,7 @@ pub fn compare(
 ) -> Result<Comparison, SimError> {
     let federation = Federation::load(experiment)?;
     check_budget(experiment, &federation)?;
+    check_transport(experiment, options.transport)?;
     let _lock = lock(&options.out)?;
     let state = State::open(experiment, options)?;
     let planned: Vec<_> = experiment
@@ -203,6 +204,7 @@ fn describe(experiment: &Experiment, federation: &Federation, options: &Options)
         command: options.command.clone(),
         experiment: resolved(experiment),
         machine: crate::machine::describe(options.threads),
+        target_accuracy: experiment.raw.target_accuracy,
         complete: false,
         runs: Vec::new(),
     }
@@ -221,7 +223,8 @@ pub fn resolved(experiment: &Experiment) -> String {
 pub fn check_budget(experiment: &Experiment, federation: &Federation) -> Result<(), SimError> {
     let Some(budget) = experiment.raw.compression.uplink_budget_bytes else { return Ok(()) };
     let needed = |scheme: &Scheme| scheme.coding.payload_bytes(federation.layout());
-    let Some(over) = experiment.schemes.iter().find(|scheme| needed(scheme) > budget) else { return Ok(()) };
+    let mut up = experiment.schemes.iter().map(|codecs| codecs.up);
+    let Some(over) = up.find(|scheme| needed(scheme) > budget) else { return Ok(()) };
     let fits = ["int8", "int7", "int6", "int5", "int4", "int3", "int2"]
         .into_iter()
         .find(|name| name.parse::<Scheme>().is_ok_and(|scheme| needed(&scheme) <= budget));
@@ -229,12 +232,29 @@ pub fn check_budget(experiment: &Experiment, federation: &Federation) -> Result<
         Some(name) => format!("{name} is the widest that fits; change compression.uplink or raise the budget"),
         None => "no scheme fits; raise the budget, or choose a smaller model".into(),
     };
-    Err(SimError::Budget { scheme: over.to_string(), needed: needed(over), budget, mend })
+    Err(SimError::Budget { scheme: over.to_string(), needed: needed(&over), budget, mend })
+}
+
+/// Refuses what only the simulation does.
+fn check_transport(experiment: &Experiment, transport: Transport) -> Result<(), SimError> {
+    if transport == Transport::Memory {
+        return Ok(());
+    }
+    if let Some(codecs) = experiment.schemes.iter().find(|codecs| codecs.down.is_some()) {
+        let problem = format!("{codecs}: a compressed model does not travel over gRPC yet");
+        let mend = "leave out the slash and what follows, or simulate in memory";
+        return Err(SimError::Usage { problem, mend: mend.into() });
+    }
+    if experiment.raw.links.is_some() {
+        let mend = "leave out [links], or simulate in memory";
+        return Err(SimError::Usage { problem: "links are not shaped over gRPC yet".into(), mend: mend.into() });
+    }
+    Ok(())
 }
 
 /// Names a run in file names.
-fn slug(scheme: Scheme, seed: Seed) -> String {
-    format!("{}-seed{}", scheme.to_string().replace(':', "-"), seed.0)
+fn slug(scheme: Codecs, seed: Seed) -> String {
+    format!("{}-seed{}", scheme.to_string().replace([':', '/'], "-"), seed.0)
 }
 
 /// Keeps other processes out of the output directory until the file is dropped.
@@ -290,11 +310,11 @@ impl State {
     }
 
     /// Where the run of `scheme` and `seed` keeps its checkpoint.
-    fn current(&self, scheme: Scheme, seed: Seed) -> PathBuf {
+    fn current(&self, scheme: Codecs, seed: Seed) -> PathBuf {
         self.dir.join(slug(scheme, seed))
     }
 
-    fn finished(&self, scheme: Scheme, seed: Seed) -> Result<Option<RunResult>, SimError> {
+    fn finished(&self, scheme: Codecs, seed: Seed) -> Result<Option<RunResult>, SimError> {
         let path = self.result_file(scheme, seed);
         if !path.exists() {
             return Ok(None);
@@ -307,7 +327,7 @@ impl State {
         })
     }
 
-    fn finish(&self, scheme: Scheme, seed: Seed, result: &RunResult) -> Result<(), SimError> {
+    fn finish(&self, scheme: Codecs, seed: Seed, result: &RunResult) -> Result<(), SimError> {
         let path = self.result_file(scheme, seed);
         let json = serde_json::to_vec(result).map_err(|error| SimError::io(&path)(error.into()))?;
         write_whole(&path, &json)?;
@@ -315,7 +335,7 @@ impl State {
         fs::remove_dir_all(&current).map_err(SimError::io(current))
     }
 
-    fn result_file(&self, scheme: Scheme, seed: Seed) -> PathBuf {
+    fn result_file(&self, scheme: Codecs, seed: Seed) -> PathBuf {
         self.dir.join("runs").join(format!("{}.json", slug(scheme, seed)))
     }
 

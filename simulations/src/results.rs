@@ -1,10 +1,9 @@
 //! What runs produced: the one set of types that tables, files and the report are made from.
 
-use nibble_codec::Scheme;
 use nibble_seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use crate::model_file;
+use crate::{experiment::Codecs, model_file};
 
 /// One round of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +34,9 @@ pub struct RoundRow {
     pub update_nmse: f64,
     /// Wall-clock seconds of the round without evaluation.
     pub seconds: f64,
+    /// Virtual seconds from the beginning of the run to the end of the round; over gRPC, seconds of all rounds so far.
+    #[serde(default)]
+    pub virtual_seconds: f64,
     /// Why the round closed, e.g. `all reported`, `deadline`.
     pub closed_by: String,
 }
@@ -62,6 +64,9 @@ pub struct RunSummary {
     pub uplink_bytes_total: u64,
     /// Payload bytes sent to clients over the run.
     pub downlink_bytes_total: u64,
+    /// Virtual seconds of the run.
+    #[serde(default)]
+    pub virtual_seconds: f64,
     /// SHA-256 of the final parameters as little-endian f32, in hexadecimal.
     pub model_hash: String,
     /// Median wall-clock seconds of a round, evaluation excluded.
@@ -76,7 +81,7 @@ impl RunSummary {
     #[must_use]
     pub fn of(
         rows: &[RoundRow],
-        (scheme, seed): (Scheme, Seed),
+        (codecs, seed): (Codecs, Seed),
         coordinates: usize,
         global: &[f32],
         peak_rss_bytes: Option<u64>,
@@ -86,7 +91,7 @@ impl RunSummary {
         let uplink_bytes_per_update = uplink_bytes_total as f64 / sent.max(1) as f64;
         let last = &rows[rows.len().saturating_sub(5)..];
         Self {
-            scheme: scheme.to_string(),
+            scheme: codecs.to_string(),
             seed: seed.0,
             rounds: rows.len() as u64,
             final_accuracy: rows.last().map_or(f64::NAN, |row| row.accuracy),
@@ -95,6 +100,7 @@ impl RunSummary {
             bits_per_coordinate: 8.0 * uplink_bytes_per_update / coordinates as f64,
             uplink_bytes_total,
             downlink_bytes_total: rows.iter().map(|row| row.downlink_bytes).sum(),
+            virtual_seconds: rows.last().map_or(0.0, |row| row.virtual_seconds),
             model_hash: model_file::hash(global),
             round_seconds_median: median(rows.iter().map(|row| row.seconds).collect()),
             peak_rss_bytes,
@@ -138,6 +144,9 @@ pub struct Comparison {
     pub experiment: String,
     /// Version, processor and threads it ran on, in words.
     pub machine: String,
+    /// The accuracy whose cost is asked for, if one is.
+    #[serde(default)]
+    pub target_accuracy: Option<f64>,
     /// Whether every planned run reached its last round.
     pub complete: bool,
     /// Runs in order of scheme, then seed.

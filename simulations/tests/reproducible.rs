@@ -7,7 +7,8 @@ use std::{fs, process::Stdio, time::Duration};
 use support::{Sandbox, json};
 
 const SMALL: &str = "seeds = [5]\nrounds = 6\n[data]\nclients = 100\n[cohort]\nsize = 5\n\
-                     [compression]\nuplink = [\"int2+ef\", \"int4\"]\n";
+                     [availability]\ndropout = 0.1\n[links]\nprofiles = { lte-m = 1, dsl = 1 }\nspread = 0.3\n\
+                     [compression]\nuplink = [\"int2+ef/auto:1\", \"int4\"]\n";
 
 fn hashes(stdout: &str) -> Vec<String> {
     let results = json(stdout)["results"].as_array().expect("results").clone();
@@ -42,7 +43,7 @@ fn a_killed_run_goes_on_to_the_same_model() {
     loop {
         let mut child = sandbox.command(&broken).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let ended = support::wait_for(Duration::from_secs(120), || {
-            let before = sandbox.path("broken/state/int2+ef-seed5/checkpoint.json");
+            let before = sandbox.path("broken/state/int2+ef-auto-1-seed5/checkpoint.json");
             let rounds = fs::read_to_string(before).map_or(0, |text| text.matches("\"accuracy\"").count());
             child.try_wait().unwrap().map(|_| true).or((rounds > kills).then_some(false))
         });
@@ -66,7 +67,7 @@ fn an_interrupted_run_says_so_keeps_what_there_is_and_goes_on() {
     let args = ["compare", "long.toml", "--format", "json", "--out", "out", "--checkpoint-every", "0"];
     let child = sandbox.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     support::wait_for(Duration::from_secs(120), || {
-        sandbox.path("out/state/int2+ef-seed5/checkpoint.json").exists().then_some(())
+        sandbox.path("out/state/int2+ef-auto-1-seed5/checkpoint.json").exists().then_some(())
     })
     .expect("a first checkpoint");
     let pid = child.id().to_string();

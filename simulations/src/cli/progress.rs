@@ -3,11 +3,11 @@
 use std::{io::IsTerminal, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use nibble_codec::Scheme;
 use nibble_seed::Seed;
 use nibble_sim::{
     clock::Stopwatch,
     compare::Observer,
+    experiment::Codecs,
     results::{RoundRow, RunSummary},
 };
 
@@ -55,7 +55,7 @@ impl Bars {
 }
 
 impl Observer for Reporter {
-    fn run_begins(&mut self, index: usize, runs: usize, scheme: Scheme, seed: Seed, done: u64, rounds: u64) {
+    fn run_begins(&mut self, index: usize, runs: usize, scheme: Codecs, seed: Seed, done: u64, rounds: u64) {
         let name = format!("{scheme} seed {}", seed.0);
         if let Some(bars) = &self.bars {
             bars.all.set_length(runs as u64 * rounds);

@@ -136,6 +136,7 @@ impl Coordinator {
                 (accuracy, loss) = (round.accuracy, round.loss);
             }
             let number = |value: Option<f64>| value.unwrap_or(f64::NAN);
+            let before = rows.last().map_or(0.0, |row: &RoundRow| row.virtual_seconds);
             rows.push(RoundRow {
                 round: round.round,
                 accuracy: number(accuracy),
@@ -148,6 +149,7 @@ impl Coordinator {
                 downlink_bytes: round.payload_bytes_down,
                 update_nmse: number(round.nmse),
                 seconds: number(round.seconds),
+                virtual_seconds: before + round.seconds.unwrap_or_default(),
                 closed_by: closed,
             });
         }

@@ -14,13 +14,13 @@ use std::{
     time::Duration,
 };
 
-use nibble_codec::{Payload, Scheme};
+use nibble_codec::Payload;
 use nibble_seed::Seed;
 
 use crate::{
     compare::{Observer, Played, Went},
     error::SimError,
-    experiment::Experiment,
+    experiment::{Codecs, Experiment},
     federation::Federation,
     results::{RoundRow, RunResult, RunSummary},
 };
@@ -38,14 +38,14 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) fn run(
     experiment: &Experiment,
     federation: &Federation,
-    (scheme, seed): (Scheme, Seed),
+    (codecs, seed): (Codecs, Seed),
     directory: &Path,
     observer: &mut dyn Observer,
     interrupted: &AtomicBool,
 ) -> Result<Played, SimError> {
     check(experiment)?;
     let (server, client) = (Program::beside("nibble-server")?, Program::beside("nibble-client")?);
-    let files = Files::lay_out(experiment, (scheme, seed), directory, &server)?;
+    let files = Files::lay_out(experiment, (codecs.up, seed), directory, &server)?;
     let mut coordinator = Coordinator::start(&server, &files)?;
     let address = coordinator.address()?;
     let clients = files.clients(&address);
@@ -90,7 +90,7 @@ pub(crate) fn run(
         }
         None => Vec::new(),
     };
-    let summary = RunSummary::of(&rows, (scheme, seed), federation.layout().coordinates(), &global, None);
+    let summary = RunSummary::of(&rows, (codecs, seed), federation.layout().coordinates(), &global, None);
     Ok(Played { went, result: RunResult { summary, rounds: rows }, global })
 }
 

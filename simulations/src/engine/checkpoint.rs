@@ -30,6 +30,15 @@ pub struct Checkpoint {
     pub rows: Vec<RoundRow>,
     /// SHA-256 of the model, in hexadecimal; the file of this name holds it.
     pub model: String,
+    /// SHA-256 of the model that clients have, where it is another; the file of this name holds it.
+    #[serde(default)]
+    pub held: Option<String>,
+    /// Bytes of every frame that led there.
+    #[serde(default)]
+    pub frames: Vec<u64>,
+    /// How many of them each client has.
+    #[serde(default)]
+    pub versions: BTreeMap<u64, u64>,
     /// File number of each client's residual.
     pub residuals: BTreeMap<u64, u64>,
 }
@@ -37,15 +46,21 @@ pub struct Checkpoint {
 const NAME: &str = "checkpoint.json";
 
 impl Checkpoint {
-    /// Makes the checkpoint durable in `dir`, with `global`, the model it names.
-    pub(super) fn save(&self, dir: &Path, global: &[f32]) -> Result<(), SimError> {
-        let model = self.model_file(dir);
-        if !model.exists() {
-            write_whole(&model, &to_bytes(global))?;
+    /// Makes the checkpoint durable in `dir`, with the models it names: `global`, and what clients hold.
+    pub(super) fn save(&self, dir: &Path, global: &[f32], held: Option<&[f32]>) -> Result<(), SimError> {
+        let models = [(Some(&self.model), Some(global)), (self.held.as_ref(), held)];
+        let models = models.into_iter().filter_map(|(name, model)| Some((model_file_of(dir, name?), model?)));
+        let mut kept = Vec::new();
+        for (path, model) in models {
+            if !path.exists() {
+                write_whole(&path, &to_bytes(model))?;
+            }
+            kept.push(path);
         }
         let json = serde_json::to_vec_pretty(self).map_err(|error| SimError::io(dir)(error.into()))?;
         write_whole(&dir.join(NAME), &json)?;
-        let old = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "model") && *path != model;
+        let old =
+            |path: &PathBuf| path.extension().is_some_and(|extension| extension == "model") && !kept.contains(path);
         for entry in fs::read_dir(dir).map_err(SimError::io(dir))?.flatten() {
             if old(&entry.path()) {
                 fs::remove_file(entry.path()).map_err(SimError::io(entry.path()))?;
@@ -54,8 +69,9 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The checkpoint in `dir` with its model; `None` if there is none.
-    pub(super) fn load(dir: &Path) -> Result<Option<(Self, Vec<f32>)>, SimError> {
+    /// The checkpoint in `dir` with its models; `None` if there is none.
+    #[allow(clippy::type_complexity)] // a pair of models, the second where there is one
+    pub(super) fn load(dir: &Path) -> Result<Option<(Self, Vec<f32>, Option<Vec<f32>>)>, SimError> {
         let path = dir.join(NAME);
         if !path.exists() {
             return Ok(None);
@@ -67,14 +83,17 @@ impl Checkpoint {
         };
         let json = fs::read(&path).map_err(SimError::io(&path))?;
         let checkpoint: Self = serde_json::from_slice(&json).map_err(|error| damaged(&path, error.to_string()))?;
-        let file = checkpoint.model_file(dir);
-        let bytes = fs::read(&file).map_err(SimError::io(&file))?;
-        let global = from_bytes(&bytes).filter(|global| model_file::hash(global) == checkpoint.model);
-        let global = global.ok_or_else(|| damaged(&file, "the model in it is damaged".into()))?;
-        Ok(Some((checkpoint, global)))
+        let model = |name: &String| {
+            let file = model_file_of(dir, name);
+            let bytes = fs::read(&file).map_err(SimError::io(&file))?;
+            let model = from_bytes(&bytes).filter(|model| model_file::hash(model) == *name);
+            model.ok_or_else(|| damaged(&file, "the model in it is damaged".into()))
+        };
+        let (global, held) = (model(&checkpoint.model)?, checkpoint.held.as_ref().map(model).transpose()?);
+        Ok(Some((checkpoint, global, held)))
     }
+}
 
-    fn model_file(&self, dir: &Path) -> PathBuf {
-        dir.join(&self.model).with_extension("model")
-    }
+fn model_file_of(dir: &Path, hash: &str) -> PathBuf {
+    dir.join(hash).with_extension("model")
 }

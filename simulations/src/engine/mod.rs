@@ -7,6 +7,7 @@
 
 mod behaviour;
 mod checkpoint;
+pub mod links;
 mod residuals;
 mod round;
 mod run;

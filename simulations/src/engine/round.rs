@@ -9,14 +9,14 @@ use std::{
 use nibble_client::{Assignment, Participant};
 use nibble_codec::{Coding, Encoder, Intent, Outcome as Settlement, Payload, PayloadId, Residual};
 use nibble_learning::TrainReport;
-use nibble_seed::{ClientId, RoundId, Seed};
+use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 use nibble_server::{
     Aggregate, Contribution, Round,
     round::{Counted, Effect, Event, Outcome, Record},
     strategy::{FedAvg, Strategy},
 };
 
-use super::{behaviour, run::Run};
+use super::{behaviour, links, run::Run};
 use crate::{clock::Stopwatch, error::SimError, model_file, results::RoundRow};
 
 /// A client's assignment, as the round issued it.
@@ -25,8 +25,10 @@ struct Assigned {
     client: ClientId,
     rounding: Seed,
     order: Seed,
-    /// When its update arrives; `None` if it is lost.
-    arrives: Option<Duration>,
+    /// How long it works; `None` if it is lost.
+    works: Option<Duration>,
+    /// Bytes that bring it the model.
+    downlink_bytes: u64,
 }
 
 /// An update on its way.
@@ -64,29 +66,33 @@ impl Run<'_> {
         let id = RoundId(self.progress.rows.len() as u64);
         let mut round = Round::open(id, self.seed, self.experiment.round.clone(), self.progress.clock);
         let mut queue = Queue { events: BTreeMap::new(), put: 0 };
-        let assigned = self.select(&mut round, &mut queue);
-        let (held, model_bytes) = self.broadcast(id)?;
+        let (held, whole) = self.publish(id)?;
+        let assigned = self.select(&mut round, &mut queue, whole);
+        let now = self.progress.clock;
         let sent = self.train(id, &assigned, &held)?;
         for client in &assigned {
-            match (client.arrives, sent.get(&client.client)) {
+            match (client.works, sent.get(&client.client)) {
                 // Updates are handed over in memory, exactly once: there are no repetitions to tell apart by digest.
-                (Some(at), Some(Sent { report, .. })) => {
+                (Some(works), Some(Sent { report, payload, .. })) => {
+                    let bytes = (client.downlink_bytes, payload.len() as u64);
+                    let links = self.experiment.raw.links.as_ref();
+                    let travels = links::duration(links, self.seed, id, client.client, bytes);
                     let (client, samples) = (client.client, report.samples);
-                    queue.put(at, Event::Update { client, samples, digest: [0; 32] });
+                    queue.put(now + works + travels, Event::Update { client, samples, digest: [0; 32] });
                 }
-                _ => queue.put(self.progress.clock, Event::Lost(client.client)),
+                _ => queue.put(now, Event::Lost(client.client)),
             }
         }
         let outcomes = self.collect(&mut round, queue, &sent)?;
         self.settle(&outcomes, &sent)?;
-        let downlink_bytes = model_bytes * assigned.len() as u64;
+        let downlink_bytes = assigned.iter().map(|client| client.downlink_bytes).sum();
         let row = self.account(id, outcomes, &sent, downlink_bytes, stopwatch.elapsed());
         self.spare.extend(sent.into_values().map(|sent| sent.payload));
         Ok(row)
     }
 
     /// Everyone checks in; the round assigns its cohort.
-    fn select(&mut self, round: &mut Round, queue: &mut Queue) -> Vec<Assigned> {
+    fn select(&mut self, round: &mut Round, queue: &mut Queue, whole: u64) -> Vec<Assigned> {
         let now = self.progress.clock;
         let mut assigned = Vec::new();
         for client in 0..self.experiment.raw.data.clients as u64 {
@@ -94,8 +100,9 @@ impl Run<'_> {
                 match effect {
                     Effect::Assign { client, rounding, order } => {
                         let availability = &self.experiment.raw.availability;
-                        let takes = behaviour::duration(availability, self.seed, round.id(), client);
-                        assigned.push(Assigned { client, rounding, order, arrives: takes.map(|takes| now + takes) });
+                        let works = behaviour::duration(availability, self.seed, round.id(), client);
+                        let downlink_bytes = self.send_model(client, works.is_some()).unwrap_or(whole);
+                        assigned.push(Assigned { client, rounding, order, works, downlink_bytes });
                     }
                     Effect::WakeAt(at) => queue.put(at, Event::Tick),
                     Effect::Aggregate(_) | Effect::Receipt { .. } | Effect::End(_) => {}
@@ -105,9 +112,26 @@ impl Run<'_> {
         assigned
     }
 
-    /// The global model as clients receive it, and the bytes of its payload.
-    fn broadcast(&self, round: RoundId) -> Result<(Vec<f32>, u64), SimError> {
+    /// Brings a client up to date, unless it is lost on the way; gives the bytes that takes, or nothing where models go out
+    /// whole.
+    fn send_model(&mut self, client: ClientId, arrives: bool) -> Option<u64> {
+        let broadcast = self.broadcast.as_ref()?;
+        let path = broadcast.path(self.versions.get(&client).copied().unwrap_or(0));
+        if arrives {
+            self.versions.insert(client, broadcast.version());
+        }
+        Some(path.bytes())
+    }
+
+    /// The global model as clients receive it, and the bytes of all of it.
+    fn publish(&mut self, round: RoundId) -> Result<(Vec<f32>, u64), SimError> {
         let layout = self.federation.layout();
+        if let Some(broadcast) = &mut self.broadcast {
+            let id = PayloadId { round, seed: self.seed.derive(Purpose::Broadcast, round.0, 0) };
+            let published = broadcast.publish(layout, &self.progress.global, id);
+            published.map_err(|error| SimError::Downlink { round, error })?;
+            return Ok((broadcast.held().to_vec(), Coding::Fp32.payload_bytes(layout)));
+        }
         let mut payload = Vec::new();
         Encoder::new(Coding::Fp32.into())
             .encode(layout, &self.progress.global, PayloadId { round, seed: Seed(0) }, &mut payload)
@@ -125,11 +149,11 @@ impl Run<'_> {
         held: &[f32],
     ) -> Result<BTreeMap<ClientId, Sent>, SimError> {
         let samples = &self.federation.assignment().clients;
-        let mut tasks: Vec<_> = assigned.iter().filter(|client| client.arrives.is_some()).collect();
+        let mut tasks: Vec<_> = assigned.iter().filter(|client| client.works.is_some()).collect();
         // The longest first, so that no worker is left alone with one at the end.
         tasks.sort_by_key(|task| (usize::MAX - samples[task.client.0 as usize].len(), task.client));
         let (residuals, spare) = (Mutex::new(&mut self.residuals), Mutex::new(&mut self.spare));
-        let (sgd, feedback) = (&self.experiment.sgd, self.scheme.feedback);
+        let (sgd, feedback) = (&self.experiment.sgd, self.codecs.up.feedback);
         let save = self.save_updates.as_deref();
         let work = |participant: &mut Participant, task: &&Assigned| {
             let Assigned { client, rounding, order, .. } = **task;
@@ -208,7 +232,7 @@ impl Run<'_> {
 
     /// Turns every intent into the residual that its outcome leaves.
     fn settle(&mut self, outcomes: &Outcomes, sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
-        if !self.scheme.feedback {
+        if !self.codecs.up.feedback {
             return Ok(());
         }
         let layout = self.federation.layout();
@@ -250,6 +274,7 @@ impl Run<'_> {
             downlink_bytes,
             update_nmse: mean(&|sent| sent.nmse),
             seconds: elapsed.as_secs_f64(),
+            virtual_seconds: self.progress.clock.as_secs_f64(),
             closed_by: record.map_or_else(String::new, |record| record.closed.to_string()),
         }
     }

@@ -1,19 +1,20 @@
 //! A run: its state between rounds, how it begins, goes on and is summed up.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use nibble_codec::Scheme;
-use nibble_seed::Seed;
+use nibble_seed::{ClientId, Seed};
+use nibble_server::broadcast::Broadcast;
 
 use super::{checkpoint::Checkpoint, residuals::Residuals, workers::Workers};
 use crate::{
     clock::peak_rss_bytes,
     error::SimError,
-    experiment::Experiment,
+    experiment::{Codecs, Experiment},
     federation::Federation,
     model_file,
     results::{RoundRow, RunResult, RunSummary},
@@ -34,11 +35,15 @@ pub struct Progress {
 pub struct Run<'a> {
     pub(super) experiment: &'a Experiment,
     pub(super) federation: &'a Federation,
-    pub(super) scheme: Scheme,
+    pub(super) codecs: Codecs,
     pub(super) seed: Seed,
     pub(super) workers: Workers,
     pub(super) residuals: Residuals,
     pub(super) progress: Progress,
+    /// What clients have, where the model's changes are compressed.
+    pub(super) broadcast: Option<Broadcast>,
+    /// Which version of it each client has, if it has any.
+    pub(super) versions: BTreeMap<ClientId, u64>,
     /// Buffers of payloads that were folded, for the next round's.
     pub(super) spare: Vec<Vec<u8>>,
     /// Where every delta goes as a file, if anywhere.
@@ -55,35 +60,42 @@ impl<'a> Run<'a> {
     pub fn open(
         experiment: &'a Experiment,
         federation: &'a Federation,
-        (scheme, seed): (Scheme, Seed),
+        (codecs, seed): (Codecs, Seed),
         threads: usize,
         dir: &Path,
     ) -> Result<Self, SimError> {
         fs::create_dir_all(dir).map_err(SimError::io(dir))?;
-        let workers = Workers::new(federation, scheme, threads)?;
+        let workers = Workers::new(federation, codecs.up, threads)?;
         let cap_bytes = experiment.raw.compression.residual_memory_mib.saturating_mul(1 << 20);
         let spill = dir.join("residuals");
-        let (progress, residuals) = match Checkpoint::load(dir)? {
-            Some((checkpoint, global)) => {
-                check_same(&checkpoint, scheme, seed, dir)?;
+        let broadcast =
+            |held, frames| codecs.down.map(|scheme| Broadcast::new(scheme, federation.layout(), held, frames));
+        let (progress, residuals, broadcast, versions) = match Checkpoint::load(dir)? {
+            Some((checkpoint, global, held)) => {
+                check_same(&checkpoint, codecs, seed, dir)?;
                 let residuals = Residuals::restore(spill, cap_bytes, &checkpoint.residuals)?;
                 let clock = Duration::from_nanos(checkpoint.clock_nanos);
-                (Progress { rows: checkpoint.rows, global, clock }, residuals)
+                let versions = checkpoint.versions.into_iter().map(|(client, version)| (ClientId(client), version));
+                let broadcast = broadcast(held.unwrap_or_default(), checkpoint.frames);
+                (Progress { rows: checkpoint.rows, global, clock }, residuals, broadcast, versions.collect())
             }
             None => {
                 let global = federation.trainer().init(seed);
+                let broadcast = broadcast(global.clone(), Vec::new());
                 let progress = Progress { rows: Vec::new(), global, clock: Duration::ZERO };
-                (progress, Residuals::restore(spill, cap_bytes, &Default::default())?)
+                (progress, Residuals::restore(spill, cap_bytes, &Default::default())?, broadcast, BTreeMap::new())
             }
         };
         Ok(Self {
             experiment,
             federation,
-            scheme,
+            codecs,
             seed,
             workers,
             residuals,
             progress,
+            broadcast,
+            versions,
             spare: Vec::new(),
             save_updates: None,
             dir: dir.into(),
@@ -126,14 +138,17 @@ impl<'a> Run<'a> {
     pub fn checkpoint(&mut self) -> Result<(), SimError> {
         let residuals = self.residuals.save_all()?;
         let checkpoint = Checkpoint {
-            scheme: self.scheme.to_string(),
+            scheme: self.codecs.to_string(),
             seed: self.seed.0,
             clock_nanos: u64::try_from(self.progress.clock.as_nanos()).unwrap_or(u64::MAX),
             rows: self.progress.rows.clone(),
             model: model_file::hash(&self.progress.global),
+            held: self.broadcast.as_ref().map(|broadcast| model_file::hash(broadcast.held())),
+            frames: self.broadcast.as_ref().map_or_else(Vec::new, |broadcast| broadcast.frames().to_vec()),
+            versions: self.versions.iter().map(|(client, &version)| (client.0, version)).collect(),
             residuals,
         };
-        checkpoint.save(&self.dir, &self.progress.global)?;
+        checkpoint.save(&self.dir, &self.progress.global, self.broadcast.as_ref().map(Broadcast::held))?;
         self.residuals.checkpointed(&checkpoint.residuals)
     }
 
@@ -154,14 +169,14 @@ impl<'a> Run<'a> {
     pub fn result(&self) -> RunResult {
         let rows = &self.progress.rows;
         let coordinates = self.federation.layout().coordinates();
-        let run = (self.scheme, self.seed);
+        let run = (self.codecs, self.seed);
         let summary = RunSummary::of(rows, run, coordinates, &self.progress.global, peak_rss_bytes());
         RunResult { summary, rounds: rows.clone() }
     }
 }
 
-fn check_same(checkpoint: &Checkpoint, scheme: Scheme, seed: Seed, dir: &Path) -> Result<(), SimError> {
-    if (checkpoint.scheme.as_str(), checkpoint.seed) == (scheme.to_string().as_str(), seed.0) {
+fn check_same(checkpoint: &Checkpoint, codecs: Codecs, seed: Seed, dir: &Path) -> Result<(), SimError> {
+    if (checkpoint.scheme.as_str(), checkpoint.seed) == (codecs.to_string().as_str(), seed.0) {
         return Ok(());
     }
     Err(SimError::File {

@@ -2,13 +2,15 @@
 //!
 //! [`Raw`] is the file, key by key; [`Experiment`] is what it means, with every cross-field rule checked.
 
+mod codecs;
 mod overrides;
 mod raw;
 mod source;
 mod validated;
 
+pub use codecs::Codecs;
 pub use overrides::Override;
-pub use raw::{Availability, Cohort, Compression, Data, Local, ModelChoice, Raw};
+pub use raw::{Availability, Cohort, Compression, Data, Links, Local, ModelChoice, Raw};
 pub use source::Source;
 pub use validated::{Experiment, ExperimentError};
 

@@ -1,6 +1,6 @@
 //! The experiment file, key by key. Every key has a default.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use nibble_learning::partition::Partition;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,9 @@ pub struct Raw {
     pub seeds: Vec<u64>,
     /// Rounds of a run, at least 1. Default: 20.
     pub rounds: u64,
+    /// An accuracy above 0 and below 1: the table then says how long and how many bytes it took to reach it. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_accuracy: Option<f64>,
     /// What is trained on.
     pub data: Data,
     /// What is trained.
@@ -27,6 +30,9 @@ pub struct Raw {
     pub availability: Availability,
     /// How updates travel.
     pub compression: Compression,
+    /// Links of the clients. Default: none, and transfers take no time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub links: Option<Links>,
 }
 
 /// What is trained on, and who holds it.
@@ -107,11 +113,22 @@ pub struct Availability {
     pub spread: f64,
 }
 
+/// What links clients have, in virtual time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Links {
+    /// Kinds of links and what share of the clients has them, e.g. { lte-m = 0.8, nb-iot = 0.2 }. At least one.
+    pub profiles: BTreeMap<String, f64>,
+    /// How much a link's speed varies from round to round: the standard deviation of its logarithm. Default: 0.
+    pub spread: f64,
+}
+
 /// How updates travel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Compression {
-    /// Schemes of client updates, one run each. Default: fp32, int8+ef, int4+ef, int2+ef, int2.
+    /// Schemes of client updates, one run each; after a slash that of the model's changes on their way to the clients,
+    /// e.g. "auto:0.25/auto:1". Without one the model goes out whole, in fp32. Default: fp32, int8+ef, int4+ef, int2+ef, int2.
     pub uplink: Vec<String>,
     /// Most payload bytes of one update; a scheme that needs more is refused before anything runs. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,6 +149,8 @@ impl Default for Raw {
             cohort: Cohort::default(),
             availability: Availability::default(),
             compression: Compression::default(),
+            links: None,
+            target_accuracy: None,
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use nibble_codec::Scheme;
 use nibble_learning::{SgdConfig, data::DataConfig};
 use nibble_seed::Seed;
 use nibble_server::round::RoundConfig;
 
-use super::Raw;
+use super::{Codecs, Raw};
+use crate::engine::links;
 
 /// A checked experiment.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct Experiment {
     /// Seeds, at least one, all different.
     pub seeds: Vec<Seed>,
     /// Schemes, at least one, all different.
-    pub schemes: Vec<Scheme>,
+    pub schemes: Vec<Codecs>,
     /// Which data set.
     pub data: DataConfig,
     /// Local training.
@@ -70,6 +70,7 @@ impl TryFrom<Raw> for Experiment {
     fn try_from(raw: Raw) -> Result<Self, ExperimentError> {
         check_run(&raw)?;
         check_behaviour(&raw)?;
+        check_links(&raw)?;
         Ok(Self {
             seeds: raw.seeds.iter().copied().map(Seed).collect(),
             schemes: schemes(&raw.compression.uplink)?,
@@ -131,11 +132,38 @@ fn check_behaviour(raw: &Raw) -> Result<(), ExperimentError> {
     Ok(())
 }
 
-fn schemes(names: &[String]) -> Result<Vec<Scheme>, ExperimentError> {
+fn check_links(raw: &Raw) -> Result<(), ExperimentError> {
+    if raw.target_accuracy.is_some_and(|target| !(0.0..1.0).contains(&target) || target == 0.0) {
+        return Err(broken("target_accuracy", "it is no share between 0 and 1", "write 80 % as 0.8"));
+    }
+    let Some(links) = &raw.links else { return Ok(()) };
+    let known = || links::PROFILES.iter().map(|profile| profile.name).collect::<Vec<_>>().join(", ");
+    if links.profiles.is_empty() {
+        let mend =
+            format!("name at least one with its share, e.g. profiles = {{ lte-m = 1.0 }}; there are {}", known());
+        return Err(broken("links.profiles", "no kinds of links", mend));
+    }
+    for (name, share) in &links.profiles {
+        let key = format!("links.profiles.{name}");
+        if links::named(name).is_none() {
+            return Err(broken(&key, format!("{name:?} is no kind of link"), format!("there are {}", known())));
+        }
+        if !(*share > 0.0 && share.is_finite()) {
+            return Err(broken(&key, format!("{share} is no share"), "set it above 0"));
+        }
+    }
+    if !(0.0..=10.0).contains(&links.spread) {
+        let problem = format!("{} is not a spread", links.spread);
+        return Err(broken("links.spread", problem, "set it from 0 (always as fast) to 10"));
+    }
+    Ok(())
+}
+
+fn schemes(names: &[String]) -> Result<Vec<Codecs>, ExperimentError> {
     const KEY: &str = "compression.uplink";
     let parse = |name: &String| {
         let mend = "write schemes as NAME[:ARG]*[+ef], e.g. fp32, int4+ef, int2:nearest";
-        name.parse::<Scheme>().map_err(|error| broken(KEY, error.to_string(), mend))
+        name.parse::<Codecs>().map_err(|error| broken(KEY, error.to_string(), mend))
     };
     let schemes = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     if schemes.is_empty() {

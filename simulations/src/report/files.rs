@@ -9,7 +9,7 @@ use super::ReportError;
 use crate::results::{Comparison, RunSummary};
 
 /// Columns of `rounds.csv`: the run, then the fields of `RoundRow` by their names.
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "scheme",
     "seed",
     "round",
@@ -23,6 +23,7 @@ const COLUMNS: [&str; 14] = [
     "downlink_bytes",
     "update_nmse",
     "seconds",
+    "virtual_seconds",
     "closed_by",
 ];
 

@@ -64,6 +64,30 @@ pub(super) struct Point {
     pub(super) nmse: Estimate,
 }
 
+/// What it took to reach an accuracy for the first time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    /// Virtual seconds.
+    pub(super) seconds: Estimate,
+    /// Payload bytes of all clients, in each direction.
+    pub(super) uplink_bytes: Estimate,
+    pub(super) downlink_bytes: Estimate,
+}
+
+impl Target {
+    fn of(accuracy: f64, runs: &[&RunResult]) -> Self {
+        let reached = |run: &&RunResult| {
+            let rounds = 1 + run.rounds.iter().position(|row| row.accuracy >= accuracy)?;
+            let rows = &run.rounds[..rounds];
+            let sum = |of: fn(&RoundRow) -> u64| rows.iter().map(of).sum::<u64>() as f64;
+            Some([rows[rounds - 1].virtual_seconds, sum(|row| row.uplink_bytes), sum(|row| row.downlink_bytes)])
+        };
+        let found: Vec<[f64; 3]> = runs.iter().filter_map(reached).collect();
+        let over = |at: usize| Estimate::of(found.iter().map(|found| found[at]));
+        Self { seconds: over(0), uplink_bytes: over(1), downlink_bytes: over(2) }
+    }
+}
+
 /// One scheme over its seeds.
 #[derive(Debug)]
 pub(super) struct Scheme<'a> {
@@ -84,6 +108,12 @@ pub(super) struct Scheme<'a> {
     /// Bytes of an fp32 update over bytes of an update of this scheme.
     pub(super) saving: f64,
     pub(super) round_seconds: f64,
+    /// Payload bytes to clients over the run.
+    pub(super) downlink_bytes: f64,
+    /// Virtual seconds of the run.
+    pub(super) virtual_seconds: f64,
+    /// What it took to reach the target accuracy; of fewer values than there are runs where not all did.
+    pub(super) target: Option<Target>,
     pub(super) curve: Vec<Point>,
 }
 
@@ -111,7 +141,10 @@ impl<'a> Overview<'a> {
                 names.push(&run.summary.scheme);
             }
         }
-        let mut schemes: Vec<Scheme<'a>> = names.into_iter().map(|name| scheme(name, &comparison.runs)).collect();
+        let mut schemes: Vec<Scheme<'a>> = {
+            let scheme = |name| scheme(name, &comparison.runs, comparison.target_accuracy);
+            names.into_iter().map(scheme).collect()
+        };
         compare(&mut schemes, comparison.coordinates);
         Overview {
             rounds: schemes.iter().map(|s| s.rounds).max().unwrap_or(0),
@@ -125,7 +158,7 @@ impl<'a> Overview<'a> {
     }
 }
 
-fn scheme<'a>(name: &'a str, runs: &'a [RunResult]) -> Scheme<'a> {
+fn scheme<'a>(name: &'a str, runs: &'a [RunResult], target: Option<f64>) -> Scheme<'a> {
     let of_scheme: Vec<&RunResult> = runs.iter().filter(|r| r.summary.scheme == name).collect();
     let rounds = of_scheme.iter().map(|r| r.summary.rounds).max().unwrap_or(0);
     let kept: Vec<&RunResult> = of_scheme.iter().copied().filter(|r| r.summary.rounds == rounds).collect();
@@ -142,6 +175,9 @@ fn scheme<'a>(name: &'a str, runs: &'a [RunResult]) -> Scheme<'a> {
         uplink_bytes: over(|r| r.summary.uplink_bytes_total as f64).mean,
         saving: f64::NAN,
         round_seconds: over(|r| r.summary.round_seconds_median).mean,
+        downlink_bytes: over(|r| r.summary.downlink_bytes_total as f64).mean,
+        virtual_seconds: over(|r| r.summary.virtual_seconds).mean,
+        target: target.map(|accuracy| Target::of(accuracy, &kept)),
         curve: curve(&kept),
         runs: kept,
     }

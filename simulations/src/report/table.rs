@@ -20,32 +20,67 @@ const GREEN: &str = "32";
 /// of an fp32 update over bytes of this one. A difference is coloured only if its 95 % interval leaves zero out.
 pub fn table(comparison: &Comparison, style: Style) -> String {
     let overview = Overview::of(comparison);
-    let rows: Vec<[String; 8]> = overview.schemes.iter().map(cells).collect();
-    let mut widths = HEAD.map(|h| h.chars().count());
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
+    let rows = overview.schemes.iter().map(|scheme| (cells(scheme).to_vec(), ink(scheme.change)));
+    let mut out = drawn(&HEAD, &rows.collect::<Vec<_>>(), style);
+    if let Some(accuracy) = comparison.target_accuracy {
+        let head = target_head(accuracy);
+        let rows: Vec<_> = overview.schemes.iter().map(|scheme| (target_cells(scheme), "")).collect();
+        out += &drawn(&head.each_ref().map(String::as_str), &rows, style);
     }
-    let mut out = String::new();
-    let rule = |left: char, cross: char, right: char| {
-        let dashes: Vec<String> = widths.iter().map(|w| "─".repeat(w + 2)).collect();
-        paint(&format!("{left}{}{right}", dashes.join(&cross.to_string())), DIM, style) + "\n"
-    };
-    out += &rule('┌', '┬', '┐');
-    out += &line(&HEAD.map(String::from), &widths, [BOLD; 8], style);
-    out += &rule('├', '┼', '┤');
-    for (row, scheme) in rows.iter().zip(&overview.schemes) {
-        let mut inks = [""; 8];
-        inks[2] = ink(scheme.change);
-        out += &line(row, &widths, inks, style);
-    }
-    out += &rule('└', '┴', '┘');
     for text in std::iter::once(spread_words(&overview)).chain(notes(comparison, &overview)) {
         out += &paint(&visible(&text), DIM, style);
         out.push('\n');
     }
     out
+}
+
+/// The lines of a table. An ink is that of a row's third cell.
+fn drawn(head: &[&str], rows: &[(Vec<String>, &str)], style: Style) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|h| h.chars().count()).collect();
+    for (row, _) in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let rule = |left: char, cross: char, right: char| {
+        let dashes: Vec<String> = widths.iter().map(|w| "─".repeat(w + 2)).collect();
+        paint(&format!("{left}{}{right}", dashes.join(&cross.to_string())), DIM, style) + "\n"
+    };
+    let mut out = rule('┌', '┬', '┐');
+    out += &line(&head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>(), &widths, |_| BOLD, style);
+    out += &rule('├', '┼', '┤');
+    for (row, ink) in rows {
+        out += &line(row, &widths, |column| if column == 2 { ink } else { "" }, style);
+    }
+    out + &rule('└', '┴', '┘')
+}
+
+fn target_head(accuracy: f64) -> [String; 7] {
+    let to = format!("to {} %", percent(accuracy, 1).trim_end_matches(".0"));
+    [
+        "scheme".into(),
+        "downlink".into(),
+        "virtual time".into(),
+        format!("{to}: time"),
+        "bytes up".into(),
+        "bytes down".into(),
+        "seeds".into(),
+    ]
+}
+
+/// What it took to reach the target: means over the seeds that did.
+fn target_cells(s: &Scheme<'_>) -> Vec<String> {
+    let of = |value: Option<f64>, show: fn(f64) -> String| value.map_or(ABSENT.into(), show);
+    let target = s.target.filter(|target| target.seconds.n > 0);
+    vec![
+        visible(s.name),
+        bytes(s.downlink_bytes),
+        seconds(s.virtual_seconds),
+        of(target.map(|target| target.seconds.mean), seconds),
+        of(target.map(|target| target.uplink_bytes.mean), bytes),
+        of(target.map(|target| target.downlink_bytes.mean), bytes),
+        format!("{} of {}", s.target.map_or(0, |target| target.seconds.n), s.runs.len()),
+    ]
 }
 
 fn cells(s: &Scheme<'_>) -> [String; 8] {
@@ -70,12 +105,12 @@ pub(super) fn with_spread(estimate: &Estimate, show: impl Fn(f64) -> String) -> 
     }
 }
 
-fn line(cells: &[String; 8], widths: &[usize; 8], inks: [&str; 8], style: Style) -> String {
+fn line<'a>(cells: &[String], widths: &[usize], ink: impl Fn(usize) -> &'a str, style: Style) -> String {
     let bar = paint("│", DIM, style);
     let mut out = bar.clone();
     for (column, (cell, &width)) in cells.iter().zip(widths).enumerate() {
         let padded = if column == 0 { format!(" {cell:<width$} ") } else { format!(" {cell:>width$} ") };
-        out += &paint(&padded, inks[column], style);
+        out += &paint(&padded, ink(column), style);
         out += &bar;
     }
     out + "\n"

@@ -47,6 +47,7 @@ pub(crate) fn run((scheme, bits, loss, nmse): Level, seed: u64, rounds: u64) -> 
                 downlink_bytes: CLIENTS_PER_ROUND * 4 * COORDINATES,
                 update_nmse: nmse * (1.0 + 0.1 * noise(seed ^ tag, 900 + round)) * (1.0 + 0.02 * round as f64),
                 seconds: 0.6 + 0.1 * noise(seed, 500 + round),
+                virtual_seconds: 1.0 + round as f64,
                 closed_by: "all reported".into(),
             }
         })
@@ -62,6 +63,7 @@ pub(crate) fn run((scheme, bits, loss, nmse): Level, seed: u64, rounds: u64) -> 
         bits_per_coordinate: bits,
         uplink_bytes_total: rows.iter().map(|r| r.uplink_bytes).sum(),
         downlink_bytes_total: rows.iter().map(|r| r.downlink_bytes).sum(),
+        virtual_seconds: rounds as f64,
         model_hash: format!("{:016x}", tag.wrapping_mul(seed | 1)).repeat(4),
         round_seconds_median: 0.6,
         peak_rss_bytes: (seed != 2).then_some(183_500_800),
@@ -79,6 +81,7 @@ pub(crate) fn comparison(levels: &[Level], seeds: u64, rounds: u64) -> Compariso
         command: "nibble-sim compare --schemes fp32,int8+ef,int4+ef,int2+ef,int2 --seeds 1,2,3 --rounds 20".into(),
         experiment: "seed = 1\nrounds = 20\n\n[clients]\ntotal = 100\nper_round = 10\n\n[compression]\nscheme = \"int4\"\nfeedback = true\n".into(),
         machine: "nibble-sim 0.1.0, 2 cores, 2 threads".into(),
+        target_accuracy: None,
         complete: true,
         runs,
     }
