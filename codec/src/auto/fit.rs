@@ -68,7 +68,7 @@ impl Fit {
         let part = |matrix: Matrix| &x[matrix.start..][..matrix.len];
         let scales: Vec<_> = matrices(layout).map(|matrix| Scales::fit(kernels, matrix, part(matrix), rate)).collect();
         let mut sizes = Sizes::default();
-        let stride = super::stride(x.len());
+        let stride = super::encode::stride(x.len());
         let mut counts = vec![0; 4 * 1024];
         let sample: Vec<_> = matrices(layout).map(|matrix| Sampled::of(matrix, part(matrix), stride)).collect();
         for (sampled, scales) in sample.iter().zip(&scales) {
