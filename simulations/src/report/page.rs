@@ -7,7 +7,7 @@ use super::ReportError;
 use super::chart::figure::color_places;
 use super::payload;
 use super::stats::{Estimate, Overview, Scheme};
-use super::table::with_spread;
+use super::table::{target_cells, target_head, with_spread};
 use super::units::{ABSENT, bytes, count, factor, fixed, percent, plural, seconds, signed};
 use super::words::{headline, notes, spread_words};
 use crate::results::{Comparison, RunResult};
@@ -30,6 +30,7 @@ pub(super) fn html(comparison: &Comparison, overview: &Overview<'_>, figure: &st
         "spread" => escape(&spread_words(overview)),
         "schemes" => each(overview, scheme_row),
         "bars" => bars(overview),
+        "target" => target(comparison, overview),
         "figure" => figure.into(),
         "data" => escape(&comparison.data),
         "model" => escape(&comparison.model),
@@ -127,6 +128,34 @@ fn scheme_row(s: &Scheme<'_>, dot: &str) -> String {
     ];
     let cells: String = numbers.iter().map(|n| format!("<td>{n}</td>")).collect();
     format!("<tr><th scope=\"row\"><i class=\"dot {dot}\"></i>{}</th>{cells}</tr>\n", escape(s.name))
+}
+
+/// How long and how many bytes it took to reach the accuracy that was asked for; nothing if none was.
+fn target(comparison: &Comparison, overview: &Overview<'_>) -> String {
+    let Some(accuracy) = comparison.target_accuracy.filter(|_| overview.rounds > 0) else { return String::new() };
+    let to = format!("{}&nbsp;%", percent(accuracy, 1).trim_end_matches(".0"));
+    let cells = |cells: &[String], open: &str, close: &str| -> String {
+        cells.iter().map(|cell| format!("{open}{}{close}", escape(cell))).collect()
+    };
+    let head = cells(&target_head(accuracy).map(|name| capital(&name)), "<th scope=\"col\">", "</th>");
+    let row = |s: &Scheme<'_>, dot: &str| {
+        let rest = cells(&target_cells(s)[1..], "<td>", "</td>");
+        format!("<tr><th scope=\"row\"><i class=\"dot {dot}\"></i>{}</th>{rest}</tr>\n", escape(s.name))
+    };
+    let places = color_places(overview);
+    let rows: String = overview.schemes.iter().zip(places).map(|(s, place)| row(s, &dot_class(place))).collect();
+    format!(
+        "<section aria-labelledby=\"target\">\n<h2 id=\"target\">How long it takes to {to}</h2>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"target\">\n<table>\n\
+         <thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n\
+         <p class=\"quiet small\">Downlink and virtual time are of the whole run; the rest is up to the first round that \
+         reached {to}, means over the seeds that did. Bytes are of all clients together.</p>\n</section>\n"
+    )
+}
+
+fn capital(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or(String::new(), |first| first.to_uppercase().chain(rest).collect())
 }
 
 fn change(change: Option<Estimate>) -> String {

@@ -55,7 +55,7 @@ fn drawn(head: &[&str], rows: &[(Vec<String>, &str)], style: Style) -> String {
     out + &rule('└', '┴', '┘')
 }
 
-fn target_head(accuracy: f64) -> [String; 7] {
+pub(super) fn target_head(accuracy: f64) -> [String; 7] {
     let to = format!("to {} %", percent(accuracy, 1).trim_end_matches(".0"));
     [
         "scheme".into(),
@@ -69,7 +69,7 @@ fn target_head(accuracy: f64) -> [String; 7] {
 }
 
 /// What it took to reach the target: means over the seeds that did.
-fn target_cells(s: &Scheme<'_>) -> Vec<String> {
+pub(super) fn target_cells(s: &Scheme<'_>) -> Vec<String> {
     let of = |value: Option<f64>, show: fn(f64) -> String| value.map_or(ABSENT.into(), show);
     let target = s.target.filter(|target| target.seconds.n > 0);
     vec![

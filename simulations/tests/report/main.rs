@@ -57,6 +57,27 @@ fn two_seeds_show_their_range_within_100_columns() {
 }
 
 #[test]
+fn a_target_has_its_price_where_it_was_reached() {
+    let mut comparison = comparison(&LEVELS[..2], 3, 20);
+    comparison.target_accuracy = Some(0.7);
+    // Rounds of the sample end after 1, 2, ... virtual seconds.
+    let reached = |run: usize| {
+        let rounds = &comparison.runs[run].rounds;
+        rounds.iter().position(|row| row.accuracy >= 0.7).unwrap() as f64 + 1.0
+    };
+    let mean = (reached(0) + reached(1) + reached(2)) / 3.0;
+    let text = table(&comparison, Style::Plain);
+    assert!(text.contains("to 70 %: time") && text.contains(&format!("{mean:.2} s")), "{mean}\n{text}");
+    assert!(written(&comparison, "report.html").contains("How long it takes to 70&nbsp;%"));
+    comparison.target_accuracy = Some(0.99);
+    let text = table(&comparison, Style::Plain);
+    assert!(text.contains("0 of 3"), "{text}");
+    comparison.target_accuracy = None;
+    assert!(!table(&comparison, Style::Plain).contains(": time"));
+    assert!(!written(&comparison, "report.html").contains("How long it takes"));
+}
+
+#[test]
 fn only_a_sure_difference_is_coloured() {
     let plain = table(&comparison(&LEVELS, 3, 20), Style::Plain);
     assert!(!plain.contains('\u{1b}'));
