@@ -245,9 +245,15 @@ fn check_transport(experiment: &Experiment, transport: Transport) -> Result<(), 
         let mend = "leave out the slash and what follows, or simulate in memory";
         return Err(SimError::Usage { problem, mend: mend.into() });
     }
-    if experiment.raw.links.is_some() {
-        let mend = "leave out [links], or simulate in memory";
-        return Err(SimError::Usage { problem: "links are not shaped over gRPC yet".into(), mend: mend.into() });
+    let raw = &experiment.raw;
+    for (table, problem, is_there) in [
+        ("links", "links are not shaped over gRPC yet", raw.links.is_some()),
+        ("budget", "budgets of clients are not kept over gRPC yet", raw.budget.is_some()),
+    ] {
+        if is_there {
+            let mend = format!("leave out [{table}], or simulate in memory");
+            return Err(SimError::Usage { problem: problem.into(), mend });
+        }
     }
     Ok(())
 }

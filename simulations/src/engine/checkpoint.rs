@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::Spent;
 use crate::{
     error::SimError,
     files::{from_bytes, to_bytes, write_whole},
@@ -39,6 +40,9 @@ pub struct Checkpoint {
     /// How many of them each client has.
     #[serde(default)]
     pub versions: BTreeMap<u64, u64>,
+    /// What each client has spent.
+    #[serde(default)]
+    pub spent: BTreeMap<u64, Spent>,
     /// File number of each client's residual.
     pub residuals: BTreeMap<u64, u64>,
 }

@@ -14,5 +14,5 @@ mod run;
 mod workers;
 
 pub use checkpoint::Checkpoint;
-pub use run::{Progress, Run};
+pub use run::{Progress, Run, Spent};
 pub use workers::Workers;

@@ -64,10 +64,13 @@ impl Run<'_> {
     pub(super) fn play_round(&mut self) -> Result<RoundRow, SimError> {
         let stopwatch = Stopwatch::start();
         let id = RoundId(self.progress.rows.len() as u64);
-        let mut round = Round::open(id, self.seed, self.experiment.round.clone(), self.progress.clock);
-        let mut queue = Queue { events: BTreeMap::new(), put: 0 };
         let (held, whole) = self.publish(id)?;
-        let assigned = self.select(&mut round, &mut queue, whole);
+        let clients = (0..self.experiment.raw.data.clients as u64).map(ClientId);
+        let able: Vec<_> = clients.filter(|&client| self.affords(client, whole)).collect();
+        let config = self.experiment.round.clone().select_among(able.len(), None);
+        let mut round = Round::open(id, self.seed, config, self.progress.clock);
+        let mut queue = Queue { events: BTreeMap::new(), put: 0 };
+        let assigned = self.select(&mut round, &mut queue, &able, whole);
         let now = self.progress.clock;
         let sent = self.train(id, &assigned, &held)?;
         for client in &assigned {
@@ -83,6 +86,9 @@ impl Run<'_> {
                 _ => queue.put(now, Event::Lost(client.client)),
             }
         }
+        for (&client, sent) in &sent {
+            self.spent.entry(client).or_default().uplink_bytes += sent.payload.len() as u64;
+        }
         let outcomes = self.collect(&mut round, queue, &sent)?;
         self.settle(&outcomes, &sent)?;
         let downlink_bytes = assigned.iter().map(|client| client.downlink_bytes).sum();
@@ -91,17 +97,17 @@ impl Run<'_> {
         Ok(row)
     }
 
-    /// Everyone checks in; the round assigns its cohort.
-    fn select(&mut self, round: &mut Round, queue: &mut Queue, whole: u64) -> Vec<Assigned> {
+    /// Everyone who is able checks in; the round assigns its cohort.
+    fn select(&mut self, round: &mut Round, queue: &mut Queue, able: &[ClientId], whole: u64) -> Vec<Assigned> {
         let now = self.progress.clock;
         let mut assigned = Vec::new();
-        for client in 0..self.experiment.raw.data.clients as u64 {
-            for effect in round.step(Event::CheckIn(ClientId(client)), now) {
+        for &client in able {
+            for effect in round.step(Event::CheckIn(client), now) {
                 match effect {
                     Effect::Assign { client, rounding, order } => {
                         let availability = &self.experiment.raw.availability;
                         let works = behaviour::duration(availability, self.seed, round.id(), client);
-                        let downlink_bytes = self.send_model(client, works.is_some()).unwrap_or(whole);
+                        let downlink_bytes = self.send_model(client, works.is_some(), whole);
                         assigned.push(Assigned { client, rounding, order, works, downlink_bytes });
                     }
                     Effect::WakeAt(at) => queue.put(at, Event::Tick),
@@ -112,15 +118,31 @@ impl Run<'_> {
         assigned
     }
 
-    /// Brings a client up to date, unless it is lost on the way; gives the bytes that takes, or nothing where models go out
-    /// whole.
-    fn send_model(&mut self, client: ClientId, arrives: bool) -> Option<u64> {
-        let broadcast = self.broadcast.as_ref()?;
-        let path = broadcast.path(self.versions.get(&client).copied().unwrap_or(0));
-        if arrives {
+    /// Whether a client has bytes left for a model and for the largest update that there may be.
+    fn affords(&self, client: ClientId, whole: u64) -> bool {
+        let Some(budget) = &self.experiment.raw.budget else { return true };
+        let spent = self.spent.get(&client).copied().unwrap_or_default();
+        let most = self.codecs.up.coding.payload_bytes(self.federation.layout());
+        let within =
+            |most: Option<u64>, spent: u64, more: u64| most.is_none_or(|most| spent.saturating_add(more) <= most);
+        within(budget.uplink_bytes, spent.uplink_bytes, most)
+            && within(budget.downlink_bytes, spent.downlink_bytes, self.model_bytes(client, whole))
+    }
+
+    /// Bytes that bring a client the model.
+    fn model_bytes(&self, client: ClientId, whole: u64) -> u64 {
+        let Some(broadcast) = &self.broadcast else { return whole };
+        broadcast.path(self.versions.get(&client).copied().unwrap_or(0)).bytes()
+    }
+
+    /// Brings a client up to date, unless it is lost on the way; gives the bytes that takes, lost or not.
+    fn send_model(&mut self, client: ClientId, arrives: bool, whole: u64) -> u64 {
+        let bytes = self.model_bytes(client, whole);
+        if let (Some(broadcast), true) = (&self.broadcast, arrives) {
             self.versions.insert(client, broadcast.version());
         }
-        Some(path.bytes())
+        self.spent.entry(client).or_default().downlink_bytes += bytes;
+        bytes
     }
 
     /// The global model as clients receive it, and the bytes of all of it.
@@ -275,7 +297,8 @@ impl Run<'_> {
             update_nmse: mean(&|sent| sent.nmse),
             seconds: elapsed.as_secs_f64(),
             virtual_seconds: self.progress.clock.as_secs_f64(),
-            closed_by: record.map_or_else(String::new, |record| record.closed.to_string()),
+            closed_by: record
+                .map_or_else(|| "too few clients have bytes left".into(), |record| record.closed.to_string()),
         }
     }
 }

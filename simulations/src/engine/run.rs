@@ -9,6 +9,7 @@ use std::{
 
 use nibble_seed::{ClientId, Seed};
 use nibble_server::broadcast::Broadcast;
+use serde::{Deserialize, Serialize};
 
 use super::{checkpoint::Checkpoint, residuals::Residuals, workers::Workers};
 use crate::{
@@ -31,6 +32,15 @@ pub struct Progress {
     pub clock: Duration,
 }
 
+/// Payload bytes of a client's updates, and of its models.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Sent by it.
+    pub uplink_bytes: u64,
+    /// Sent to it.
+    pub downlink_bytes: u64,
+}
+
 /// One scheme under one seed.
 pub struct Run<'a> {
     pub(super) experiment: &'a Experiment,
@@ -44,6 +54,8 @@ pub struct Run<'a> {
     pub(super) broadcast: Option<Broadcast>,
     /// Which version of it each client has, if it has any.
     pub(super) versions: BTreeMap<ClientId, u64>,
+    /// Payload bytes that each client has sent and was sent.
+    pub(super) spent: BTreeMap<ClientId, Spent>,
     /// Buffers of payloads that were folded, for the next round's.
     pub(super) spare: Vec<Vec<u8>>,
     /// Where every delta goes as a file, if anywhere.
@@ -70,20 +82,23 @@ impl<'a> Run<'a> {
         let spill = dir.join("residuals");
         let broadcast =
             |held, frames| codecs.down.map(|scheme| Broadcast::new(scheme, federation.layout(), held, frames));
-        let (progress, residuals, broadcast, versions) = match Checkpoint::load(dir)? {
+        let (progress, residuals, broadcast, versions, spent) = match Checkpoint::load(dir)? {
             Some((checkpoint, global, held)) => {
                 check_same(&checkpoint, codecs, seed, dir)?;
                 let residuals = Residuals::restore(spill, cap_bytes, &checkpoint.residuals)?;
                 let clock = Duration::from_nanos(checkpoint.clock_nanos);
                 let versions = checkpoint.versions.into_iter().map(|(client, version)| (ClientId(client), version));
                 let broadcast = broadcast(held.unwrap_or_default(), checkpoint.frames);
-                (Progress { rows: checkpoint.rows, global, clock }, residuals, broadcast, versions.collect())
+                let spent = checkpoint.spent.into_iter().map(|(client, spent)| (ClientId(client), spent)).collect();
+                let progress = Progress { rows: checkpoint.rows, global, clock };
+                (progress, residuals, broadcast, versions.collect(), spent)
             }
             None => {
                 let global = federation.trainer().init(seed);
                 let broadcast = broadcast(global.clone(), Vec::new());
                 let progress = Progress { rows: Vec::new(), global, clock: Duration::ZERO };
-                (progress, Residuals::restore(spill, cap_bytes, &Default::default())?, broadcast, BTreeMap::new())
+                let residuals = Residuals::restore(spill, cap_bytes, &Default::default())?;
+                (progress, residuals, broadcast, BTreeMap::new(), BTreeMap::new())
             }
         };
         Ok(Self {
@@ -96,6 +111,7 @@ impl<'a> Run<'a> {
             progress,
             broadcast,
             versions,
+            spent,
             spare: Vec::new(),
             save_updates: None,
             dir: dir.into(),
@@ -146,6 +162,7 @@ impl<'a> Run<'a> {
             held: self.broadcast.as_ref().map(|broadcast| model_file::hash(broadcast.held())),
             frames: self.broadcast.as_ref().map_or_else(Vec::new, |broadcast| broadcast.frames().to_vec()),
             versions: self.versions.iter().map(|(client, &version)| (client.0, version)).collect(),
+            spent: self.spent.iter().map(|(client, &spent)| (client.0, spent)).collect(),
             residuals,
         };
         checkpoint.save(&self.dir, &self.progress.global, self.broadcast.as_ref().map(Broadcast::held))?;
@@ -156,6 +173,12 @@ impl<'a> Run<'a> {
     #[must_use]
     pub fn into_global(self) -> Vec<f32> {
         self.progress.global
+    }
+
+    /// What every client has spent that took part.
+    #[must_use]
+    pub fn spent(&self) -> &BTreeMap<ClientId, Spent> {
+        &self.spent
     }
 
     /// The run's state.

@@ -30,6 +30,9 @@ pub struct Raw {
     pub availability: Availability,
     /// How updates travel.
     pub compression: Compression,
+    /// What clients may spend. Default: any number of bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// Links of the clients. Default: none, and transfers take no time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<Links>,
@@ -123,6 +126,18 @@ pub struct Links {
     pub spread: f64,
 }
 
+/// Payload bytes that each client may spend in a run. Who cannot afford what a round may take does not check in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// On updates, at least 1. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_bytes: Option<u64>,
+    /// On models, at least 1. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downlink_bytes: Option<u64>,
+}
+
 /// How updates travel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -149,6 +164,7 @@ impl Default for Raw {
             cohort: Cohort::default(),
             availability: Availability::default(),
             compression: Compression::default(),
+            budget: None,
             links: None,
             target_accuracy: None,
         }

@@ -70,7 +70,7 @@ impl TryFrom<Raw> for Experiment {
     fn try_from(raw: Raw) -> Result<Self, ExperimentError> {
         check_run(&raw)?;
         check_behaviour(&raw)?;
-        check_links(&raw)?;
+        check_links_and_budget(&raw)?;
         Ok(Self {
             seeds: raw.seeds.iter().copied().map(Seed).collect(),
             schemes: schemes(&raw.compression.uplink)?,
@@ -132,9 +132,17 @@ fn check_behaviour(raw: &Raw) -> Result<(), ExperimentError> {
     Ok(())
 }
 
-fn check_links(raw: &Raw) -> Result<(), ExperimentError> {
+fn check_links_and_budget(raw: &Raw) -> Result<(), ExperimentError> {
     if raw.target_accuracy.is_some_and(|target| !(0.0..1.0).contains(&target) || target == 0.0) {
         return Err(broken("target_accuracy", "it is no share between 0 and 1", "write 80 % as 0.8"));
+    }
+    if let Some(budget) = &raw.budget {
+        for (key, bytes) in [("uplink_bytes", budget.uplink_bytes), ("downlink_bytes", budget.downlink_bytes)] {
+            if bytes == Some(0) {
+                let mend = "set the most bytes a client may spend in a run, or leave the key out";
+                return Err(broken(&format!("budget.{key}"), "a budget of 0 bytes lets nothing through", mend));
+            }
+        }
     }
     let Some(links) = &raw.links else { return Ok(()) };
     let known = || links::PROFILES.iter().map(|profile| profile.name).collect::<Vec<_>>().join(", ");
