@@ -20,9 +20,10 @@ use super::{
 };
 use crate::{dither::Dither, layout::Layout, parallel, scheme::Target, simd::Kernels};
 
-/// Coordinates that tell the shape, and what a step will take; of long vectors, one in so many.
+/// Coordinates that tell the shape, and what a step will take: of long vectors one in so many, up to a number.
 const ENOUGH: usize = 1 << 15;
 const ONE_IN: usize = 16;
+const AMPLE: usize = 1 << 17;
 /// A budget is met within this share.
 const ENOUGH_OF_BUDGET: f64 = 0.996;
 /// 2^16 over the golden ratio: multiples of it spread evenly.
@@ -30,7 +31,7 @@ const GOLDEN: u32 = 40_503;
 
 /// Every how many coordinates are looked at to know what all are like.
 pub(super) fn stride(len: usize) -> usize {
-    (len / ENOUGH).clamp(1, ONE_IN)
+    (len / ENOUGH).clamp(1, ONE_IN).max(len / AMPLE)
 }
 
 /// What was encoded: the model, then the bodies of all chunks, one after the other.
