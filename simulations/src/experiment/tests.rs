@@ -18,7 +18,7 @@ fn every_shipped_experiment_is_valid_and_the_built_in_one_is_among_them() {
     let load = |file| Source { file: Some(file), overrides: Vec::new() }.load().unwrap();
     let mut names: Vec<_> = fs::read_dir(&shipped).unwrap().map(|entry| load(entry.unwrap().path()).raw.name).collect();
     names.sort();
-    assert_eq!(names, ["levels", "non-iid", "population", "rate", "two-bits"]);
+    assert_eq!(names, ["levels", "links", "non-iid", "population", "rate", "two-bits"]);
     assert_eq!(load(shipped.join("levels.toml")).raw, Source::default().load().unwrap().raw);
 }
 
@@ -52,6 +52,12 @@ fn mistakes_name_their_place_and_their_mend() {
         ("[cohort]\nsize = 90\nover_select = 0.2", vec!["experiment.toml:3", "108 clients"]),
         ("[cohort]\ndeadline_seconds = -1.0", vec!["cohort.deadline_seconds", "help"]),
         ("[compression]\nuplink_budget_bytes = 0", vec!["experiment.toml:2", "a budget of 0 bytes", "help"]),
+        ("target_accuracy = 80", vec!["experiment.toml:1", "no share", "0.8"]),
+        ("[budget]\nuplink_bytes = 0", vec!["experiment.toml:2", "a budget of 0 bytes", "help"]),
+        ("[links]\nprofiles = {}", vec!["links.profiles", "no kinds of links", "lte-m"]),
+        ("[links.profiles]\nlte9 = 1", vec!["lte9", "no kind of link", "nb-iot"]),
+        ("[links.profiles]\nlte = -1", vec!["links.profiles.lte", "no share"]),
+        ("[compression]\nuplink = [\"int4/int9\"]", vec!["experiment.toml:2", "\"int9\""]),
         ("[compression]\nuplink = [\"int9\"]", vec!["experiment.toml:2", "\"int9\"", "int2 to int8"]),
         ("[compression]\nuplink = [\"int4\", \"int4:block64\"]", vec!["int4 is listed twice"]),
         ("seeds = []", vec!["no seeds"]),
