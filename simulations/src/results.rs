@@ -64,9 +64,6 @@ pub struct RunSummary {
     pub uplink_bytes_total: u64,
     /// Payload bytes sent to clients over the run.
     pub downlink_bytes_total: u64,
-    /// Virtual seconds of the run.
-    #[serde(default)]
-    pub virtual_seconds: f64,
     /// SHA-256 of the final parameters as little-endian f32, in hexadecimal.
     pub model_hash: String,
     /// Median wall-clock seconds of a round, evaluation excluded.
@@ -100,7 +97,6 @@ impl RunSummary {
             bits_per_coordinate: 8.0 * uplink_bytes_per_update / coordinates as f64,
             uplink_bytes_total,
             downlink_bytes_total: rows.iter().map(|row| row.downlink_bytes).sum(),
-            virtual_seconds: rows.last().map_or(0.0, |row| row.virtual_seconds),
             model_hash: model_file::hash(global),
             round_seconds_median: median(rows.iter().map(|row| row.seconds).collect()),
             peak_rss_bytes,

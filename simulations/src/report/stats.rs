@@ -176,7 +176,7 @@ fn scheme<'a>(name: &'a str, runs: &'a [RunResult], target: Option<f64>) -> Sche
         saving: f64::NAN,
         round_seconds: over(|r| r.summary.round_seconds_median).mean,
         downlink_bytes: over(|r| r.summary.downlink_bytes_total as f64).mean,
-        virtual_seconds: over(|r| r.summary.virtual_seconds).mean,
+        virtual_seconds: over(|r| r.rounds.last().map_or(0.0, |row| row.virtual_seconds)).mean,
         target: target.map(|accuracy| Target::of(accuracy, &kept)),
         curve: curve(&kept),
         runs: kept,

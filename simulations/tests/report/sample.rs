@@ -63,7 +63,6 @@ pub(crate) fn run((scheme, bits, loss, nmse): Level, seed: u64, rounds: u64) -> 
         bits_per_coordinate: bits,
         uplink_bytes_total: rows.iter().map(|r| r.uplink_bytes).sum(),
         downlink_bytes_total: rows.iter().map(|r| r.downlink_bytes).sum(),
-        virtual_seconds: rounds as f64,
         model_hash: format!("{:016x}", tag.wrapping_mul(seed | 1)).repeat(4),
         round_seconds_median: 0.6,
         peak_rss_bytes: (seed != 2).then_some(183_500_800),
