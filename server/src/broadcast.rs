@@ -133,19 +133,30 @@ mod tests {
             let (layout, initial) = (layout(), global(0));
             let mut broadcast = Broadcast::new(scheme.parse().unwrap(), &layout, initial.clone(), Vec::new());
             let (mut steady, mut frames) = (initial.clone(), Vec::new());
+            let mut versions = vec![initial];
             for round in 1..40 {
                 let id = PayloadId { round: RoundId(round), seed: Seed(round) };
                 let frame = broadcast.publish(&layout, &global(round), id).unwrap().unwrap();
                 follow(&layout, &frame, &mut steady).unwrap();
                 assert_eq!(steady, broadcast.held(), "{scheme}, round {round}");
                 frames.push(frame);
+                versions.push(steady.clone());
             }
+            // One that stops at a version, and takes what it is told to take in one go.
             for missed in [1, 5, 39] {
-                let Path::Frames { from, .. } = broadcast.path(39 - missed) else { continue };
-                let mut late = initial.clone();
-                frames[..from as usize].iter().for_each(|frame| follow(&layout, frame, &mut late).unwrap());
-                frames[from as usize..].iter().for_each(|frame| follow(&layout, frame, &mut late).unwrap());
-                assert_eq!(late, broadcast.held(), "{scheme}, {missed} missed");
+                let have = 39 - missed;
+                let mut late = versions[have].clone();
+                match broadcast.path(have as u64) {
+                    Path::Frames { from, bytes } => {
+                        assert_eq!(bytes, frames[have..].iter().map(|frame| frame.len() as u64).sum::<u64>());
+                        frames[from as usize..].iter().for_each(|frame| follow(&layout, frame, &mut late).unwrap());
+                        assert_eq!(late, broadcast.held(), "{scheme}, {missed} missed");
+                    }
+                    Path::Keyframe { bytes } => {
+                        let frames = frames[have..].iter().map(|frame| frame.len() as u64).sum::<u64>();
+                        assert!(bytes < frames, "{scheme}: the frames are {frames} bytes, the model {bytes}");
+                    }
+                }
             }
             // What is not sent does not pile up: as far behind as a few rounds' changes, after 39.
             let apart: f64 = global(39).iter().zip(broadcast.held()).map(|(a, b)| f64::from(a - b).powi(2)).sum();
