@@ -94,6 +94,23 @@ impl<'a> Payload<'a> {
             .try_for_each(|chunk| self.decode_chunk(chunk, &mut scratch, &mut out[layout.chunk_range(chunk)]))
     }
 
+    /// Adds everything that it decodes to.
+    ///
+    /// # Errors
+    /// If `sum` does not have the layout's length.
+    pub fn add_to(&self, sum: &mut [f32]) -> Result<(), DecodeError> {
+        let layout = self.frame.layout();
+        check_buffer(sum.len(), layout.coordinates())?;
+        let (mut decoded, mut scratch) = (Vec::new(), Scratch::default());
+        for chunk in 0..layout.chunks() {
+            let range = layout.chunk_range(chunk);
+            decoded.resize(range.len(), 0.0);
+            self.decode_chunk(chunk, &mut scratch, &mut decoded)?;
+            sum[range].iter_mut().zip(&decoded).for_each(|(sum, value)| *sum += value);
+        }
+        Ok(())
+    }
+
     /// Decodes chunk `index` alone.
     ///
     /// # Errors

@@ -84,7 +84,8 @@ impl Broadcast {
         let delta: Vec<f32> = global.iter().zip(&self.held).map(|(global, held)| global - held).collect();
         let mut frame = Vec::new();
         self.encoder.encode(layout, &delta, id, &mut frame)?;
-        follow(layout, &frame, &mut self.held).expect("it was just encoded");
+        let follow = Payload::parse(&frame, layout).and_then(|frame| frame.add_to(&mut self.held));
+        follow.expect("it was just encoded");
         self.frames.push(frame.len() as u64);
         Ok(Some(frame))
     }
@@ -100,17 +101,6 @@ impl Broadcast {
     }
 }
 
-/// Brings a client's model from one version to the next.
-///
-/// # Errors
-/// If the frame is damaged or of another layout; `held` is then as it was.
-pub fn follow(layout: &Layout, frame: &[u8], held: &mut [f32]) -> Result<(), nibble_codec::DecodeError> {
-    let mut delta = vec![0.0; held.len()];
-    Payload::parse(frame, layout)?.decode(&mut delta)?;
-    held.iter_mut().zip(&delta).for_each(|(held, delta)| *held += delta);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use nibble_seed::{RoundId, Seed};
@@ -119,6 +109,10 @@ mod tests {
 
     fn layout() -> Layout {
         Layout::new([("w", vec![60, 50]), ("b", vec![60])]).unwrap()
+    }
+
+    fn follow(layout: &Layout, frame: &[u8], held: &mut [f32]) {
+        Payload::parse(frame, layout).unwrap().add_to(held).unwrap();
     }
 
     /// A model that moves a little every round, and a client that misses some.
@@ -137,7 +131,7 @@ mod tests {
             for round in 1..40 {
                 let id = PayloadId { round: RoundId(round), seed: Seed(round) };
                 let frame = broadcast.publish(&layout, &global(round), id).unwrap().unwrap();
-                follow(&layout, &frame, &mut steady).unwrap();
+                follow(&layout, &frame, &mut steady);
                 assert_eq!(steady, broadcast.held(), "{scheme}, round {round}");
                 frames.push(frame);
                 versions.push(steady.clone());
@@ -149,7 +143,7 @@ mod tests {
                 match broadcast.path(have as u64) {
                     Path::Frames { from, bytes } => {
                         assert_eq!(bytes, frames[have..].iter().map(|frame| frame.len() as u64).sum::<u64>());
-                        frames[from as usize..].iter().for_each(|frame| follow(&layout, frame, &mut late).unwrap());
+                        frames[from as usize..].iter().for_each(|frame| follow(&layout, frame, &mut late));
                         assert_eq!(late, broadcast.held(), "{scheme}, {missed} missed");
                     }
                     Path::Keyframe { bytes } => {

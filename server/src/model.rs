@@ -81,6 +81,8 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
         layout,
         architecture: settings.architecture.clone(),
         scheme: settings.scheme,
+        downlink: settings.downlink,
+        initial_seed: (settings.initial == Initial::BuiltIn).then_some(settings.seed),
         training: settings.training,
         max_payload_bytes: needed,
     };

@@ -240,11 +240,6 @@ fn check_transport(experiment: &Experiment, transport: Transport) -> Result<(), 
     if transport == Transport::Memory {
         return Ok(());
     }
-    if let Some(codecs) = experiment.schemes.iter().find(|codecs| codecs.down.is_some()) {
-        let problem = format!("{codecs}: a compressed model does not travel over gRPC yet");
-        let mend = "leave out the slash and what follows, or simulate in memory";
-        return Err(SimError::Usage { problem, mend: mend.into() });
-    }
     let raw = &experiment.raw;
     for (table, problem, is_there) in [
         ("links", "links are not shaped over gRPC yet", raw.links.is_some()),

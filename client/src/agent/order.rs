@@ -2,7 +2,7 @@
 
 use nibble_codec::Scheme;
 use nibble_learning::{SgdConfig, TensorSpec};
-use nibble_proto::v1::{Assignment, LocalTraining, Tensor};
+use nibble_proto::v1::{Assignment, DeltaPath, LocalTraining, Tensor};
 use nibble_seed::{RoundId, Seed};
 
 /// A client's part in a round.
@@ -15,11 +15,24 @@ pub(super) struct Order {
     /// SHA-256 of the global model's parameters.
     pub(super) model: [u8; 32],
     pub(super) frame_bytes: u64,
+    /// Another way to it.
+    pub(super) path: Option<Path>,
     pub(super) tensors: Vec<TensorSpec>,
     pub(super) architecture: String,
     pub(super) scheme: Scheme,
     pub(super) sgd: SgdConfig,
     pub(super) max_payload_bytes: u64,
+}
+
+/// Delta frames that lead to a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    /// The model they start from.
+    pub(super) base: [u8; 32],
+    /// What a built-in architecture makes that model from.
+    pub(super) initial_seed: Option<Seed>,
+    /// Bytes of each.
+    pub(super) frame_bytes: Vec<u64>,
 }
 
 impl TryFrom<Assignment> for Order {
@@ -36,6 +49,7 @@ impl TryFrom<Assignment> for Order {
             order: Seed(assignment.order_seed),
             model: sha256(&model.sha256).ok_or("the model's name is not a SHA-256")?,
             frame_bytes: model.frame_bytes,
+            path: assignment.path.map(path).transpose()?,
             tensors: assignment
                 .layout
                 .into_iter()
@@ -53,6 +67,11 @@ impl TryFrom<Assignment> for Order {
 /// A SHA-256 as protocol messages carry it.
 fn sha256(bytes: &[u8]) -> Option<[u8; 32]> {
     bytes.try_into().ok()
+}
+
+fn path(path: DeltaPath) -> Result<Path, String> {
+    let base = sha256(&path.base_sha256).ok_or("the name of the model to start from is not a SHA-256")?;
+    Ok(Path { base, initial_seed: path.initial_seed.map(Seed), frame_bytes: path.frame_bytes })
 }
 
 fn tensor(tensor: Tensor) -> Option<TensorSpec> {

@@ -6,6 +6,7 @@ use nibble_proto::v1::{self, UpdateHeader, UpdateRef, check_in_response::Instruc
 use nibble_seed::Seed;
 use rustls_pki_types::UnixTime;
 use tokio::time::{Instant, sleep};
+use tonic::Code;
 use tracing::Instrument;
 
 use super::{
@@ -17,7 +18,7 @@ use crate::{
     identity,
     link::{CallError, Link},
     state::{Store, Summary},
-    transfer::{Download, Upload},
+    transfer::{Download, Upload, Wanted},
 };
 
 /// Shortest and longest pause that a coordinator can ask for.
@@ -126,7 +127,8 @@ impl Agent {
     async fn turn(&mut self) -> Result<Option<Ended>, AgentError> {
         self.renew().await?;
         let pending = self.pending();
-        let instruction = self.link.check_in(pending.clone(), self.config.hold).await?;
+        let held = self.bench().held();
+        let instruction = self.link.check_in(pending.clone(), held, self.config.hold).await?;
         if let Some(connected) = self.connected.take() {
             connected();
         }
@@ -170,16 +172,16 @@ impl Agent {
             Err(reason) => return self.decline(run, round, reason).await,
         };
         let task = Arc::clone(&order);
-        let frame_bytes = match self.at_bench(move |bench| bench.prepare(&task)).await {
-            Ok(frame_bytes) => frame_bytes,
-            Err(reason) => return self.decline(run, round, reason).await,
-        };
-        if !self.bench().holds(&order.model) {
-            let frame = self.fetch(&order, frame_bytes).await?;
+        let mut missing = self.at_bench(move |bench| bench.prepare(&task)).await;
+        loop {
+            let wanted = match missing {
+                Ok(None) => break,
+                Ok(Some(wanted)) => wanted,
+                Err(reason) => return self.decline(run, round, reason).await,
+            };
+            let frames = self.fetch(&wanted).await?;
             let task = Arc::clone(&order);
-            if let Err(reason) = self.at_bench(move |bench| bench.receive(&task, frame)).await {
-                return self.decline(run, round, reason).await;
-            }
+            missing = self.at_bench(move |bench| bench.receive(&task, &wanted, frames)).await;
         }
         tracing::info!(phase = "train", architecture = order.architecture, scheme = %order.scheme, "training");
         match self.at_bench(move |bench| bench.perform(&order)).await {
@@ -201,22 +203,27 @@ impl Agent {
         }
     }
 
-    /// The frame of the order's model: the rest of it, if a part has come before.
-    async fn fetch(&mut self, order: &Order, frame_bytes: usize) -> Result<Vec<u8>, AgentError> {
-        let held = self.download.take().filter(|download| download.is_of(&order.model));
-        let mut download = held.unwrap_or_else(|| Download::new(order.model, frame_bytes));
+    /// Frames that are wanted: the rest of them, if a part has come before. None if there are no such delta frames.
+    async fn fetch(&mut self, wanted: &Wanted) -> Result<Option<Vec<u8>>, AgentError> {
+        let held = self.download.take().filter(|download| download.is_of(wanted));
+        let mut download = held.unwrap_or_else(|| Download::new(wanted.clone()));
         let (before, (read_before, _)) = (download.len(), self.link.bytes());
         let result = download.resume(&self.link).await;
         if download.len() > before {
             self.backoff.reset();
         }
-        if let Err(error) = result {
-            self.download = Some(download);
-            return Err(error.into());
+        match result {
+            Ok(()) => {}
+            Err(CallError::Failed { code: Code::NotFound, .. }) if wanted.base.is_some() => return Ok(None),
+            Err(error) => {
+                self.download = Some(download);
+                return Err(error.into());
+            }
         }
         let wire_bytes = self.link.bytes().0 - read_before;
-        tracing::info!(phase = "download", bytes = frame_bytes, resumed_at = before, wire_bytes, "the model is here");
-        Ok(download.into_frame())
+        let (bytes, frames, delta) = (download.len(), wanted.frame_bytes.len(), wanted.base.is_some());
+        tracing::info!(phase = "download", bytes, frames, delta, resumed_at = before, wire_bytes, "the model is here");
+        Ok(Some(download.into_frames()))
     }
 
     /// Sends the pending update: the rest of it, if a part has arrived before.

@@ -1,15 +1,16 @@
 //! The work between two messages: training, encoding, settling. It blocks, on a processor or a disk.
 
-use std::{num::NonZeroUsize, thread::available_parallelism};
+use std::{convert::Infallible, num::NonZeroUsize, thread::available_parallelism};
 
 use bytes::Bytes;
 use nibble_codec::{Coding, DecodeError, Intent, Layout, Outcome, Payload, Residual, Scheme};
 use sha2::{Digest, Sha256};
 
-use super::{AgentError, TrainerSource, order::Order};
+use super::{AgentError, TrainerSource, order::{Order, Path}};
 use crate::{
     Assignment, ClientError, Participant,
-    state::{PendingUpdate, StateError, Store},
+    state::{PendingUpdate, StateError, Store, in_bytes},
+    transfer::Wanted,
 };
 
 /// Where a client trains.
@@ -28,7 +29,7 @@ pub(super) struct Workbench {
     trainers: Box<dyn TrainerSource>,
     samples: Vec<u32>,
     participant: Option<Prepared>,
-    /// The global model held last.
+    /// The global model held last, here and on disk.
     global: Option<Global>,
 }
 
@@ -59,16 +60,17 @@ impl From<StateError> for Setback {
 
 impl Workbench {
     pub(super) fn new(store: Store, trainers: Box<dyn TrainerSource>, samples: Vec<u32>) -> Self {
-        Self { store, trainers, samples, participant: None, global: None }
+        let global = store.model().map(Global::new);
+        Self { store, trainers, samples, participant: None, global }
     }
 
-    /// Whether the global model of that name is held.
-    pub(super) fn holds(&self, model: &[u8; 32]) -> bool {
-        self.global.as_ref().is_some_and(|global| global.sha256 == *model)
+    /// Name of the global model that is held.
+    pub(super) fn held(&self) -> Option<[u8; 32]> {
+        self.global.as_ref().map(|global| global.sha256)
     }
 
-    /// Makes ready for an order, before anything is downloaded for it. Gives the bytes of the model's frame.
-    pub(super) fn prepare(&mut self, order: &Order) -> Result<usize, String> {
+    /// Makes ready for an order, before anything is downloaded for it. Gives what has to be.
+    pub(super) fn prepare(&mut self, order: &Order) -> Result<Option<Wanted>, String> {
         let layout = self.participant(order)?.layout();
         let frame_bytes = Coding::Fp32.payload_bytes(layout);
         if order.frame_bytes != frame_bytes {
@@ -79,23 +81,54 @@ impl Workbench {
             let (scheme, budget) = (order.scheme, order.max_payload_bytes);
             return Err(format!("an update under {scheme} takes {payload_bytes} bytes, the budget is {budget}"));
         }
-        usize::try_from(frame_bytes).map_err(|_| "the model does not fit this machine's memory".into())
+        let keyframe = usize::try_from(frame_bytes).map_err(|_| "the model does not fit this machine's memory")?;
+        if let Some(path) = order.path.as_ref().filter(|_| self.held() != Some(order.model)) {
+            self.begin_at(path, order)?;
+        }
+        if self.held() == Some(order.model) {
+            return Ok(None);
+        }
+        let path = order.path.as_ref().filter(|path| self.held() == Some(path.base));
+        Ok(Some(path.and_then(|path| path.wanted(order, keyframe)).unwrap_or(Wanted::keyframe(order.model, keyframe))))
     }
 
-    /// Takes the global model out of its frame.
-    pub(super) fn receive(&mut self, order: &Order, frame: Vec<u8>) -> Result<(), String> {
-        let mut parameters = self.global.take().map(|global| global.parameters).unwrap_or_default();
-        let layout = self.participant(order)?.layout();
-        parameters.resize(layout.coordinates(), 0.0);
-        let mut decode = |frame: &[u8]| Payload::parse(frame, layout)?.decode(&mut parameters);
-        decode(&frame).map_err(|error| format!("the model's frame cannot be used: {error}"))?;
-        drop(frame); // training needs the memory
-        let sha256 = sha256_of(&parameters);
-        if sha256 != order.model {
-            return Err("the model that was sent is not the one that was announced: their SHA-256 differ".into());
+    /// Makes the run's first model, if it is that which a path starts from.
+    fn begin_at(&mut self, path: &Path, order: &Order) -> Result<(), String> {
+        if let Some(seed) = path.initial_seed.filter(|_| self.held() != Some(path.base)) {
+            let first = Global::new(self.participant(order)?.trainer().init(seed));
+            if first.sha256 == path.base {
+                self.global = Some(first);
+            }
         }
-        self.global = Some(Global { sha256, parameters });
         Ok(())
+    }
+
+    /// Takes the global model out of frames. Gives what has to be downloaded instead, if it does not come out of delta
+    /// frames.
+    pub(super) fn receive(
+        &mut self,
+        order: &Order,
+        wanted: &Wanted,
+        frames: Option<Vec<u8>>,
+    ) -> Result<Option<Wanted>, String> {
+        let base = self.global.take();
+        let layout = self.participant(order)?.layout();
+        let problem = match decoded(wanted, frames, base, layout) {
+            Ok(global) if global.sha256 == order.model => {
+                if let Err(error) = self.store.keep_model(&global.parameters) {
+                    tracing::warn!(%error, "the model is not kept: after a restart all of it has to be sent again");
+                }
+                self.global = Some(global);
+                return Ok(None);
+            }
+            Ok(_) => "the model that was sent is not the one that was announced: their SHA-256 differ".into(),
+            Err(problem) => problem,
+        };
+        if wanted.base.is_none() {
+            return Err(problem);
+        }
+        tracing::warn!(problem, "the delta frames do not lead to the model: all of it is fetched");
+        Ok(Some(Wanted::keyframe(order.model, Coding::Fp32.payload_bytes(layout) as usize)))
     }
 
     /// Trains and encodes, and keeps the update as pending. Durable on return.
@@ -140,7 +173,6 @@ impl Workbench {
         let summary = self.store.summary().clone();
         let mut vector = self.store.vector()?;
         if outcome == Settlement::Accepted {
-            self.global = None; // an accepted update makes another model; its memory is needed now
             if !vector.is_empty() {
                 let payload = self.store.payload()?;
                 vector = left_out(vector, &payload, &summary.layout).map_err(AgentError::Settling)?;
@@ -217,14 +249,48 @@ fn left_out(intent: Vec<f32>, payload: &[u8], layout: &Layout) -> Result<Vec<f32
     Ok(settle()?.into_values())
 }
 
-/// SHA-256 of parameters as little-endian f32: a model's name.
-fn sha256_of(parameters: &[f32]) -> [u8; 32] {
-    let mut sha = Sha256::new();
-    let mut bytes = Vec::with_capacity(4 * 4096);
-    for tile in parameters.chunks(4096) {
-        bytes.clear();
-        bytes.extend(tile.iter().flat_map(|value| value.to_le_bytes()));
-        sha.update(&bytes);
+impl Global {
+    fn new(parameters: Vec<f32>) -> Self {
+        let mut sha256 = Sha256::new();
+        let Ok(()) = in_bytes::<Infallible>(&parameters, |bytes| {
+            sha256.update(bytes);
+            Ok(())
+        });
+        Self { sha256: sha256.finalize().into(), parameters }
     }
-    sha.finalize().into()
+}
+
+impl Path {
+    /// Its frames, if they are fewer bytes than the model's own.
+    fn wanted(&self, order: &Order, keyframe: usize) -> Option<Wanted> {
+        let total = self.frame_bytes.iter().try_fold(0u64, |total, bytes| total.checked_add(*bytes));
+        let shorter = total.is_some_and(|total| (1..=keyframe as u64).contains(&total));
+        let frame_bytes = || self.frame_bytes.iter().map(|bytes| *bytes as usize).collect();
+        shorter.then(|| Wanted { model: order.model, base: Some(self.base), frame_bytes: frame_bytes() })
+    }
+}
+
+/// The model that frames lead to from `base`.
+fn decoded(
+    wanted: &Wanted,
+    frames: Option<Vec<u8>>,
+    base: Option<Global>,
+    layout: &Layout,
+) -> Result<Global, String> {
+    let frames = frames.ok_or("the coordinator no longer has the delta frames")?;
+    let mut parameters = base.map(|base| base.parameters).unwrap_or_default();
+    parameters.resize(layout.coordinates(), 0.0);
+    let unusable = |error: DecodeError| format!("a frame of the model cannot be used: {error}");
+    let mut rest = &frames[..];
+    for &bytes in &wanted.frame_bytes {
+        let (frame, later) = rest.split_at(bytes);
+        let frame = Payload::parse(frame, layout).map_err(unusable)?;
+        match wanted.base {
+            Some(_) => frame.add_to(&mut parameters).map_err(unusable)?,
+            None => frame.decode(&mut parameters).map_err(unusable)?,
+        }
+        rest = later;
+    }
+    drop(frames); // training needs the memory
+    Ok(Global::new(parameters))
 }

@@ -98,9 +98,15 @@ impl Link {
     }
 
     /// Asks what to do, and waits up to `hold` for something to do.
-    pub(crate) async fn check_in(&self, pending: Option<UpdateRef>, hold: Duration) -> Result<Instruction, CallError> {
+    pub(crate) async fn check_in(
+        &self,
+        pending: Option<UpdateRef>,
+        held: Option<[u8; 32]>,
+        hold: Duration,
+    ) -> Result<Instruction, CallError> {
         let hold_ms = u32::try_from(hold.as_millis()).unwrap_or(u32::MAX);
-        let request = self.request(CheckInRequest { pending, hold_ms });
+        let held_sha256 = held.map(|name| name.to_vec().into()).unwrap_or_default();
+        let request = self.request(CheckInRequest { pending, hold_ms, held_sha256 });
         let response = self.within(hold + GRACE, self.coordinator().check_in(request)).await?;
         response.instruction.ok_or(CallError::Protocol("an answer to a check-in holds no instruction"))
     }

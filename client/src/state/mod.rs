@@ -21,17 +21,21 @@
 //! Fields from `round` on are 0 in a settled record. The layout is kept so that an outcome can be applied after a restart,
 //! before anything says which model the run trains. Files are private to their owner: a residual tells of the data.
 //!
+//! A third file, `model`, saves bytes and promises nothing: the global model that came last.
+//!
 //! Absent on purpose: histories, several runs at a time, and vectors in memory; they are read when they are needed.
 
 mod error;
 mod header;
 mod lock;
+mod model;
 mod read;
 mod store;
 mod write;
 
 pub use error::StateError;
 pub use header::{PendingUpdate, Summary};
+pub(crate) use model::in_bytes;
 pub use store::Store;
 
 #[cfg(test)]

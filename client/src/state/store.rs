@@ -8,6 +8,7 @@ use nibble_codec::Layout;
 use super::{
     PendingUpdate, StateError, Summary,
     lock::Lock,
+    model,
     read::{Contents, Wanted, read},
     write::{Record, write},
 };
@@ -97,6 +98,20 @@ impl Store {
         let (run, layout) = (run.to_owned(), layout.clone());
         let pending = Some(PendingUpdate { payload_bytes: payload.len() as u64, ..update });
         self.replace(Summary { run, layout, coordinates: intent.len() as u64, pending }, intent, payload)
+    }
+
+    /// The global model that was kept last; `None` if there is none that can be read.
+    #[must_use]
+    pub fn model(&self) -> Option<Vec<f32>> {
+        model::read(&self.dir)
+    }
+
+    /// Keeps a global model. It may be lost, and then has to be sent again.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn keep_model(&self, parameters: &[f32]) -> Result<(), StateError> {
+        model::write(&self.dir, parameters)
     }
 
     fn replace(&mut self, summary: Summary, vector: &[f32], payload: &[u8]) -> Result<(), StateError> {

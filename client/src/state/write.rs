@@ -10,10 +10,8 @@ use super::{
     StateError,
     header::{Header, Summary, layout_to_bytes},
     lock::private_file,
+    model::in_bytes,
 };
-
-/// Floats converted at a time.
-const TILE: usize = 16 * 1024;
 
 /// Everything that a record holds.
 pub(super) struct Record<'a> {
@@ -48,18 +46,13 @@ fn write_to<W: Write>(out: W, record: &Record<'_>) -> io::Result<W> {
         pending: *pending,
     };
     let mut out = Checked { inner: BufWriter::new(out), crc: 0 };
-    out.put(&header.to_bytes())?;
-    out.put(run.as_bytes())?;
-    out.put(&tensors)?;
-    let mut bytes = Vec::with_capacity(4 * TILE.min(record.vector.len()));
-    for tile in record.vector.chunks(TILE) {
-        bytes.clear();
-        bytes.extend(tile.iter().flat_map(|value| value.to_le_bytes()));
-        out.put(&bytes)?;
-    }
-    out.put(record.payload)?;
+    out.write_all(&header.to_bytes())?;
+    out.write_all(run.as_bytes())?;
+    out.write_all(&tensors)?;
+    in_bytes(record.vector, |bytes| out.write_all(bytes))?;
+    out.write_all(record.payload)?;
     let crc = out.crc;
-    out.put(&crc.to_le_bytes())?;
+    out.write_all(&crc.to_le_bytes())?;
     out.inner.into_inner().map_err(io::IntoInnerError::into_error)
 }
 
@@ -69,9 +62,14 @@ struct Checked<W> {
     crc: u32,
 }
 
-impl<W: Write> Checked<W> {
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.crc = crc32c::crc32c_append(self.crc, bytes);
-        self.inner.write_all(bytes)
+impl<W: Write> Write for Checked<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.crc = crc32c::crc32c_append(self.crc, &bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }

@@ -8,5 +8,5 @@ mod download;
 mod upload;
 
 pub use chunk::TransferError;
-pub(crate) use download::Download;
+pub(crate) use download::{Download, Wanted};
 pub(crate) use upload::Upload;

@@ -194,6 +194,7 @@ impl Coordinator {
             training: Some(v1::LocalTraining { epochs: 1, batch: 2, lr: 0.1, momentum: 0.0, weight_decay: 0.0 }),
             max_payload_bytes: 1 << 20,
             deadline_ms: 0,
+            path: None,
         };
         (self.script.tamper)(&mut assignment);
         assignment

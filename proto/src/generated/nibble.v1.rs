@@ -9,6 +9,9 @@ pub struct CheckInRequest {
     /// at once.
     #[prost(uint32, tag = "2")]
     pub hold_ms: u32,
+    /// The global model that the client has: SHA-256 of its parameters; empty if it has none.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub held_sha256: ::prost::bytes::Bytes,
 }
 /// Names one update.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -103,6 +106,23 @@ pub struct Assignment {
     /// Milliseconds from this answer until the round closes without this client; 0 if it waits for ever.
     #[prost(uint64, tag = "11")]
     pub deadline_ms: u64,
+    /// Another way to the model, where that is fewer bytes than its frame.
+    #[prost(message, optional, tag = "12")]
+    pub path: ::core::option::Option<DeltaPath>,
+}
+/// Delta frames, which lead from a model that the client has to another, in order.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeltaPath {
+    /// The model they start from: the one that the client said it has, else the run's first.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub base_sha256: ::prost::bytes::Bytes,
+    /// Seed of the run's first model, if that is where they start and the architecture is built in: a client that knows the
+    /// architecture makes that model itself.
+    #[prost(fixed64, optional, tag = "2")]
+    pub initial_seed: ::core::option::Option<u64>,
+    /// Bytes of each frame. None: the base is the model.
+    #[prost(uint64, repeated, tag = "3")]
+    pub frame_bytes: ::prost::alloc::vec::Vec<u64>,
 }
 /// A global model.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -149,9 +169,12 @@ pub struct DownloadModelRequest {
     /// The model's name: the SHA-256 of its parameters.
     #[prost(bytes = "bytes", tag = "1")]
     pub sha256: ::prost::bytes::Bytes,
-    /// Bytes of the frame that the client already has.
+    /// Bytes that the client already has, of the frame or of all the delta frames.
     #[prost(uint64, tag = "2")]
     pub offset: u64,
+    /// Asks for the delta frames that lead from this model, one after the other; empty asks for the model's own frame.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub base_sha256: ::prost::bytes::Bytes,
 }
 /// A part of a model's frame.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -480,7 +503,7 @@ pub mod coordinator_service_client {
                 .insert(GrpcMethod::new("nibble.v1.CoordinatorService", "CheckIn"));
             self.inner.unary(req, path, codec).await
         }
-        /// Sends the frame of a global model from an offset on, in chunks of at most 64 KiB.
+        /// Sends the frame of a global model, or the delta frames that lead to it, from an offset on, in chunks of at most 64 KiB.
         pub async fn download_model(
             &mut self,
             request: impl tonic::IntoRequest<super::DownloadModelRequest>,
@@ -610,7 +633,7 @@ pub mod coordinator_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// Sends the frame of a global model from an offset on, in chunks of at most 64 KiB.
+        /// Sends the frame of a global model, or the delta frames that lead to it, from an offset on, in chunks of at most 64 KiB.
         async fn download_model(
             &self,
             request: tonic::Request<super::DownloadModelRequest>,

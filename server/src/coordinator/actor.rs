@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use nibble_seed::{ClientId, RoundId};
+use nibble_seed::{ClientId, RoundId, Seed};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     Round,
+    broadcast::Broadcast,
     clock::Clock,
     crash,
     evaluation::ToEvaluate,
-    models::Models,
+    models::{ModelName, Models},
     round::{Counted, DiscardReason, Effect, Event, Outcome, Record},
     spool::Spool,
     store::{LedgerRow, ReportKind, RoundState, Store},
@@ -57,7 +58,12 @@ pub struct Parts {
 pub struct Coordinator {
     pub(super) parts: Parts,
     pub(super) global: Vec<f32>,
-    pub(super) model: ModelRef,
+    /// The global model as it is kept.
+    pub(super) newest: ModelRef,
+    /// What clients are given of it.
+    pub(super) served: ModelRef,
+    /// What clients have, where the model's changes are compressed.
+    pub(super) broadcast: Option<Broadcast>,
     /// The open round; `None` once the run is over.
     pub(super) round: Option<Round>,
     /// The counted set, from when it is fixed until the new model is stored.
@@ -77,11 +83,18 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    pub(super) fn assemble(parts: Parts, global: Vec<f32>, model: ModelRef) -> Self {
+    pub(super) fn assemble(
+        parts: Parts,
+        (global, newest): (Vec<f32>, ModelRef),
+        broadcast: Option<(Broadcast, ModelName)>,
+    ) -> Self {
+        let (broadcast, held) = broadcast.unzip();
         Self {
             parts,
             global,
-            model,
+            newest,
+            served: held.map_or(newest, |name| ModelRef { name, ..newest }),
+            broadcast,
             round: None,
             closing: None,
             waiting: BTreeMap::new(),
@@ -156,7 +169,7 @@ impl Coordinator {
 
     fn handle(&mut self, command: Command) -> Result<(), CoordinatorError> {
         match command {
-            Command::CheckIn { client, pending, hold, reply } => self.check_in(client, pending, hold, reply),
+            Command::CheckIn { client, asks, reply } => self.check_in(client, asks, reply),
             Command::Admit { client, update, reply } => {
                 let admission = match self.fate(client, &update)? {
                     Fate::Decided(outcome) => Admission::Decided(outcome),
@@ -226,7 +239,7 @@ impl Coordinator {
     /// Makes the cohort durable, then tells those of it that are on the line.
     fn assign(
         &mut self,
-        assigned: &[(ClientId, nibble_seed::Seed, nibble_seed::Seed)],
+        assigned: &[(ClientId, Seed, Seed)],
         now: Duration,
     ) -> Result<(), CoordinatorError> {
         let Some(id) = self.round.as_ref().map(Round::id).filter(|_| !assigned.is_empty()) else { return Ok(()) };
@@ -237,14 +250,15 @@ impl Coordinator {
         for &(client, rounding, order) in assigned {
             self.ready.remove(&client);
             if let Some(waiting) = self.waiting.remove(&client) {
-                let assignment = self.assignment(rounding, order);
+                let assignment = self.assignment((rounding, order), waiting.held);
                 self.answer(waiting.reply, Instruction::Assign(assignment));
             }
         }
         Ok(())
     }
 
-    pub(super) fn assignment(&self, rounding: nibble_seed::Seed, order: nibble_seed::Seed) -> Assignment {
+    /// The part in the open round of a client that has `held` of the models.
+    pub(super) fn assignment(&self, (rounding, order): (Seed, Seed), held: Option<ModelName>) -> Assignment {
         let round = self.round.as_ref();
         let now = self.parts.clock.now();
         Assignment {
@@ -252,7 +266,8 @@ impl Coordinator {
             round: round.map_or(RoundId(0), Round::id),
             rounding,
             order,
-            model: self.model,
+            model: self.served,
+            path: self.path(held),
             deadline: round.and_then(Round::deadline).map(|deadline| deadline.saturating_sub(now)),
         }
     }
@@ -294,7 +309,8 @@ impl Coordinator {
     /// Opens a round for whoever is available.
     pub(super) fn open_round(&mut self, id: RoundId, now: Duration) -> Result<(), CoordinatorError> {
         let plan = Arc::clone(&self.parts.plan);
-        self.parts.store.open_round(&plan.name, id, &self.model.name, now)?;
+        self.publish(id)?;
+        self.parts.store.open_round(&plan.name, id, &self.served.name, now)?;
         self.round = Some(Round::open(id, plan.seed, plan.round.clone(), now));
         self.forget_absent(now);
         for client in self.ready.keys().copied().collect::<Vec<_>>() {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use nibble_seed::ClientId;
 use tokio::sync::oneshot;
 
-use super::{Coordinator, CoordinatorError, Instruction, UpdateRef, actor::TICK, reports::Fate};
+use super::{Asks, Coordinator, CoordinatorError, Instruction, UpdateRef, actor::TICK, reports::Fate};
 use crate::{
     Round,
+    models::ModelName,
     round::{Effect, Event},
 };
 
@@ -19,6 +20,8 @@ pub(super) struct Waiting {
     pub(super) until: Duration,
     /// The update whose outcome the client waits for.
     pub(super) pending: Option<UpdateRef>,
+    /// The model that the client has.
+    pub(super) held: Option<ModelName>,
     pub(super) reply: oneshot::Sender<Instruction>,
 }
 
@@ -26,17 +29,16 @@ impl Coordinator {
     pub(super) fn check_in(
         &mut self,
         client: ClientId,
-        pending: Option<UpdateRef>,
-        hold: Duration,
+        asks: Asks,
         reply: oneshot::Sender<Instruction>,
     ) -> Result<(), CoordinatorError> {
         let now = self.parts.clock.now();
         self.seen.insert(client, now);
-        if let Some(update) = pending {
+        if let Some(update) = asks.pending.clone() {
             match self.fate(client, &update)? {
                 Fate::Decided(outcome) => self.answer(reply, Instruction::Receipt(update, outcome)),
                 Fate::Wanted => self.answer(reply, Instruction::SendPending),
-                Fate::Undecided => self.hold(client, Some(update), hold, reply),
+                Fate::Undecided => self.hold(client, asks, reply),
             }
             return Ok(());
         }
@@ -46,11 +48,11 @@ impl Coordinator {
             return Ok(());
         };
         if let Some(Effect::Assign { rounding, order, .. }) = round.assignment(client) {
-            let assignment = self.assignment(rounding, order);
+            let assignment = self.assignment((rounding, order), asks.held);
             self.answer(reply, Instruction::Assign(assignment));
             return Ok(());
         }
-        self.hold(client, None, hold, reply);
+        self.hold(client, asks, reply);
         let pause = self.parts.plan.decline_pause;
         if self.declined.get(&client).is_some_and(|at| *at + pause > now) {
             return Ok(());
@@ -60,20 +62,15 @@ impl Coordinator {
     }
 
     /// Keeps a call until there is something to say; one that is not to be held is told when to come back.
-    fn hold(
-        &mut self,
-        client: ClientId,
-        pending: Option<UpdateRef>,
-        hold: Duration,
-        reply: oneshot::Sender<Instruction>,
-    ) {
+    fn hold(&mut self, client: ClientId, asks: Asks, reply: oneshot::Sender<Instruction>) {
         let now = self.parts.clock.now();
+        let Asks { pending, held, hold } = asks;
         if hold.is_zero() || self.draining {
             // One that stops is soon started again: nobody should still be asleep then.
             let pause = if self.draining { Duration::ZERO } else { self.pace(client) };
             return self.answer(reply, Instruction::Wait(pause));
         }
-        let before = self.waiting.insert(client, Waiting { until: now + hold, pending, reply });
+        let before = self.waiting.insert(client, Waiting { until: now + hold, pending, held, reply });
         if let Some(Waiting { reply, .. }) = before {
             self.answer(reply, Instruction::Wait(Duration::from_secs(1))); // a newer call of the same client
         }

@@ -5,7 +5,7 @@ use std::{sync::Mutex, thread};
 use nibble_seed::RoundId;
 use tracing::info;
 
-use super::{Coordinator, CoordinatorError, ModelRef};
+use super::{Coordinator, CoordinatorError, ModelRef, publishing::keyframe_bytes};
 use crate::{
     Aggregate, Contribution, Round, crash,
     evaluation::ToEvaluate,
@@ -35,14 +35,16 @@ impl Coordinator {
             let layout = &self.parts.plan.layout;
             let (name, frame_bytes) = self.parts.models.put(layout, id.next(), &self.global).await?;
             crash::point("model-written");
-            let before = std::mem::replace(&mut self.model, ModelRef { name, frame_bytes });
+            let before = self.served;
+            self.newest = ModelRef { name, frame_bytes };
             self.parts.store.begin()?;
             self.parts.store.commit(&self.parts.plan.name, id, &name, self.parts.clock.now())?;
             self.tell(Event::Aggregated)?;
             self.commit()?;
             crash::point("round-committed");
             // Clients may still be fetching the model before; those before that are of no use to anyone.
-            self.parts.models.keep_only(&[before.name, name])?;
+            let kept = [before.name, self.served.name, name];
+            self.parts.models.keep_only(&kept, keyframe_bytes(&self.parts))?;
             self.parts.spool.forget_before(id.next())?;
             if let Some(evaluations) = &self.parts.evaluations {
                 // A full queue holds the next fold back, so that no more than a few models wait in memory.

@@ -6,22 +6,31 @@ use nibble_seed::{ClientId, RoundId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Admission, Instruction, Sent, UpdateRef};
-use crate::round::Outcome;
+use crate::{models::ModelName, round::Outcome};
 
 /// Commands that may wait; those who send more wait themselves.
 const QUEUE: usize = 1024;
 
+/// What a client says of itself when it checks in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// The update it has no outcome of yet.
+    pub pending: Option<UpdateRef>,
+    /// The model it has.
+    pub held: Option<ModelName>,
+    /// Longest time to hold the answer.
+    pub hold: Duration,
+}
+
 /// Something asked of the coordinator.
 #[derive(Debug)]
 pub enum Command {
-    /// A client is ready, or asks for the outcome of its update. The answer may take up to `hold`.
+    /// A client is ready, or asks for the outcome of its update. The answer may take as long as it says.
     CheckIn {
         /// Who.
         client: ClientId,
-        /// The update it has no outcome of yet.
-        pending: Option<UpdateRef>,
-        /// Longest time to hold the answer.
-        hold: Duration,
+        /// What it says and wants.
+        asks: Asks,
         /// Where the answer goes.
         reply: oneshot::Sender<Instruction>,
     },

@@ -32,6 +32,17 @@ pub struct ModelRef {
     pub frame_bytes: u64,
 }
 
+/// Delta frames that lead to a global model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeltaPath {
+    /// The model they start from.
+    pub base: ModelName,
+    /// Seed that a built-in architecture makes that model from, if it is the run's first.
+    pub initial_seed: Option<Seed>,
+    /// Bytes of each, in order.
+    pub frame_bytes: Vec<u64>,
+}
+
 /// What a client does next.
 #[derive(Clone, Debug)]
 pub enum Instruction {
@@ -60,6 +71,8 @@ pub struct Assignment {
     pub order: Seed,
     /// The model to start from.
     pub model: ModelRef,
+    /// A shorter way to it.
+    pub path: Option<DeltaPath>,
     /// Time until the round closes without the client.
     pub deadline: Option<Duration>,
 }

@@ -22,6 +22,7 @@ mod handle;
 mod instruction;
 mod ledger;
 mod plan;
+mod publishing;
 mod recovery;
 mod reports;
 #[cfg(test)]
@@ -29,8 +30,8 @@ mod tests;
 
 pub use actor::{Coordinator, Parts};
 pub use counters::describe_metrics;
-pub use handle::{Command, Handle, Stopped};
-pub use instruction::{Admission, Assignment, Instruction, ModelRef, Sent, UpdateRef};
+pub use handle::{Asks, Command, Handle, Stopped};
+pub use instruction::{Admission, Assignment, DeltaPath, Instruction, ModelRef, Sent, UpdateRef};
 pub use ledger::Ledger;
 pub use plan::{Plan, Training};
 

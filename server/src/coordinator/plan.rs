@@ -28,6 +28,10 @@ pub struct Plan {
     pub architecture: String,
     /// Scheme of the updates.
     pub scheme: Scheme,
+    /// Scheme of the global model's changes on their way to the clients; without one it goes out whole.
+    pub downlink: Option<Scheme>,
+    /// Seed of the first model, if a built-in architecture makes it from one.
+    pub initial_seed: Option<Seed>,
     /// How clients train.
     pub training: Training,
     /// Most bytes a payload may have.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use nibble_seed::RoundId;
 use tracing::info;
 
-use super::{Coordinator, CoordinatorError, ModelRef, Parts, Plan};
+use super::{Coordinator, CoordinatorError, ModelRef, Parts, Plan, publishing};
 use crate::{
     Round, crash,
     evaluation::ToEvaluate,
@@ -21,8 +21,11 @@ impl Coordinator {
     /// If the run was started under another configuration, or what is kept of it cannot be read.
     pub async fn start(mut parts: Parts, initial: impl FnOnce() -> Vec<f32>) -> Result<Self, CoordinatorError> {
         let plan = Arc::clone(&parts.plan);
-        match parts.store.run(&plan.name)? {
-            Some(run) => check_same(&run, &plan)?,
+        let first = match parts.store.run(&plan.name)? {
+            Some(run) => {
+                check_same(&run, &plan)?;
+                run.initial_model
+            }
             None => {
                 let (name, _) = parts.models.put(&plan.layout, RoundId(0), &initial()).await?;
                 crash::point("first-model-written");
@@ -39,21 +42,24 @@ impl Coordinator {
                 })?;
                 crash::point("run-begun");
                 info!(run = plan.name, rounds = plan.rounds, "the run begins");
+                name
             }
-        }
+        };
         let missing = || CoordinatorError::Resume { round: RoundId(0), problem: "there is none".into() };
         let row = parts.store.last_round(&plan.name)?.ok_or_else(missing)?;
         parts.spool.forget_before(row.round)?;
-        let model = row.new_model.unwrap_or(row.model);
-        let global = parts.models.get(&plan.layout, &model).await?;
-        let model = served(&parts, model)?;
         let rounds = parts.store.rounds(&plan.name)?;
-        let newest = rounds.iter().rev().find(|row| row.new_model.is_some());
-        if let (Some(row), Some(evaluations)) = (newest.filter(|row| row.accuracy.is_none()), &parts.evaluations) {
+        let last = rounds.iter().rev().find(|row| row.new_model.is_some());
+        let newest = last.and_then(|row| row.new_model).unwrap_or(first);
+        let global = parts.models.get(&plan.layout, &newest).await?;
+        let newest = kept(&parts, newest)?;
+        let steps = parts.store.frames(&plan.name)?;
+        let broadcast = publishing::resume(&plan, &parts.models, first, steps).await?;
+        if let (Some(row), Some(evaluations)) = (last.filter(|row| row.accuracy.is_none()), &parts.evaluations) {
             // It was stored, and then the coordinator stopped. One that evaluates no more is noticed later.
             drop(evaluations.send(ToEvaluate { round: row.round, parameters: global.clone() }));
         }
-        let mut coordinator = Self::assemble(parts, global, model);
+        let mut coordinator = Self::assemble(parts, (global, newest), broadcast);
         coordinator.resume(&row)?;
         Ok(coordinator)
     }
@@ -127,7 +133,7 @@ fn replay(
     Ok(counted)
 }
 
-fn served(parts: &Parts, name: ModelName) -> Result<ModelRef, CoordinatorError> {
+fn kept(parts: &Parts, name: ModelName) -> Result<ModelRef, CoordinatorError> {
     let frame = parts.models.frame(&name).ok_or_else(|| CoordinatorError::Resume {
         round: RoundId(0),
         problem: format!("the model {} is gone", crate::models::hex(&name)),

@@ -49,6 +49,8 @@ fn plan(rounds: u64, config: RoundConfig) -> Plan {
         layout: layout(),
         architecture: "mine".into(),
         scheme: "fp32".parse().unwrap(),
+        downlink: None,
+        initial_seed: None,
         training: Training { epochs: 1, batch: 1, lr: 0.1, momentum: 0.0, weight_decay: 0.0 },
         max_payload_bytes: 1000,
     }
@@ -88,7 +90,8 @@ impl House {
 
     async fn check_in(&self, client: u64, pending: Option<UpdateRef>) -> Instruction {
         let client = ClientId(client);
-        self.handle.ask(|reply| Command::CheckIn { client, pending, hold: HOLD, reply }).await.unwrap()
+        let asks = Asks { pending, held: None, hold: HOLD };
+        self.handle.ask(|reply| Command::CheckIn { client, asks, reply }).await.unwrap()
     }
 
     async fn both_assigned(&self) -> [Assignment; 2] {

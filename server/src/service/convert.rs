@@ -83,6 +83,11 @@ fn assignment(assigned: &Assignment) -> v1::Assignment {
             weight_decay: plan.training.weight_decay,
         }),
         max_payload_bytes: plan.max_payload_bytes,
+        path: assigned.path.as_ref().map(|path| v1::DeltaPath {
+            base_sha256: path.base.to_vec().into(),
+            initial_seed: path.initial_seed.map(|seed| seed.0),
+            frame_bytes: path.frame_bytes.clone(),
+        }),
         deadline_ms: assigned.deadline.map_or(0, |deadline| millis(deadline).max(1)),
     }
 }

@@ -7,9 +7,9 @@ use nibble_seed::{ClientId, RoundId};
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Services, convert, download::Frames, identity};
+use super::{Services, convert, download::{Chunks, chunks}, identity};
 use crate::{
-    coordinator::{Command, Stopped},
+    coordinator::{Asks, Command, Stopped},
     spool::Place,
     store::Bytes,
 };
@@ -33,28 +33,35 @@ impl CoordinatorService for Services {
         let message = request.into_inner();
         let up = message.encoded_len();
         let hold = Duration::from_millis(message.hold_ms.into()).min(LONGEST_HOLD);
-        let pending = message.pending.map(|update| convert::update_ref(Some(update))).transpose()?;
-        let asked = self.coordinator.ask(|reply| Command::CheckIn { client, pending, hold, reply });
+        let pending = message.pending.clone().map(|update| convert::update_ref(Some(update))).transpose()?;
+        let held = Some(&message.held_sha256).filter(|name| !name.is_empty());
+        let held = held.map(|name| convert::sha256("held_sha256", name)).transpose()?;
+        let asks = Asks { pending, held, hold };
+        let asked = self.coordinator.ask(|reply| Command::CheckIn { client, asks, reply });
         let answer = convert::instruction(asked.await?);
         self.count(client, up, answer.encoded_len());
         Ok(Response::new(answer))
     }
 
-    type DownloadModelStream = Frames;
+    type DownloadModelStream = Chunks;
 
-    async fn download_model(&self, request: Request<v1::DownloadModelRequest>) -> Result<Response<Frames>, Status> {
+    async fn download_model(&self, request: Request<v1::DownloadModelRequest>) -> Result<Response<Chunks>, Status> {
         let client = identity(&request)?.client;
         let message = request.into_inner();
         self.count(client, message.encoded_len(), 0);
         let name = convert::sha256("sha256", &message.sha256)?;
-        let frame = self.models.frame(&name).ok_or_else(|| {
-            Status::not_found("no such model, or no longer: check in again to learn which one is current")
+        let frames = match message.base_sha256.is_empty() {
+            true => self.models.frame(&name),
+            false => self.models.deltas(&convert::sha256("base_sha256", &message.base_sha256)?, &name),
+        };
+        let frames = frames.ok_or_else(|| {
+            Status::not_found("no such model or way to it, or no longer: check in again to learn which one is current")
         })?;
-        if message.offset > frame.len_bytes() {
-            let (found, len) = (message.offset, frame.len_bytes());
-            return Err(Status::out_of_range(format!("offset: {found}, but the frame ends at byte {len}")));
+        if message.offset > frames.len_bytes() {
+            let (found, len) = (message.offset, frames.len_bytes());
+            return Err(Status::out_of_range(format!("offset: {found}, but the frames end at byte {len}")));
         }
-        Ok(Response::new(super::download::frames(frame, message.offset, client, self.ledger.clone())))
+        Ok(Response::new(chunks(frames, message.offset, client, self.ledger.clone())))
     }
 
     async fn get_upload(

@@ -1,4 +1,4 @@
-//! A model's frame in chunks, read as they are taken.
+//! Frames in chunks, read as they are taken.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -8,17 +8,17 @@ use nibble_seed::ClientId;
 use prost::Message;
 use tonic::Status;
 
-use crate::{coordinator::Ledger, models::ModelFrame, store::Bytes};
+use crate::{coordinator::Ledger, models::Frames, store::Bytes};
 
-/// Chunks of a frame.
-pub(super) type Frames = Pin<Box<dyn Stream<Item = Result<v1::DownloadModelResponse, Status>> + Send>>;
+/// Chunks of frames.
+pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<v1::DownloadModelResponse, Status>> + Send>>;
 
-/// The chunks of `frame` from `offset` on. A chunk is counted when it is handed over to be sent.
-pub(super) fn frames(frame: ModelFrame, offset: u64, client: ClientId, ledger: Arc<Ledger>) -> Frames {
-    let chunks = stream::try_unfold((frame, offset), move |(frame, offset)| {
+/// The chunks of `frames` from `offset` on. A chunk is counted when it is handed over to be sent.
+pub(super) fn chunks(frames: Frames, offset: u64, client: ClientId, ledger: Arc<Ledger>) -> Chunks {
+    let chunks = stream::try_unfold((frames, offset), move |(frames, offset)| {
         let ledger = Arc::clone(&ledger);
         async move {
-            let data = frame
+            let data = frames
                 .read(offset, CHUNK_BYTES)
                 .map_err(|error| Status::internal(format!("the model cannot be read: {error}")))?;
             if data.is_empty() {
@@ -28,7 +28,7 @@ pub(super) fn frames(frame: ModelFrame, offset: u64, client: ClientId, ledger: A
             let message = v1::DownloadModelResponse { chunk: Some(v1::Chunk { offset, data, crc32c }) };
             let message_down = message.encoded_len() as u64;
             ledger.add(Some(client), Bytes { payload_down: len, message_down, ..Bytes::default() });
-            Ok(Some((message, (frame, offset + len))))
+            Ok(Some((message, (frames, offset + len))))
         }
     });
     Box::pin(chunks)

@@ -163,6 +163,10 @@ pub struct Cohort {
 pub struct Compression {
     /// Scheme of the updates. Default: `int4+ef`.
     pub uplink: String,
+    /// Scheme of the global model's changes on their way to the clients, e.g. `auto:1`. Default: none, the model goes out
+    /// whole, in fp32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downlink: Option<String>,
     /// Most payload bytes of one update; a scheme that needs more is refused. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uplink_budget_bytes: Option<u64>,
@@ -240,6 +244,6 @@ impl Default for Cohort {
 
 impl Default for Compression {
     fn default() -> Self {
-        Self { uplink: "int4+ef".into(), uplink_budget_bytes: None }
+        Self { uplink: "int4+ef".into(), downlink: None, uplink_budget_bytes: None }
     }
 }

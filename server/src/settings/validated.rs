@@ -58,6 +58,8 @@ pub struct Settings {
     pub decline_pause: Duration,
     /// Scheme of the updates.
     pub scheme: Scheme,
+    /// Scheme of the model's changes, if they are compressed.
+    pub downlink: Option<Scheme>,
     /// Most bytes of a payload.
     pub uplink_budget_bytes: Option<u64>,
     /// The keys of the run as TOML, every one spelled out.
@@ -193,7 +195,8 @@ impl Settings {
                 let problem = format!("{} is not a time in seconds", raw.cohort.decline_pause_seconds);
                 broken("cohort.decline_pause_seconds", problem, "set it to 0 or more")
             })?,
-            scheme: scheme(raw)?,
+            scheme: scheme("compression.uplink", &raw.compression.uplink)?,
+            downlink: raw.compression.downlink.as_deref().map(|name| scheme("compression.downlink", name)).transpose()?,
             uplink_budget_bytes: raw.compression.uplink_budget_bytes,
             config,
         })
@@ -299,10 +302,7 @@ fn round(raw: &Raw) -> Result<RoundConfig, SettingsError> {
     Ok(config.select_among(available, window))
 }
 
-fn scheme(raw: &Raw) -> Result<Scheme, SettingsError> {
-    let mend = "write a scheme as NAME[:ARG]*[+ef], e.g. fp32, int4+ef, int2:nearest";
-    raw.compression
-        .uplink
-        .parse()
-        .map_err(|error: nibble_codec::SchemeError| broken("compression.uplink", error.to_string(), mend))
+fn scheme(key: &str, name: &str) -> Result<Scheme, SettingsError> {
+    let mend = "write a scheme as NAME[:ARG]*[+ef], e.g. fp32, int4+ef, auto:0.5";
+    name.parse().map_err(|error: nibble_codec::SchemeError| broken(key, error.to_string(), mend))
 }

@@ -22,7 +22,7 @@ pub use rounds::{Metrics, Report, ReportKind, RoundRow, RoundState};
 pub use runs::RunRow;
 
 /// The version of the tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = include_str!("tables.sql");
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rusqlite::OptionalExtension;
 
-use super::{Store, StoreError, duration, nanos};
+use super::{Store, StoreError, duration, nanos, signed, unsigned};
+use crate::models::{DeltaFrame, ModelName};
 
 /// A run as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,35 @@ impl Store {
         let sql = "INSERT INTO runs (name, config, started, initial_model) VALUES (?1, ?2, ?3, ?4)";
         self.connection.execute(sql, (&run.name, &run.config, nanos(run.started), run.initial_model))?;
         Ok(())
+    }
+
+    /// Enters the delta frame that leads to a version of the model, and what it leads to.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn add_frame(
+        &self,
+        run: &str,
+        version: u64,
+        frame: &DeltaFrame,
+        model: &ModelName,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO frames (run, version, digest, bytes, model) VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.connection.execute(sql, (run, signed(version), frame.digest, signed(frame.bytes), model))?;
+        Ok(())
+    }
+
+    /// The delta frames of a run and what they lead to, from version 1 on.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn frames(&self, run: &str) -> Result<Vec<(DeltaFrame, ModelName)>, StoreError> {
+        let sql = "SELECT digest, bytes, model FROM frames WHERE run = ?1 ORDER BY version";
+        let mut rows = self.connection.prepare_cached(sql)?;
+        let rows = rows.query_map([run], |row| {
+            Ok((DeltaFrame { digest: row.get(0)?, bytes: unsigned(row.get(1)?) }, row.get(2)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Notes that the last round of a run has ended.

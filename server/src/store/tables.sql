@@ -11,7 +11,7 @@ CREATE TABLE rounds (
     run TEXT NOT NULL REFERENCES runs,
     round INTEGER NOT NULL,
     state TEXT NOT NULL,                -- selecting, collecting, closing, committed, abandoned
-    model BLOB NOT NULL,                -- the model it starts from
+    model BLOB NOT NULL,                -- the model that clients start from
     opened INTEGER NOT NULL,
     assigned INTEGER,                   -- when the cohort was fixed
     closed INTEGER,                     -- when the counted set was fixed, or the round abandoned
@@ -22,6 +22,16 @@ CREATE TABLE rounds (
     loss REAL,
     PRIMARY KEY (run, round)
 ) STRICT;
+
+-- Delta frames of the global model, where its changes are compressed. Version 0 is the run's first model.
+CREATE TABLE frames (
+    run TEXT NOT NULL REFERENCES runs,
+    version INTEGER NOT NULL,           -- that it leads to, from 1
+    digest BLOB NOT NULL,               -- SHA-256 of the frame
+    bytes INTEGER NOT NULL,
+    model BLOB NOT NULL,                -- SHA-256 of the parameters that it leads to
+    PRIMARY KEY (run, version)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE cohort (
     run TEXT NOT NULL,

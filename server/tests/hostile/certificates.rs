@@ -76,7 +76,7 @@ const SCENES: &[Scene] = &[
     aside("nobody fetches a model", Status(Unauthenticated), |cast| {
         Box::pin(async {
             let sha256 = cast.actor.assignment.model.clone().unwrap().sha256;
-            let request = v1::DownloadModelRequest { sha256, offset: 0 };
+            let request = v1::DownloadModelRequest { sha256, offset: 0, ..Default::default() };
             of_answer(cast.nobody.coordinator.clone().download_model(request).await)
         })
     }),

@@ -95,6 +95,8 @@ pub(crate) fn layout() -> Layout {
 fn plan(options: &Options) -> Plan {
     let (layout, scheme) = (layout(), options.scheme.parse::<Scheme>().unwrap());
     Plan {
+        downlink: None,
+        initial_seed: None,
         name: RUN.into(),
         config: "of a test".into(),
         seed: Seed(7),

@@ -46,7 +46,7 @@ async fn get_nothing(line: &Line, update: v1::UpdateRef) -> Got {
 /// Fetches a model to its end.
 async fn download(cast: &Cast<'_>, change: impl Fn(&mut v1::DownloadModelRequest, u64)) -> Got {
     let model = cast.actor.assignment.model.clone().unwrap();
-    let mut request = v1::DownloadModelRequest { sha256: model.sha256, offset: 0 };
+    let mut request = v1::DownloadModelRequest { sha256: model.sha256, offset: 0, ..Default::default() };
     change(&mut request, model.frame_bytes);
     let fetch = async {
         let mut frames = cast.actor.line.coordinator.clone().download_model(request).await?.into_inner();
@@ -101,13 +101,13 @@ const SCENES: &[Scene] = &[
     }),
     aside("hold_ms = 2^32 - 1", Held, |cast| {
         Box::pin(async {
-            let held = cast.strange.check_in(v1::CheckInRequest { pending: None, hold_ms: u32::MAX });
+            let held = cast.strange.check_in(v1::CheckInRequest { pending: None, hold_ms: u32::MAX, ..Default::default() });
             timeout(A_WHILE, held).await.map_or(Held, of_instruction)
         })
     }),
     aside("a thousand check-ins at once", Answer, |cast| {
         Box::pin(async {
-            let ask = || cast.strange.check_in(v1::CheckInRequest { pending: None, hold_ms: 50_000 });
+            let ask = || cast.strange.check_in(v1::CheckInRequest { pending: None, hold_ms: 50_000, ..Default::default() });
             let mut all = futures_util::future::join_all((0..1_000).map(|_| ask()));
             // Each takes the place of the one before; the last is held.
             let _ = timeout(A_WHILE, &mut all).await;
@@ -157,7 +157,7 @@ const SCENES: &[Scene] = &[
     aside("a model that is never read", Answer, |cast| {
         Box::pin(async {
             let sha256 = cast.actor.assignment.model.clone().unwrap().sha256;
-            let request = v1::DownloadModelRequest { sha256, offset: 0 };
+            let request = v1::DownloadModelRequest { sha256, offset: 0, ..Default::default() };
             // As many as a connection has place for at a time.
             let line = cast.stranger.connect(&cast.stage.house).await;
             let mut unread = Vec::new();

@@ -5,12 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nibble_codec::Scheme;
 use nibble_seed::Seed;
 use toml::{Table, Value};
 
 use super::processes::{Program, Running};
-use crate::{error::SimError, experiment::Experiment, files::write_whole};
+use crate::{
+    error::SimError,
+    experiment::{Codecs, Experiment},
+    files::write_whole,
+};
 
 /// A deadline for rounds that have none: a day.
 const NO_DEADLINE_SECONDS: f64 = 86_400.0;
@@ -33,7 +36,7 @@ impl Files {
     /// Writes the coordinator's configuration, and makes its authority where there is none yet.
     pub(super) fn lay_out(
         experiment: &Experiment,
-        (scheme, seed): (Scheme, Seed),
+        (codecs, seed): (Codecs, Seed),
         directory: &Path,
         server: &Program,
     ) -> Result<Self, SimError> {
@@ -42,7 +45,7 @@ impl Files {
         let directory = directory.canonicalize().map_err(SimError::io(directory))?;
         let raw = &experiment.raw;
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
-        let run: String = format!("{}-{scheme}-seed{}", raw.name, seed.0).chars().map(plain).collect();
+        let run: String = format!("{}-{codecs}-seed{}", raw.name, seed.0).chars().map(plain).collect();
         let mut data = Table::new();
         data.insert("dataset".into(), raw.data.dataset.clone().into());
         data.extend(raw.data.label.clone().map(|label| ("label".into(), label.into())));
@@ -59,12 +62,12 @@ impl Files {
         if !coordinator.exists() {
             server.output(&["init", &text(&coordinator), "--host", "127.0.0.1"])?;
         }
-        let config = files.coordinator(experiment, scheme, seed);
+        let config = files.coordinator(experiment, codecs, seed);
         write_whole(&files.config(), config.to_string().as_bytes())?;
         Ok(files)
     }
 
-    fn coordinator(&self, experiment: &Experiment, scheme: Scheme, seed: Seed) -> Table {
+    fn coordinator(&self, experiment: &Experiment, codecs: Codecs, seed: Seed) -> Table {
         let raw = &experiment.raw;
         let mut data = self.data.clone();
         data.insert("partition_seed".into(), integer(raw.data.partition_seed));
@@ -77,7 +80,8 @@ impl Files {
         cohort.extend(raw.cohort.quorum.map(|quorum| ("quorum".into(), integer(quorum as u64))));
         let rounds = integer(raw.rounds);
         let run = [("name", self.run.clone().into()), ("seed", integer(seed.0)), ("rounds", rounds)];
-        let uplink = table([("uplink", scheme.to_string().into())]);
+        let mut compression = table([("uplink", codecs.up.to_string().into())]);
+        compression.extend(codecs.down.map(|scheme| ("downlink".into(), scheme.to_string().into())));
         let connections = integer(1024.max(4 * raw.data.clients as u64));
         table([
             ("listen", "127.0.0.1:0".into()),
@@ -87,7 +91,7 @@ impl Files {
             ("data", Value::Table(data)),
             ("local", value(&raw.local)),
             ("cohort", Value::Table(cohort)),
-            ("compression", Value::Table(uplink)),
+            ("compression", Value::Table(compression)),
         ])
     }
 

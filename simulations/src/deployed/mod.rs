@@ -45,7 +45,7 @@ pub(crate) fn run(
 ) -> Result<Played, SimError> {
     check(experiment)?;
     let (server, client) = (Program::beside("nibble-server")?, Program::beside("nibble-client")?);
-    let files = Files::lay_out(experiment, (codecs.up, seed), directory, &server)?;
+    let files = Files::lay_out(experiment, (codecs, seed), directory, &server)?;
     let mut coordinator = Coordinator::start(&server, &files)?;
     let address = coordinator.address()?;
     let clients = files.clients(&address);

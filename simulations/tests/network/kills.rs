@@ -2,7 +2,8 @@
 //! left alone.
 //!
 //! Cohorts are drawn once every client is available and no deadline passes, so every round of a run is determined by its
-//! seed. Feedback is on, so that an update which a client counts twice or forgets changes every later model.
+//! seed. Feedback is on at both ends, so that an update which a client counts twice or forgets, and a delta frame that
+//! the coordinator makes twice or forgets, changes every later model.
 
 use std::{
     sync::{Mutex, OnceLock},
@@ -18,7 +19,7 @@ const ROUNDS: u64 = 200;
 fn config() -> String {
     format!(
         "[run]\nname = \"kills\"\nrounds = {ROUNDS}\n[model]\nname = \"logreg\"\n[data]\ndataset = \"mnist-10k\"\n\
-         [cohort]\nsize = 3\navailable = {CLIENTS}\n[compression]\nuplink = \"int4+ef\"\n"
+         [cohort]\nsize = 3\navailable = {CLIENTS}\n[compression]\nuplink = \"int4+ef\"\ndownlink = \"auto:1\"\n"
     )
 }
 
@@ -50,7 +51,7 @@ fn check(deployment: &Deployment) {
 /// Names of the durable points, and the occurrences at which the coordinator is killed. Those of a run's beginning have
 /// only one.
 #[cfg(debug_assertions)]
-const POINTS: [(&str, &[u64]); 11] = [
+const POINTS: [(&str, &[u64]); 12] = [
     ("first-model-written", &[1]),
     ("run-begun", &[1]),
     ("cohort-entered", &[1, 3]),
@@ -62,6 +63,7 @@ const POINTS: [(&str, &[u64]); 11] = [
     ("folded", &[1, 3]),
     ("model-written", &[1, 3]),
     ("round-committed", &[1, 3]),
+    ("frame-written", &[1, 3]),
 ];
 
 #[cfg(debug_assertions)] // other builds have no such points

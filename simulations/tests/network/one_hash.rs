@@ -4,6 +4,7 @@ use crate::harness::{Deployment, Program};
 
 struct Experiment {
     model: &'static str,
+    /// Scheme of updates, and after a slash that of the model's changes.
     scheme: &'static str,
     seed: u64,
     rounds: u64,
@@ -39,8 +40,10 @@ impl Experiment {
     fn config(&self) -> String {
         let Self { scheme, seed, rounds, clients, cohort, .. } = self;
         let common = self.common();
+        let (up, down) = scheme.split_once('/').unzip();
+        let (up, down) = (up.unwrap_or(scheme), down.map_or(String::new(), |down| format!("downlink = {down:?}\n")));
         format!(
-            "[run]\nname = \"one-hash\"\nseed = {seed}\nrounds = {rounds}\n[compression]\nuplink = {scheme:?}\n\
+            "[run]\nname = \"one-hash\"\nseed = {seed}\nrounds = {rounds}\n[compression]\nuplink = {up:?}\n{down}\
              [cohort]\nsize = {cohort}\navailable = {clients}\n{common}"
         )
     }
@@ -58,6 +61,7 @@ impl Experiment {
         assert_eq!(status["model_sha256"], simulated["model_hash"]);
         assert_eq!(status["accuracy"], simulated["final_accuracy"]);
         assert_eq!(status["payload_bytes_up"], simulated["uplink_bytes_total"]);
+        assert_eq!(status["payload_bytes_down"], simulated["downlink_bytes_total"]);
         let rounds = deployment.rounds();
         assert_eq!(rounds.len() as u64, self.rounds);
         for round in rounds {
@@ -84,6 +88,14 @@ fn twenty_enrolled_clients_over_mutual_tls() {
 fn entropy_coded_updates_whose_sizes_differ() {
     for (model, scheme, seed) in [("logreg", "auto:0.5+ef", 4), ("mlp", "auto:0.1", 5)] {
         let experiment = Experiment { model, scheme, seed, rounds: 3, clients: 6, cohort: 4 };
+        experiment.check(Deployment::insecure(&experiment.config()), false);
+    }
+}
+
+#[test]
+fn models_that_go_out_as_delta_frames() {
+    for (model, scheme, seed) in [("logreg", "int4+ef/auto:0.5", 6), ("mlp", "auto:0.1/int2", 7)] {
+        let experiment = Experiment { model, scheme, seed, rounds: 8, clients: 6, cohort: 3 };
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
 }

@@ -119,7 +119,7 @@ impl Peer {
     }
 
     pub(crate) async fn check_in(&self, pending: Option<&UpdateRef>, hold: Duration) -> Result<Instruction, Status> {
-        let request = CheckInRequest { pending: pending.cloned(), hold_ms: hold.as_millis() as u32 };
+        let request = CheckInRequest { pending: pending.cloned(), hold_ms: hold.as_millis() as u32, ..Default::default() };
         let answer = self.stub().check_in(self.request(request)).await?.into_inner();
         Ok(answer.instruction.expect("an answer holds an instruction"))
     }
@@ -152,7 +152,7 @@ impl Peer {
 
     /// The parameters of a global model.
     pub(crate) async fn model(&self, sha256: &[u8], layout: &Layout) -> Result<Vec<f32>, Status> {
-        let request = DownloadModelRequest { sha256: sha256.to_vec().into(), offset: 0 };
+        let request = DownloadModelRequest { sha256: sha256.to_vec().into(), offset: 0, ..Default::default() };
         let mut parts = self.stub().download_model(self.request(request)).await?.into_inner();
         let mut frame = Vec::new();
         while let Some(part) = parts.message().await? {

@@ -1,16 +1,19 @@
-//! Global models as frames: fp32 payloads, named by the SHA-256 of their parameters.
+//! Global models as frames: whole ones, fp32 payloads named by the SHA-256 of their parameters, and delta frames, which lead
+//! from one to the next and are named by the SHA-256 of their bytes.
 //!
-//! The object store keeps them (a local directory, or a bucket); a local file of each is what clients are served from.
-//! A model is durable before anybody learns its name.
+//! Clients are served from local files; a bucket, if there is one, has a copy of every global model. A model is durable
+//! before anybody learns its name.
 //!
 //! Absent on purpose: which model is current (the store of rounds knows).
+
+mod chain;
 
 use std::{
     fs::{self, File},
     io::{self, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use bytes::Bytes;
@@ -18,6 +21,8 @@ use nibble_codec::{Coding, DecodeError, Encoder, Layout, Payload, PayloadId};
 use nibble_seed::{RoundId, Seed};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path as Key};
 use sha2::{Digest as _, Sha256};
+
+pub use chain::{Chain, DeltaFrame};
 
 /// SHA-256 of parameters as little-endian f32.
 pub type ModelName = [u8; 32];
@@ -64,13 +69,15 @@ pub struct Models {
     remote: Option<Arc<dyn ObjectStore>>,
     prefix: Key,
     directory: PathBuf,
+    /// What delta frames there are.
+    chain: RwLock<Chain>,
 }
 
-/// An open frame to serve from.
+/// Open frames to serve from, one after the other.
 #[derive(Debug)]
-pub struct ModelFrame {
-    file: File,
-    bytes: u64,
+pub struct Frames {
+    /// Files, and where each ends.
+    files: Vec<(File, u64)>,
 }
 
 impl Models {
@@ -84,7 +91,7 @@ impl Models {
             Some((remote, base)) => (Some(remote), base),
             None => (None, Key::default()),
         };
-        Ok(Self { remote, prefix: base.join(run), directory })
+        Ok(Self { remote, prefix: base.join(run), directory, chain: RwLock::default() })
     }
 
     /// Stores `parameters` as the model after `round` rounds; gives its name and the bytes of its frame.
@@ -97,15 +104,54 @@ impl Models {
         round: RoundId,
         parameters: &[f32],
     ) -> Result<(ModelName, u64), ModelError> {
-        let name = name_of(parameters);
-        let mut frame = Vec::new();
-        Encoder::new(Coding::Fp32.into()).encode(layout, parameters, PayloadId { round, seed: Seed(0) }, &mut frame)?;
+        let (name, frame) = self.put_here(layout, round, parameters)?;
         let bytes = frame.len() as u64;
-        self.write(&name, &frame)?;
         if let Some(remote) = &self.remote {
             remote.put(&self.key(&name), PutPayload::from_bytes(Bytes::from(frame))).await?;
         }
         Ok((name, bytes))
+    }
+
+    /// As [`Models::put`], on this disk only; gives the name and the frame.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put_here(
+        &self,
+        layout: &Layout,
+        round: RoundId,
+        parameters: &[f32],
+    ) -> Result<(ModelName, Vec<u8>), ModelError> {
+        let name = name_of(parameters);
+        let mut frame = Vec::new();
+        Encoder::new(Coding::Fp32.into()).encode(layout, parameters, PayloadId { round, seed: Seed(0) }, &mut frame)?;
+        self.write(&self.path(&name), &frame)?;
+        Ok((name, frame))
+    }
+
+    /// Stores a delta frame.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn put_delta(&self, frame: &[u8]) -> Result<DeltaFrame, ModelError> {
+        let digest = Sha256::digest(frame).into();
+        self.write(&self.delta_path(&digest), frame)?;
+        Ok(DeltaFrame { digest, bytes: frame.len() as u64 })
+    }
+
+    /// Serves delta frames of this chain from now on.
+    pub fn set_chain(&self, chain: Chain) {
+        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = chain;
+    }
+
+    /// What `look` finds in the chain of delta frames.
+    pub fn with_chain<T>(&self, look: impl FnOnce(&Chain) -> T) -> T {
+        look(&self.chain.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A version more: its frame, and the model that it leads to.
+    pub fn extend_chain(&self, frame: DeltaFrame, name: ModelName) {
+        self.chain.write().unwrap_or_else(PoisonError::into_inner).push(frame, name);
     }
 
     /// The parameters of a model.
@@ -118,7 +164,7 @@ impl Models {
             (Ok(frame), _) => frame,
             (Err(error), Some(remote)) if error.kind() == io::ErrorKind::NotFound => {
                 let frame = remote.get(&self.key(name)).await?.bytes().await?;
-                self.write(name, &frame)?;
+                self.write(&path, &frame)?;
                 frame.into()
             }
             (Err(error), _) => return Err(ModelError::Io { path, error }),
@@ -135,22 +181,32 @@ impl Models {
 
     /// A model's frame, to serve from; `None` if it is not here.
     #[must_use]
-    pub fn frame(&self, name: &ModelName) -> Option<ModelFrame> {
-        let file = File::open(self.path(name)).ok()?;
-        let bytes = file.metadata().ok()?.len();
-        Some(ModelFrame { file, bytes })
+    pub fn frame(&self, name: &ModelName) -> Option<Frames> {
+        Frames::open([self.path(name)])
     }
 
-    /// Removes the local frames of all models but those in `keep`, and what a kill left unfinished. What is in a bucket stays there.
+    /// The delta frames that lead from one model to another, to serve from; `None` if they are not all here.
+    #[must_use]
+    pub fn deltas(&self, base: &ModelName, to: &ModelName) -> Option<Frames> {
+        let between = |chain: &Chain| Some(chain.between(base, to)?.to_vec());
+        Frames::open(self.with_chain(between)?.iter().map(|frame| self.delta_path(&frame.digest)))
+    }
+
+    /// Removes the local frames of all models but those in `keep`, delta frames that nobody will be sent, and what a kill
+    /// left unfinished. What is in a bucket stays there.
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn keep_only(&self, keep: &[ModelName]) -> Result<(), ModelError> {
-        let keep: Vec<_> = keep.iter().map(|name| self.path(name)).collect();
+    pub fn keep_only(&self, keep: &[ModelName], keyframe_bytes: u64) -> Result<(), ModelError> {
+        let mut kept: Vec<_> = keep.iter().map(|name| self.path(name)).collect();
+        self.with_chain(|chain| {
+            kept.extend(chain.wanted(keyframe_bytes).iter().map(|frame| self.delta_path(&frame.digest)));
+        });
         for entry in fs::read_dir(&self.directory).map_err(at(&self.directory))?.flatten() {
             let path = entry.path();
             let unfinished = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp"));
-            if unfinished || path.extension().is_some_and(|extension| extension == "frame") && !keep.contains(&path) {
+            let ours = path.extension().is_some_and(|extension| extension == "frame" || extension == "delta");
+            if unfinished || ours && !kept.contains(&path) {
                 fs::remove_file(&path).map_err(at(&path))?;
             }
         }
@@ -158,20 +214,23 @@ impl Models {
     }
 
     /// Writes a frame so that it is whole or not there, and durable.
-    fn write(&self, name: &ModelName, frame: &[u8]) -> Result<(), ModelError> {
-        let path = self.path(name);
+    fn write(&self, path: &Path, frame: &[u8]) -> Result<(), ModelError> {
         let write = || {
             let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
             file.write_all(frame)?;
             file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)?;
+            file.persist(path).map_err(|error| error.error)?;
             File::open(&self.directory)?.sync_all()
         };
-        write().map_err(at(&path))
+        write().map_err(at(path))
     }
 
     fn path(&self, name: &ModelName) -> PathBuf {
         self.directory.join(hex(name)).with_extension("frame")
+    }
+
+    fn delta_path(&self, digest: &[u8; 32]) -> PathBuf {
+        self.directory.join(hex(digest)).with_extension("delta")
     }
 
     fn key(&self, name: &ModelName) -> Key {
@@ -179,11 +238,21 @@ impl Models {
     }
 }
 
-impl ModelFrame {
-    /// Bytes of the frame.
+impl Frames {
+    fn open(paths: impl IntoIterator<Item = PathBuf>) -> Option<Self> {
+        let (mut files, mut end) = (Vec::new(), 0);
+        for path in paths {
+            let file = File::open(path).ok()?;
+            end += file.metadata().ok()?.len();
+            files.push((file, end));
+        }
+        Some(Self { files })
+    }
+
+    /// Bytes of them all.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
-        self.bytes
+        self.files.last().map_or(0, |(_, end)| *end)
     }
 
     /// At most `most` bytes from `offset` on.
@@ -191,9 +260,14 @@ impl ModelFrame {
     /// # Errors
     /// If the disk fails.
     pub fn read(&self, offset: u64, most: usize) -> io::Result<Bytes> {
-        let len = self.bytes.saturating_sub(offset).min(most as u64) as usize;
-        let mut bytes = vec![0; len];
-        self.file.read_exact_at(&mut bytes, offset)?;
+        let mut bytes = vec![0; self.len_bytes().saturating_sub(offset).min(most as u64) as usize];
+        let (mut filled, mut begin) = (0, 0);
+        for (file, end) in &self.files {
+            let at = offset + filled as u64;
+            let more = end.saturating_sub(at).min((bytes.len() - filled) as u64) as usize;
+            file.read_exact_at(&mut bytes[filled..filled + more], at.saturating_sub(begin))?;
+            (filled, begin) = (filled + more, *end);
+        }
         Ok(bytes.into())
     }
 }
@@ -258,13 +332,33 @@ mod tests {
         let (name, bytes) = models.put(&layout(), RoundId(0), &[1.0, -2.0, 0.5]).await.unwrap();
         assert_eq!(name, name_of(&[1.0, -2.0, 0.5]));
         assert_eq!(models.get(&layout(), &name).await.unwrap(), [1.0, -2.0, 0.5]);
-        models.keep_only(&[]).unwrap();
+        models.keep_only(&[], 0).unwrap();
         assert!(models.frame(&name).is_none());
         assert_eq!(models.get(&layout(), &name).await.unwrap(), [1.0, -2.0, 0.5]);
         let frame = models.frame(&name).unwrap();
         assert_eq!(frame.len_bytes(), bytes);
         assert_eq!(frame.read(bytes - 1, 100).unwrap().len(), 1);
         assert!(frame.read(bytes + 5, 100).unwrap().is_empty());
+    }
+
+    #[test]
+    fn delta_frames_are_served_one_after_the_other_in_any_pieces() {
+        let local = tempfile::tempdir().unwrap();
+        let models = Models::open(local.path().into(), None, "run").unwrap();
+        let frames = [&b"first"[..], b"", b"the second"].map(|frame| models.put_delta(frame).unwrap());
+        models.set_chain(Chain::new([0; 32], (1..4).map(|i| (frames[i as usize - 1], [i; 32]))));
+        let whole = b"firstthe second";
+        let open = models.deltas(&[0; 32], &[3; 32]).unwrap();
+        assert_eq!(open.len_bytes(), 15);
+        for (from, most) in (0..17).flat_map(|from| (0..17).map(move |most| (from, most))) {
+            let expected = &whole[from.min(15)..(from + most).min(15)];
+            assert_eq!(open.read(from as u64, most).unwrap(), expected, "{most} bytes from {from}");
+        }
+        assert_eq!(models.deltas(&[3; 32], &[3; 32]).unwrap().len_bytes(), 0);
+        assert!(models.deltas(&[3; 32], &[0; 32]).is_none());
+        models.keep_only(&[], 0).unwrap();
+        assert!(models.deltas(&[0; 32], &[3; 32]).is_none(), "only the newest is wanted");
+        assert_eq!(models.deltas(&[2; 32], &[3; 32]).unwrap().read(0, 99).unwrap(), &b"the second"[..]);
     }
 
     #[tokio::test]
