@@ -6,7 +6,10 @@ use bytes::Bytes;
 use nibble_codec::{Coding, DecodeError, Intent, Layout, Outcome, Payload, Residual, Scheme};
 use sha2::{Digest, Sha256};
 
-use super::{AgentError, TrainerSource, order::{Order, Path}};
+use super::{
+    AgentError, TrainerSource,
+    order::{Order, Path},
+};
 use crate::{
     Assignment, ClientError, Participant,
     state::{PendingUpdate, StateError, Store, in_bytes},
@@ -271,12 +274,7 @@ impl Path {
 }
 
 /// The model that frames lead to from `base`.
-fn decoded(
-    wanted: &Wanted,
-    frames: Option<Vec<u8>>,
-    base: Option<Global>,
-    layout: &Layout,
-) -> Result<Global, String> {
+fn decoded(wanted: &Wanted, frames: Option<Vec<u8>>, base: Option<Global>, layout: &Layout) -> Result<Global, String> {
     let frames = frames.ok_or("the coordinator no longer has the delta frames")?;
     let mut parameters = base.map(|base| base.parameters).unwrap_or_default();
     parameters.resize(layout.coordinates(), 0.0);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt};
-use nibble_codec::{Coding, Encoder, Layout, PayloadId, Scheme};
+use nibble_codec::{Coding, Encoder, Layout, Payload, PayloadId, Scheme};
 use nibble_learning::TensorSpec;
 use nibble_proto::{
     CHUNK_BYTES, INSECURE_CLIENT_KEY,
@@ -26,7 +26,7 @@ use tokio::{
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-use super::{CLIENT, authority, trainer};
+use super::{CLIENT, Toy, authority, trainer};
 
 /// What the coordinator is to do.
 #[derive(Clone)]
@@ -45,6 +45,8 @@ pub struct Script {
     pub forge: fn(&mut v1::Receipt),
     /// Serves another model than the one announced.
     pub swap_model: bool,
+    /// Whether models go out as delta frames, too, and what is wrong with those.
+    pub deltas: Deltas,
     /// Tells the outcome in the answer to the upload.
     pub receipt_on_upload: bool,
     /// Answers every check-in with this.
@@ -53,6 +55,21 @@ pub struct Script {
     pub hold: bool,
     /// How clients are told apart.
     pub insecure: bool,
+}
+
+/// Delta frames that a coordinator has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deltas {
+    /// None.
+    Never,
+    /// Good ones.
+    Good,
+    /// Good ones, but those of another round than was asked for.
+    Others,
+    /// Some that cannot be decoded.
+    Torn,
+    /// Some that are announced and then not there.
+    Gone,
 }
 
 impl Script {
@@ -67,6 +84,7 @@ impl Script {
             tamper: |_| (),
             forge: |_| (),
             swap_model: false,
+            deltas: Deltas::Never,
             receipt_on_upload: false,
             refusal: None,
             hold: false,
@@ -82,8 +100,25 @@ impl Script {
         self.scheme.parse().unwrap()
     }
 
+    /// The delta frame that leads to the model of a round from that of the round before it.
+    fn delta(&self, round: u64) -> Vec<u8> {
+        let seed = Seed(42).derive(Purpose::Broadcast, round, 0);
+        let change: Vec<f32> = (0..self.layout().coordinates() as u64).map(|i| seed.unit_at(i) - 0.3).collect();
+        let mut frame = Vec::new();
+        let mut encoder = Encoder::new("int2".parse().unwrap());
+        encoder.encode(&self.layout(), &change, PayloadId { round: RoundId(round), seed }, &mut frame).unwrap();
+        frame
+    }
+
     /// The global model of a round.
     pub fn model(&self, round: u64) -> Vec<f32> {
+        if self.deltas != Deltas::Never {
+            let mut model = Toy::boxed().init(Seed(42));
+            let follow =
+                |round| Payload::parse(&self.delta(round), &self.layout()).unwrap().add_to(&mut model).unwrap();
+            (1..=round).for_each(follow);
+            return model;
+        }
         let round = if self.same_model.contains(&round) { round - 1 } else { round };
         let seed = Seed(42).derive(Purpose::Init, round, 0);
         (0..self.layout().coordinates() as u64).map(|i| seed.unit_at(i)).collect()
@@ -103,6 +138,8 @@ impl Script {
 pub struct Log {
     /// Offsets at which downloads began.
     pub downloads: Vec<u64>,
+    /// How many rounds the delta frames that were asked for lead on; 0 for a whole model.
+    pub steps: Vec<u64>,
     /// Offsets at which uploads began.
     pub uploads: Vec<u64>,
     pub declined: Vec<(u64, String)>,
@@ -173,7 +210,26 @@ impl Coordinator {
         Sha256::digest(bytes).to_vec()
     }
 
-    fn assignment(&self, round: u64) -> v1::Assignment {
+    /// The delta frames that lead from one model to another.
+    fn deltas(&self, base: &[u8], to: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let rounds = 0..self.script.outcomes.len() as u64;
+        let round_of = |name: &[u8]| rounds.clone().rev().find(|&round| self.name(round) == name);
+        Some((round_of(base)? + 1..=round_of(to)?).map(|round| self.script.delta(round)).collect())
+    }
+
+    /// The shorter way of a client that has the model `held`.
+    fn path(&self, held: &[u8], round: u64) -> Option<v1::DeltaPath> {
+        let first = self.name(0);
+        let base = if self.deltas(held, &self.name(round)).is_some() { held } else { &first };
+        let frames = (self.script.deltas != Deltas::Never).then(|| self.deltas(base, &self.name(round)))??;
+        Some(v1::DeltaPath {
+            base_sha256: base.to_vec().into(),
+            initial_seed: (base == first).then_some(42),
+            frame_bytes: frames.iter().map(|frame| frame.len() as u64).collect(),
+        })
+    }
+
+    fn assignment(&self, round: u64, held: &[u8]) -> v1::Assignment {
         let layout = self.script.layout();
         let tensor = |tensor: &TensorSpec| v1::Tensor {
             name: tensor.name.clone(),
@@ -194,7 +250,7 @@ impl Coordinator {
             training: Some(v1::LocalTraining { epochs: 1, batch: 2, lr: 0.1, momentum: 0.0, weight_decay: 0.0 }),
             max_payload_bytes: 1 << 20,
             deadline_ms: 0,
-            path: None,
+            path: self.path(held, round),
         };
         (self.script.tamper)(&mut assignment);
         assignment
@@ -227,12 +283,13 @@ impl CoordinatorService for Coordinator {
             self.held.notify_one();
             std::future::pending::<()>().await;
         }
-        let instruction = match request.into_inner().pending {
+        let request = request.into_inner();
+        let instruction = match request.pending {
             Some(update) if update.run == self.script.run && update.round == round => {
                 Instruction::SendPending(v1::SendPending {})
             }
             Some(update) => Instruction::Receipt(self.receipt(update)),
-            None if !over => Instruction::Assignment(self.assignment(round)),
+            None if !over => Instruction::Assignment(self.assignment(round, &request.held_sha256)),
             None => Instruction::Finished(v1::Finished { run: self.script.run.clone() }),
         };
         Ok(Response::new(v1::CheckInResponse { instruction: Some(instruction) }))
@@ -246,7 +303,19 @@ impl CoordinatorService for Coordinator {
     ) -> Result<Response<Self::DownloadModelStream>, Status> {
         let request = request.into_inner();
         self.log().downloads.push(request.offset);
-        let frame = self.frame(&request.sha256).ok_or_else(|| Status::not_found("no such model"))?;
+        let deltas = match request.base_sha256.is_empty() {
+            true => Vec::new(),
+            false => self.deltas(&request.base_sha256, &request.sha256).unwrap(),
+        };
+        self.log().steps.push(deltas.len() as u64);
+        let frame = match self.script.deltas {
+            _ if deltas.is_empty() => self.frame(&request.sha256),
+            Deltas::Never | Deltas::Gone => None,
+            Deltas::Good => Some(deltas.concat()),
+            Deltas::Others => Some(vec![self.script.delta(1000); deltas.len()].concat()),
+            Deltas::Torn => Some(vec![7; deltas.concat().len()]),
+        };
+        let frame = frame.ok_or_else(|| Status::not_found("no such model"))?;
         let chunks: Vec<_> = (request.offset as usize..frame.len())
             .step_by(CHUNK_BYTES)
             .map(|start| {

@@ -19,7 +19,7 @@ use nibble_learning::{SgdConfig, Trainer};
 use nibble_proto::v1;
 use nibble_seed::{ClientId, RoundId, Seed};
 
-pub use coordinator::{Coordinator, Script};
+pub use coordinator::{Coordinator, Deltas, Script};
 pub use network::{Cut, Network};
 pub use trainer::Toy;
 

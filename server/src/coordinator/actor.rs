@@ -237,11 +237,7 @@ impl Coordinator {
     }
 
     /// Makes the cohort durable, then tells those of it that are on the line.
-    fn assign(
-        &mut self,
-        assigned: &[(ClientId, Seed, Seed)],
-        now: Duration,
-    ) -> Result<(), CoordinatorError> {
+    fn assign(&mut self, assigned: &[(ClientId, Seed, Seed)], now: Duration) -> Result<(), CoordinatorError> {
         let Some(id) = self.round.as_ref().map(Round::id).filter(|_| !assigned.is_empty()) else { return Ok(()) };
         let cohort: Vec<_> = assigned.iter().map(|(client, ..)| *client).collect();
         self.parts.store.assign(&self.parts.plan.name, id, &cohort, now)?;

@@ -7,7 +7,11 @@ use nibble_seed::{ClientId, RoundId};
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Services, convert, download::{Chunks, chunks}, identity};
+use super::{
+    Services, convert,
+    download::{Chunks, chunks},
+    identity,
+};
 use crate::{
     coordinator::{Asks, Command, Stopped},
     spool::Place,

@@ -196,7 +196,12 @@ impl Settings {
                 broken("cohort.decline_pause_seconds", problem, "set it to 0 or more")
             })?,
             scheme: scheme("compression.uplink", &raw.compression.uplink)?,
-            downlink: raw.compression.downlink.as_deref().map(|name| scheme("compression.downlink", name)).transpose()?,
+            downlink: raw
+                .compression
+                .downlink
+                .as_deref()
+                .map(|name| scheme("compression.downlink", name))
+                .transpose()?,
             uplink_budget_bytes: raw.compression.uplink_budget_bytes,
             config,
         })

@@ -55,13 +55,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store fails.
-    pub fn add_frame(
-        &self,
-        run: &str,
-        version: u64,
-        frame: &DeltaFrame,
-        model: &ModelName,
-    ) -> Result<(), StoreError> {
+    pub fn add_frame(&self, run: &str, version: u64, frame: &DeltaFrame, model: &ModelName) -> Result<(), StoreError> {
         let sql = "INSERT INTO frames (run, version, digest, bytes, model) VALUES (?1, ?2, ?3, ?4, ?5)";
         self.connection.execute(sql, (run, signed(version), frame.digest, signed(frame.bytes), model))?;
         Ok(())

@@ -122,7 +122,9 @@ impl Line {
 
     /// What becomes of an update, by its receipt or otherwise.
     pub(crate) async fn ask_about(&self, update: v1::UpdateRef) -> Got {
-        of_instruction(self.check_in(v1::CheckInRequest { pending: Some(update), hold_ms: 0, ..Default::default() }).await)
+        of_instruction(
+            self.check_in(v1::CheckInRequest { pending: Some(update), hold_ms: 0, ..Default::default() }).await,
+        )
     }
 
     /// How many bytes of an update have arrived.

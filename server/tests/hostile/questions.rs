@@ -101,13 +101,15 @@ const SCENES: &[Scene] = &[
     }),
     aside("hold_ms = 2^32 - 1", Held, |cast| {
         Box::pin(async {
-            let held = cast.strange.check_in(v1::CheckInRequest { pending: None, hold_ms: u32::MAX, ..Default::default() });
+            let held =
+                cast.strange.check_in(v1::CheckInRequest { pending: None, hold_ms: u32::MAX, ..Default::default() });
             timeout(A_WHILE, held).await.map_or(Held, of_instruction)
         })
     }),
     aside("a thousand check-ins at once", Answer, |cast| {
         Box::pin(async {
-            let ask = || cast.strange.check_in(v1::CheckInRequest { pending: None, hold_ms: 50_000, ..Default::default() });
+            let ask =
+                || cast.strange.check_in(v1::CheckInRequest { pending: None, hold_ms: 50_000, ..Default::default() });
             let mut all = futures_util::future::join_all((0..1_000).map(|_| ask()));
             // Each takes the place of the one before; the last is held.
             let _ = timeout(A_WHILE, &mut all).await;

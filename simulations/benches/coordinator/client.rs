@@ -98,11 +98,16 @@ impl Device {
         let (mut zeros, mut payload) = (Vec::new(), Bytes::new());
         let mut pending = None;
         loop {
-            let request = self.request(v1::CheckInRequest { pending: pending.clone(), hold_ms: 30_000, ..Default::default() });
+            let request =
+                self.request(v1::CheckInRequest { pending: pending.clone(), hold_ms: 30_000, ..Default::default() });
             match stub.check_in(request).await?.into_inner().instruction {
                 Some(Instruction::Assignment(assignment)) => {
                     let model = assignment.model.context("a model")?;
-                    let request = self.request(v1::DownloadModelRequest { sha256: model.sha256, offset: 0, ..Default::default() });
+                    let request = self.request(v1::DownloadModelRequest {
+                        sha256: model.sha256,
+                        offset: 0,
+                        ..Default::default()
+                    });
                     let mut frame = stub.download_model(request).await?.into_inner();
                     let mut held = 0;
                     while let Some(part) = frame.message().await? {

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods)] // deadlines of tests are in real time
 #![allow(clippy::unwrap_used)]
 
+mod absences;
 mod endings;
 mod harness;
 mod kills;

@@ -31,6 +31,8 @@ const HOLD: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) client: u64,
+    /// Name of the model that it says it has.
+    pub(crate) held: Bytes,
     channel: Channel,
 }
 
@@ -105,7 +107,7 @@ impl Peer {
 
     /// A client on a connection that others may share.
     pub(crate) fn on(channel: Channel, client: u64) -> Self {
-        Self { client, channel }
+        Self { client, held: Bytes::new(), channel }
     }
 
     fn stub(&self) -> CoordinatorServiceClient<Channel> {
@@ -119,7 +121,8 @@ impl Peer {
     }
 
     pub(crate) async fn check_in(&self, pending: Option<&UpdateRef>, hold: Duration) -> Result<Instruction, Status> {
-        let request = CheckInRequest { pending: pending.cloned(), hold_ms: hold.as_millis() as u32, ..Default::default() };
+        let (pending, hold_ms) = (pending.cloned(), hold.as_millis() as u32);
+        let request = CheckInRequest { pending, hold_ms, held_sha256: self.held.clone() };
         let answer = self.stub().check_in(self.request(request)).await?.into_inner();
         Ok(answer.instruction.expect("an answer holds an instruction"))
     }
@@ -150,14 +153,21 @@ impl Peer {
         self.stub().decline(self.request(DeclineRequest { run, round, reason })).await.map(drop)
     }
 
+    /// The frame of a global model, or, from a `base` on, the delta frames that lead to it.
+    pub(crate) async fn frames(&self, sha256: &[u8], base: &[u8]) -> Result<Vec<u8>, Status> {
+        let [sha256, base_sha256] = [sha256, base].map(|name| name.to_vec().into());
+        let request = self.request(DownloadModelRequest { sha256, offset: 0, base_sha256 });
+        let mut parts = self.stub().download_model(request).await?.into_inner();
+        let mut frames = Vec::new();
+        while let Some(part) = parts.message().await? {
+            frames.extend_from_slice(&part.chunk.expect("a part holds a chunk").data);
+        }
+        Ok(frames)
+    }
+
     /// The parameters of a global model.
     pub(crate) async fn model(&self, sha256: &[u8], layout: &Layout) -> Result<Vec<f32>, Status> {
-        let request = DownloadModelRequest { sha256: sha256.to_vec().into(), offset: 0, ..Default::default() };
-        let mut parts = self.stub().download_model(self.request(request)).await?.into_inner();
-        let mut frame = Vec::new();
-        while let Some(part) = parts.message().await? {
-            frame.extend_from_slice(&part.chunk.expect("a part holds a chunk").data);
-        }
+        let frame = self.frames(sha256, &[]).await?;
         let mut parameters = vec![0.0; layout.coordinates()];
         let payload = Payload::parse(&frame, layout).expect("a good frame");
         payload.decode(&mut parameters).expect("a good frame");

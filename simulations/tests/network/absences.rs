@@ -1,0 +1,120 @@
+//! A model that goes out as delta frames: whoever missed rounds, came late or lost everything has, after one download, the
+//! model of whoever was always there, and pays for the shortest way to it.
+
+use nibble_codec::{Layout, Payload};
+use nibble_proto::v1::Assignment;
+use nibble_seed::Seed;
+use nibble_server::models::name_of;
+use nibble_sim::model_file;
+
+use crate::harness::{Deployment, Peer, Update, layout_of, runtime};
+
+const COORDINATES: usize = 20_000;
+/// A whole model: 32 bits a coordinate, and the frame around them.
+const KEYFRAME: usize = 80_000;
+
+/// A client, and the model that it has.
+struct Follower {
+    peer: Peer,
+    parameters: Vec<f32>,
+    /// Bytes and delta frames that its last model took.
+    paid: (usize, usize),
+}
+
+impl Follower {
+    fn new(address: &str, client: u64) -> Self {
+        Self { peer: Peer::new(address, client), parameters: Vec::new(), paid: (0, 0) }
+    }
+
+    /// Gets the model of an assignment the way it says.
+    async fn pull(&mut self, assignment: &Assignment) {
+        let (layout, model) = (layout_of(assignment), assignment.model.clone().unwrap());
+        let steps = match &assignment.path {
+            None => {
+                self.parameters = self.peer.model(&model.sha256, &layout).await.unwrap();
+                self.paid = (model.frame_bytes as usize, 0);
+                0
+            }
+            Some(path) => {
+                assert_eq!(path.base_sha256, self.peer.held, "it starts from what the client has");
+                let frames = self.peer.frames(&model.sha256, &path.base_sha256).await.unwrap();
+                let mut rest = &frames[..];
+                for bytes in &path.frame_bytes {
+                    let (frame, later) = rest.split_at(*bytes as usize);
+                    Payload::parse(frame, &layout).unwrap().add_to(&mut self.parameters).unwrap();
+                    rest = later;
+                }
+                assert!(rest.is_empty());
+                self.paid = (frames.len(), path.frame_bytes.len());
+                path.frame_bytes.len()
+            }
+        };
+        assert_eq!(name_of(&self.parameters)[..], model.sha256, "after {steps} frames");
+        self.peer.held = model.sha256;
+    }
+}
+
+/// Plays a round with just these clients.
+async fn round(followers: &mut [&mut Follower]) {
+    let mut updates = Vec::new();
+    let assigned = futures_util::future::join_all(followers.iter().map(|follower| follower.peer.assigned())).await;
+    for (follower, assignment) in followers.iter_mut().zip(&assigned) {
+        follower.pull(assignment).await;
+        let noise = |i: usize| Seed(assignment.order_seed).unit_at(i as u64) - 0.5;
+        let delta: Vec<f32> = (0..COORDINATES).map(noise).collect();
+        updates.push(Update::encode(assignment, &delta, 1));
+    }
+    for (follower, update) in followers.iter().zip(&updates) {
+        follower.peer.send(update).await.unwrap();
+    }
+    for (follower, update) in followers.iter().zip(&updates) {
+        follower.peer.receipt(update).await;
+    }
+}
+
+#[test]
+fn after_1_5_or_50_missed_rounds_a_late_start_or_a_loss_all_have_the_same_model() {
+    let mut deployment = Deployment::insecure(&format!(
+        "[run]\nname = \"absences\"\nrounds = 1000\n[model]\nname = \"none\"\ninitial = \"zero.safetensors\"\n\
+         [data]\ndataset = \"none\"\n[compression]\nuplink = \"int4\"\ndownlink = \"auto:1\"\n\
+         [cohort]\nsize = 2\navailable = 2\n"
+    ));
+    let layout = Layout::new([("all", vec![COORDINATES])]).unwrap();
+    model_file::write(&deployment.path("coordinator/zero.safetensors"), &layout, &[0.0; COORDINATES]).unwrap();
+    let mut coordinator = deployment.start();
+    let runtime = runtime();
+    let follower = |client| Follower::new(deployment.address(), client);
+    let entered = runtime.enter();
+    let (mut steady, mut other, mut absent, mut late) = (follower(0), follower(1), follower(2), follower(3));
+    drop(entered);
+    runtime.block_on(round(&mut [&mut steady, &mut absent]));
+    let mut paid = Vec::new();
+    for missed in [1, 5, 50] {
+        for _ in 0..missed {
+            runtime.block_on(round(&mut [&mut steady, &mut other]));
+        }
+        if missed == 5 {
+            coordinator.kill_after(std::time::Duration::ZERO);
+            coordinator = deployment.start();
+        }
+        runtime.block_on(round(&mut [&mut steady, &mut absent]));
+        assert!(absent.parameters == steady.parameters && steady.paid.1 == 1, "after {missed} missed rounds");
+        paid.push((missed, absent.paid, steady.paid.0 * (missed + 1)));
+    }
+    println!("rounds missed, (bytes and frames of the way back), some bytes of a client that was there");
+    paid.iter().for_each(|row| println!("{row:?}"));
+    // Frames as long as they are shorter: 50 rounds at a bit a coordinate are more than a model of 32 bits.
+    assert_eq!(paid[0].1.1, 2);
+    assert_eq!(paid[1].1.1, 6);
+    assert!((KEYFRAME..KEYFRAME + 200).contains(&paid[2].1.0) && paid[2].1.1 == 0, "{paid:?}");
+    assert!(paid[1].1.0 < KEYFRAME / 4 && paid[2].2 > KEYFRAME, "{paid:?}");
+
+    runtime.block_on(round(&mut [&mut steady, &mut late]));
+    assert!(late.parameters == steady.parameters && late.paid.1 == 0, "the late one");
+    (late.peer.held, late.parameters) = Default::default();
+    runtime.block_on(round(&mut [&mut steady, &mut late]));
+    assert!(late.parameters == steady.parameters && late.paid.1 == 0, "one that lost its disk");
+    drop(runtime);
+    coordinator.terminate();
+    coordinator.ends_with(0);
+}
