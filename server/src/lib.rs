@@ -37,6 +37,7 @@ pub mod spool;
 #[cfg(feature = "network")]
 pub mod store;
 pub mod strategy;
+pub mod wire;
 
 pub use aggregate::{Aggregate, Chunks, Contribution, Scratch};
 pub use error::{AggregateError, RoundConfigError};

@@ -11,6 +11,7 @@ pub mod error;
 pub mod experiment;
 pub mod federation;
 pub mod files;
+pub mod links;
 pub mod machine;
 pub mod model_file;
 pub mod reference;

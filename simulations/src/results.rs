@@ -114,6 +114,31 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
+/// What the clients with one kind of link did in a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClassRow {
+    /// The kind of link.
+    pub class: String,
+    /// Clients that have it.
+    pub clients: u64,
+    /// Times that one of them was selected.
+    pub selected: u64,
+    /// Updates of theirs that counted.
+    pub counted: u64,
+    /// Updates that did not: late, or of a round that was abandoned.
+    pub uncounted: u64,
+    /// Rounds that waited for one of them at the end.
+    pub last: u64,
+    /// Seconds from assignment to the update's arrival, summed.
+    pub seconds: f64,
+    /// Payload bytes of their updates.
+    pub uplink_bytes: u64,
+    /// Payload bytes of models sent to them.
+    pub downlink_bytes: u64,
+    /// Energy of their radios by bytes on the socket, in joules: a proxy.
+    pub joules: f64,
+}
+
 /// A finished (or interrupted) run with its curve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
@@ -121,6 +146,9 @@ pub struct RunResult {
     pub summary: RunSummary,
     /// Every round, in order.
     pub rounds: Vec<RoundRow>,
+    /// By kind of link, where there are links.
+    #[serde(default)]
+    pub classes: Vec<ClassRow>,
 }
 
 /// All runs of one experiment and what is needed to make them again.

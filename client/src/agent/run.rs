@@ -195,7 +195,7 @@ impl Agent {
                     loss,
                     "trained; the update is pending"
                 );
-                self.upload = Some(self.upload_of(payload)?);
+                self.upload = Some(self.upload_of(payload, false)?);
                 self.send().await
             }
             Err(Setback::Decline(reason)) => self.decline(run, round, reason).await,
@@ -232,7 +232,7 @@ impl Agent {
             Some(upload) => upload,
             None => {
                 let payload = self.at_bench(|bench| bench.store.payload()).await?;
-                self.upload_of(payload)?
+                self.upload_of(payload, true)?
             }
         };
         let (before, (_, written_before)) = (upload.offset(), self.link.bytes());
@@ -320,7 +320,7 @@ impl Agent {
     }
 
     /// The pending update, with its payload, ready to be sent.
-    fn upload_of(&self, payload: bytes::Bytes) -> Result<Upload, AgentError> {
+    fn upload_of(&self, payload: bytes::Bytes, begun: bool) -> Result<Upload, AgentError> {
         let update = self.pending();
         let Summary { run, pending: Some(facts), .. } = self.bench().store.summary() else {
             return Err(CallError::Protocol("it asks for an update when none is pending").into());
@@ -338,7 +338,7 @@ impl Agent {
             train_loss: facts.train_loss,
             nmse: facts.nmse,
         };
-        Ok(Upload { header, payload })
+        Ok(Upload { header, payload, begun })
     }
 
     fn bench(&self) -> &Workbench {

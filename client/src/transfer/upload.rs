@@ -16,6 +16,8 @@ pub(crate) struct Upload {
     pub(crate) header: UpdateHeader,
     /// What is sent.
     pub(crate) payload: Bytes,
+    /// Whether a part of it may have been sent before: the coordinator is then asked how much it has.
+    pub(crate) begun: bool,
 }
 
 impl Upload {
@@ -35,7 +37,10 @@ impl Upload {
 
     async fn attempt(&mut self, link: &Link) -> Result<upload_update_response::Result, CallError> {
         let update = self.header.update.clone().unwrap_or_default();
-        self.header.offset = self.ask(link, update).await?;
+        if self.begun {
+            self.header.offset = self.ask(link, update).await?;
+        }
+        self.begun = true;
         let header = UploadUpdateRequest { part: Some(Part::Header(self.header.clone())) };
         let request = link.request(tokio_stream::iter(parts(header, self.payload.clone(), self.header.offset)));
         let mut coordinator = link.coordinator();

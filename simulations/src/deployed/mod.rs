@@ -91,7 +91,7 @@ pub(crate) fn run(
         None => Vec::new(),
     };
     let summary = RunSummary::of(&rows, (codecs, seed), federation.layout().coordinates(), &global, None);
-    Ok(Played { went, result: RunResult { summary, rounds: rows }, global })
+    Ok(Played { went, result: RunResult { summary, rounds: rows, classes: Vec::new() }, global })
 }
 
 /// What only virtual time can do is refused.

@@ -15,7 +15,7 @@ use crate::{
     error::SimError,
     files::{from_bytes, to_bytes, write_whole},
     model_file,
-    results::RoundRow,
+    results::{ClassRow, RoundRow},
 };
 
 /// A run between two rounds.
@@ -43,6 +43,9 @@ pub struct Checkpoint {
     /// What each client has spent.
     #[serde(default)]
     pub spent: BTreeMap<u64, Spent>,
+    /// What clients did, by kind of link.
+    #[serde(default)]
+    pub classes: Vec<ClassRow>,
     /// File number of each client's residual.
     pub residuals: BTreeMap<u64, u64>,
 }

@@ -7,7 +7,6 @@
 
 mod behaviour;
 mod checkpoint;
-pub mod links;
 mod residuals;
 mod round;
 mod run;

@@ -14,10 +14,17 @@ use nibble_server::{
     Aggregate, Contribution, Round,
     round::{Counted, Effect, Event, Outcome, Record},
     strategy::{FedAvg, Strategy},
+    wire,
 };
 
-use super::{behaviour, links, run::Run};
-use crate::{clock::Stopwatch, error::SimError, model_file, results::RoundRow};
+use super::{behaviour, run::Run};
+use crate::{
+    clock::Stopwatch,
+    error::SimError,
+    links::{Fleet, Load},
+    model_file,
+    results::RoundRow,
+};
 
 /// A client's assignment, as the round issued it.
 #[derive(Clone, Copy, Debug)]
@@ -67,23 +74,26 @@ impl Run<'_> {
         let (held, whole) = self.publish(id)?;
         let clients = (0..self.experiment.raw.data.clients as u64).map(ClientId);
         let able: Vec<_> = clients.filter(|&client| self.affords(client, whole)).collect();
+        let able = self.wait_for(able);
         let config = self.experiment.round.clone().select_among(able.len(), None);
         let mut round = Round::open(id, self.seed, config, self.progress.clock);
         let mut queue = Queue { events: BTreeMap::new(), put: 0 };
         let assigned = self.select(&mut round, &mut queue, &able, whole);
         let now = self.progress.clock;
         let sent = self.train(id, &assigned, &held)?;
-        for client in &assigned {
-            match (client.works, sent.get(&client.client)) {
+        let mut arrivals = BTreeMap::new();
+        for &Assigned { client, works, downlink_bytes, .. } in &assigned {
+            match (works, sent.get(&client)) {
                 // Updates are handed over in memory, exactly once: there are no repetitions to tell apart by digest.
-                (Some(works), Some(Sent { report, payload, .. })) => {
-                    let bytes = (client.downlink_bytes, payload.len() as u64);
-                    let links = self.experiment.raw.links.as_ref();
-                    let travels = links::duration(links, self.seed, id, client.client, bytes);
-                    let (client, samples) = (client.client, report.samples);
-                    queue.put(now + works + travels, Event::Update { client, samples, digest: [0; 32] });
+                (Some(trains), Some(Sent { report, payload, .. })) => {
+                    let samples = report.samples * u64::from(self.experiment.sgd.epochs);
+                    let load = Load { down: downlink_bytes, up: payload.len() as u64, samples, trains };
+                    let arrival = |fleet: &Fleet| fleet.arrival(id, client, now, load);
+                    let at = self.fleet.as_ref().map_or(now + trains, arrival);
+                    arrivals.insert(client, at);
+                    queue.put(at, Event::Update { client, samples: report.samples, digest: [0; 32] });
                 }
-                _ => queue.put(now, Event::Lost(client.client)),
+                _ => queue.put(now, Event::Lost(client)),
             }
         }
         for (&client, sent) in &sent {
@@ -91,6 +101,7 @@ impl Run<'_> {
         }
         let outcomes = self.collect(&mut round, queue, &sent)?;
         self.settle(&outcomes, &sent)?;
+        self.tally(now, &assigned, &arrivals, &sent, &outcomes.counted);
         let downlink_bytes = assigned.iter().map(|client| client.downlink_bytes).sum();
         let row = self.account(id, outcomes, &sent, downlink_bytes, stopwatch.elapsed());
         self.spare.extend(sent.into_values().map(|sent| sent.payload));
@@ -116,6 +127,44 @@ impl Run<'_> {
             }
         }
         assigned
+    }
+
+    /// Lets time pass until enough clients are online; gives those who are.
+    fn wait_for(&mut self, able: Vec<ClientId>) -> Vec<ClientId> {
+        let Some(fleet) = &self.fleet else { return able };
+        let wanted = self.experiment.round.selected().min(able.len());
+        let (now, online) = fleet.gather(&able, wanted, self.progress.clock);
+        self.progress.clock = now;
+        online
+    }
+
+    /// Adds to what is known of each kind of link.
+    fn tally(
+        &mut self,
+        began: Duration,
+        assigned: &[Assigned],
+        arrivals: &BTreeMap<ClientId, Duration>,
+        sent: &BTreeMap<ClientId, Sent>,
+        counted: &[Counted],
+    ) {
+        let Some(fleet) = &self.fleet else { return };
+        let counts = |client: &ClientId| counted.iter().any(|counted| counted.client == *client);
+        let last = arrivals.iter().filter(|(client, _)| counts(client)).max_by_key(|(_, at)| **at);
+        for &Assigned { client, downlink_bytes, .. } in assigned {
+            let (name, kind) = (fleet.name(client), fleet.kind(client));
+            let Some(row) = self.progress.classes.iter_mut().find(|row| row.class == name) else { continue };
+            row.selected += 1;
+            row.downlink_bytes += downlink_bytes;
+            row.joules += wire::down(downlink_bytes) as f64 * kind.joules_down * 1e-6;
+            let Some((sent, arrival)) = sent.get(&client).zip(arrivals.get(&client)) else { continue };
+            let uplink_bytes = sent.payload.len() as u64;
+            row.counted += u64::from(counts(&client));
+            row.uncounted += u64::from(!counts(&client));
+            row.last += u64::from(last.is_some_and(|(last, _)| *last == client));
+            row.seconds += (*arrival - began).as_secs_f64();
+            row.uplink_bytes += uplink_bytes;
+            row.joules += wire::up(uplink_bytes) as f64 * kind.joules_up * 1e-6;
+        }
     }
 
     /// Whether a client has bytes left for a model and for the largest update that there may be.

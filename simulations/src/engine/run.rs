@@ -18,7 +18,8 @@ use crate::{
     experiment::{Codecs, Experiment},
     federation::Federation,
     model_file,
-    results::{RoundRow, RunResult, RunSummary},
+    links::Fleet,
+    results::{ClassRow, RoundRow, RunResult, RunSummary},
 };
 
 /// What a run has come to.
@@ -30,6 +31,8 @@ pub struct Progress {
     pub global: Vec<f32>,
     /// Virtual time.
     pub clock: Duration,
+    /// What clients did, by kind of link, where there are links.
+    pub classes: Vec<ClassRow>,
 }
 
 /// Payload bytes of a client's updates, and of its models.
@@ -54,6 +57,8 @@ pub struct Run<'a> {
     pub(super) broadcast: Option<Broadcast>,
     /// Which version of it each client has, if it has any.
     pub(super) versions: BTreeMap<ClientId, u64>,
+    /// Who has which link, where there are links.
+    pub(super) fleet: Option<Fleet>,
     /// Payload bytes that each client has sent and was sent.
     pub(super) spent: BTreeMap<ClientId, Spent>,
     /// Buffers of payloads that were folded, for the next round's.
@@ -82,6 +87,7 @@ impl<'a> Run<'a> {
         let spill = dir.join("residuals");
         let broadcast =
             |held, frames| codecs.down.map(|scheme| Broadcast::new(scheme, federation.layout(), held, frames));
+        let fleet = fleet(experiment, seed)?;
         let (progress, residuals, broadcast, versions, spent) = match Checkpoint::load(dir)? {
             Some((checkpoint, global, held)) => {
                 check_same(&checkpoint, codecs, seed, dir)?;
@@ -90,13 +96,14 @@ impl<'a> Run<'a> {
                 let versions = checkpoint.versions.into_iter().map(|(client, version)| (ClientId(client), version));
                 let broadcast = broadcast(held.unwrap_or_default(), checkpoint.frames);
                 let spent = checkpoint.spent.into_iter().map(|(client, spent)| (ClientId(client), spent)).collect();
-                let progress = Progress { rows: checkpoint.rows, global, clock };
+                let progress = Progress { rows: checkpoint.rows, global, clock, classes: checkpoint.classes };
                 (progress, residuals, broadcast, versions.collect(), spent)
             }
             None => {
                 let global = federation.trainer().init(seed);
                 let broadcast = broadcast(global.clone(), Vec::new());
-                let progress = Progress { rows: Vec::new(), global, clock: Duration::ZERO };
+                let classes = fleet.as_ref().map_or_else(Vec::new, Fleet::classes);
+                let progress = Progress { rows: Vec::new(), global, clock: Duration::ZERO, classes };
                 let residuals = Residuals::restore(spill, cap_bytes, &Default::default())?;
                 (progress, residuals, broadcast, BTreeMap::new(), BTreeMap::new())
             }
@@ -111,6 +118,7 @@ impl<'a> Run<'a> {
             progress,
             broadcast,
             versions,
+            fleet,
             spent,
             spare: Vec::new(),
             save_updates: None,
@@ -163,6 +171,7 @@ impl<'a> Run<'a> {
             frames: self.broadcast.as_ref().map_or_else(Vec::new, |broadcast| broadcast.frames().to_vec()),
             versions: self.versions.iter().map(|(client, &version)| (client.0, version)).collect(),
             spent: self.spent.iter().map(|(client, &spent)| (client.0, spent)).collect(),
+            classes: self.progress.classes.clone(),
             residuals,
         };
         checkpoint.save(&self.dir, &self.progress.global, self.broadcast.as_ref().map(Broadcast::held))?;
@@ -194,8 +203,17 @@ impl<'a> Run<'a> {
         let coordinates = self.federation.layout().coordinates();
         let run = (self.codecs, self.seed);
         let summary = RunSummary::of(rows, run, coordinates, &self.progress.global, peak_rss_bytes());
-        RunResult { summary, rounds: rows.clone() }
+        RunResult { summary, rounds: rows.clone(), classes: self.progress.classes.clone() }
     }
+}
+
+/// Links of the experiment's clients.
+fn fleet(experiment: &Experiment, seed: Seed) -> Result<Option<Fleet>, SimError> {
+    let raw = &experiment.raw;
+    let Some(links) = &raw.links else { return Ok(None) };
+    let trace = || links.trace.clone().unwrap_or_default();
+    let unusable = |problem| SimError::File { path: trace(), problem, mend: "see docs/experiments.md".into() };
+    Fleet::new(links, raw.data.clients, seed).map(Some).map_err(unusable)
 }
 
 fn check_same(checkpoint: &Checkpoint, codecs: Codecs, seed: Seed, dir: &Path) -> Result<(), SimError> {

@@ -10,7 +10,7 @@ mod validated;
 
 pub use codecs::Codecs;
 pub use overrides::Override;
-pub use raw::{Availability, Budget, Cohort, Compression, Data, Links, Local, ModelChoice, Raw};
+pub use raw::{Availability, Budget, Cohort, Compression, Data, Define, Links, Local, ModelChoice, Raw, Windows};
 pub use source::Source;
 pub use validated::{Experiment, ExperimentError};
 

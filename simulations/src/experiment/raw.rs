@@ -120,10 +120,59 @@ pub struct Availability {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Links {
-    /// Kinds of links and what share of the clients has them, e.g. { lte-m = 0.8, nb-iot = 0.2 }. At least one.
+    /// The one kind of link that all clients have, e.g. "lte-m". Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Kinds of links and what share of the clients has them, e.g. { lte-m = 0.8, nb-iot = 0.2 }. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub profiles: BTreeMap<String, f64>,
+    /// A file of links that clients are given at random: CSV, or FedScale's client_device_capacity. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<PathBuf>,
+    /// When links are there, where their kind says nothing else. Default: always.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub online: Option<Windows>,
+    /// Kinds of one's own, by name. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub define: BTreeMap<String, Define>,
     /// How much a link's speed varies from round to round: the standard deviation of its logarithm. Default: 0.
     pub spread: f64,
+}
+
+/// A kind of link.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Define {
+    /// Towards the client, above 0.
+    pub down_bits_per_second: f64,
+    /// From the client, above 0.
+    pub up_bits_per_second: f64,
+    /// One way. Default: 0.
+    pub latency_seconds: f64,
+    /// Most that is added to the latency, uniformly. Default: 0.
+    pub jitter_seconds: f64,
+    /// Share of packets lost, from 0 to below 1. Default: 0.
+    pub loss: f64,
+    /// Energy of a byte received. Default: 0.
+    pub microjoules_per_byte_down: f64,
+    /// Energy of a byte sent. Default: 0.
+    pub microjoules_per_byte_up: f64,
+    /// Training time. Default: what [availability] says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_per_sample: Option<f64>,
+    /// When it is there. Default: always.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub online: Option<Windows>,
+}
+
+/// Recurring windows; every client has its own offset.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Windows {
+    /// From the beginning of one to that of the next, above 0.
+    pub period_seconds: f64,
+    /// Share of the period that the link is there, above 0 and at most 1.
+    pub share: f64,
 }
 
 /// Payload bytes that each client may spend in a run. Who cannot afford what a round may take does not check in.

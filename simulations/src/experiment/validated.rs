@@ -6,8 +6,8 @@ use nibble_learning::{SgdConfig, data::DataConfig};
 use nibble_seed::Seed;
 use nibble_server::round::RoundConfig;
 
-use super::{Codecs, Raw};
-use crate::engine::links;
+use super::{Codecs, Links, Raw};
+use crate::links;
 
 /// A checked experiment.
 #[derive(Clone, Debug)]
@@ -144,24 +144,49 @@ fn check_links_and_budget(raw: &Raw) -> Result<(), ExperimentError> {
             }
         }
     }
-    let Some(links) = &raw.links else { return Ok(()) };
-    let known = || links::PROFILES.iter().map(|profile| profile.name).collect::<Vec<_>>().join(", ");
-    if links.profiles.is_empty() {
-        let mend =
-            format!("name at least one with its share, e.g. profiles = {{ lte-m = 1.0 }}; there are {}", known());
-        return Err(broken("links.profiles", "no kinds of links", mend));
+    raw.links.as_ref().map_or(Ok(()), check_links)
+}
+
+fn check_links(of: &Links) -> Result<(), ExperimentError> {
+    let known = || {
+        let defined = of.define.keys().map(String::as_str);
+        links::PROFILES.iter().map(|profile| profile.name).chain(defined).collect::<Vec<_>>().join(", ")
+    };
+    let given = [of.profile.is_some(), !of.profiles.is_empty(), of.trace.is_some()];
+    match given.into_iter().filter(|given| *given).count() {
+        1 => {}
+        0 => {
+            let mend = format!("set links.profile to one of {}, or give profiles with shares, or a trace", known());
+            return Err(broken("links.profiles", "no kinds of links", mend));
+        }
+        _ => return Err(broken("links.profile", "links come from two places", "keep one of profile, profiles, trace")),
     }
-    for (name, share) in &links.profiles {
-        let key = format!("links.profiles.{name}");
-        if links::named(name).is_none() {
+    for (name, share) in of.shares() {
+        let key = match of.profile {
+            Some(_) => "links.profile".into(),
+            None => format!("links.profiles.{name}"),
+        };
+        if of.kind(&name).is_none() {
             return Err(broken(&key, format!("{name:?} is no kind of link"), format!("there are {}", known())));
         }
-        if !(*share > 0.0 && share.is_finite()) {
+        if !(share > 0.0 && share.is_finite()) {
             return Err(broken(&key, format!("{share} is no share"), "set it above 0"));
         }
     }
-    if !(0.0..=10.0).contains(&links.spread) {
-        let problem = format!("{} is not a spread", links.spread);
+    for (name, define) in &of.define {
+        let key = format!("links.define.{name}");
+        links::check(&define.into()).map_err(|problem| broken(&key, problem, "see docs/experiments.md for the keys"))?;
+    }
+    if let Some(windows) = of.online {
+        let any = links::Kind { online: Some(windows.into()), ..links::PROFILES[0].kind() };
+        links::check(&any).map_err(|problem| broken("links.online", problem, "e.g. { period_seconds = 86400, share = 0.5 }"))?;
+    }
+    if let Some(path) = &of.trace {
+        let problem = |problem| broken("links.trace", format!("{}: {problem}", path.display()), "see docs/experiments.md for the format");
+        links::read(path).map_err(problem)?;
+    }
+    if !(0.0..=10.0).contains(&of.spread) {
+        let problem = format!("{} is not a spread", of.spread);
         return Err(broken("links.spread", problem, "set it from 0 (always as fast) to 10"));
     }
     Ok(())

@@ -67,7 +67,7 @@ pub(crate) fn run((scheme, bits, loss, nmse): Level, seed: u64, rounds: u64) -> 
         round_seconds_median: 0.6,
         peak_rss_bytes: (seed != 2).then_some(183_500_800),
     };
-    RunResult { summary, rounds: rows }
+    RunResult { summary, rounds: rows, classes: Vec::new() }
 }
 
 pub(crate) fn comparison(levels: &[Level], seeds: u64, rounds: u64) -> Comparison {
