@@ -241,10 +241,9 @@ fn check_transport(experiment: &Experiment, transport: Transport) -> Result<(), 
         return Ok(());
     }
     let raw = &experiment.raw;
-    for (table, problem, is_there) in [
-        ("links", "links are not shaped over gRPC yet", raw.links.is_some()),
-        ("budget", "budgets of clients are not kept over gRPC yet", raw.budget.is_some()),
-    ] {
+    for (table, problem, is_there) in
+        [("budget", "budgets of clients are not kept over gRPC yet", raw.budget.is_some())]
+    {
         if is_there {
             let mend = format!("leave out [{table}], or simulate in memory");
             return Err(SimError::Usage { problem: problem.into(), mend });

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use nibble_proto::v1::{self, UpdateHeader, UpdateRef, check_in_response::Instruction, upload_update_response};
 use nibble_seed::Seed;
 use rustls_pki_types::UnixTime;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Code;
 use tracing::Instrument;
 
@@ -35,6 +35,8 @@ pub struct AgentConfig {
     pub hold: Duration,
     /// Where training happens.
     pub training: Training,
+    /// Least time that training for a round takes; for trials.
+    pub slowness: Duration,
     /// Stream of the jitter of pauses; see [`jitter_from_system`](super::jitter_from_system).
     pub jitter: Seed,
     /// Renews the certificate in this directory by this clock; without it, a certificate is used until it ends.
@@ -45,7 +47,13 @@ impl AgentConfig {
     /// Check-ins held 20 s, training on a thread of its own, no renewal.
     #[must_use]
     pub fn new(jitter: Seed) -> Self {
-        Self { hold: Duration::from_secs(20), training: Training::default(), jitter, renewal: None }
+        Self {
+            hold: Duration::from_secs(20),
+            training: Training::default(),
+            slowness: Duration::ZERO,
+            jitter,
+            renewal: None,
+        }
     }
 }
 
@@ -184,7 +192,12 @@ impl Agent {
             missing = self.at_bench(move |bench| bench.receive(&task, &wanted, frames)).await;
         }
         tracing::info!(phase = "train", architecture = order.architecture, scheme = %order.scheme, "training");
-        match self.at_bench(move |bench| bench.perform(&order)).await {
+        let until = Instant::now() + self.config.slowness;
+        let performed = self.at_bench(move |bench| bench.perform(&order)).await;
+        if !self.config.slowness.is_zero() {
+            sleep_until(until).await;
+        }
+        match performed {
             Ok(payload) => {
                 let pending = self.bench().store.summary().pending;
                 let (samples, loss) = pending.map_or((0, f64::NAN), |update| (update.samples, update.train_loss));

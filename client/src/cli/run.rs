@@ -7,7 +7,7 @@ use nibble_client::{
     config::{Config, Coordinator, Source},
     data::LocalData,
     identity::{Device, IdentityError},
-    link::{Credentials, Link},
+    link::{Credentials, Dial, Link, Shaped, Tcp},
     state::Store,
 };
 use nibble_learning::data::Places;
@@ -41,7 +41,11 @@ async fn take_part(config: Config, data: LocalData, until_stdin_closes: bool) ->
     };
     let store = Store::open(&config.state)?;
     let mut agent = AgentConfig::new(jitter_from_system().map_err(|error| IdentityError::Crypto(error.to_string()))?);
-    agent.hold = config.hold;
+    (agent.hold, agent.slowness) = (config.hold, config.training);
+    let dial: Arc<dyn Dial> = match config.shape {
+        Some(shape) => Arc::new(Shaped::new(Arc::new(Tcp), shape, agent.jitter)),
+        None => Arc::new(Tcp),
+    };
     let (address, credentials) = match config.coordinator {
         Coordinator::Insecure(address, client) => (address, Credentials::Insecure(client)),
         Coordinator::Secure(address) => {
@@ -50,7 +54,7 @@ async fn take_part(config: Config, data: LocalData, until_stdin_closes: bool) ->
         }
     };
     tracing::info!(server = %address, samples = data.samples().len(), "starting");
-    let link = Link::new(address, credentials).map_err(|error| IdentityError::Crypto(error.to_string()))?;
+    let link = Link::with_dial(address, credentials, dial).map_err(|error| IdentityError::Crypto(error.to_string()))?;
     let samples = data.samples().to_vec();
     let agent = Agent::new(agent, link, store, data, samples).on_connected(|| {
         tracing::info!("the coordinator answers");

@@ -21,6 +21,28 @@ pub struct Raw {
     pub hold_seconds: Option<f64>,
     /// What is trained on.
     pub data: Data,
+    /// A slower link and machine than there are, for trials. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
+}
+
+/// A slower link and machine than there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Rate towards this client, above 0.
+    pub down_bits_per_second: f64,
+    /// Rate from this client, above 0.
+    pub up_bits_per_second: f64,
+    /// One way, 0 to 3600. Default: 0.
+    #[serde(default)]
+    pub latency_seconds: f64,
+    /// Most that is added to the latency, uniformly, 0 to 3600. Default: 0.
+    #[serde(default)]
+    pub jitter_seconds: f64,
+    /// Least time that training for a round takes. Default: 0.
+    #[serde(default)]
+    pub training_seconds: f64,
 }
 
 /// What is trained on.

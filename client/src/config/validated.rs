@@ -5,8 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use nibble_learning::data::DataConfig;
 use nibble_seed::{ClientId, Seed};
 
-use super::{ConfigError, Raw, Share, raw::default_seed};
-use crate::link::Address;
+use super::{
+    ConfigError, Raw, Share,
+    raw::{self, default_seed},
+};
+use crate::link::{Address, Shape};
 
 const LONGEST_HOLD_SECONDS: f64 = 300.0;
 
@@ -25,6 +28,10 @@ pub struct Config {
     pub share: Option<Share>,
     /// Seed of the partition and of the test split.
     pub seed: Seed,
+    /// How slow the link is made.
+    pub shape: Option<Shape>,
+    /// Least time that training for a round takes.
+    pub training: Duration,
 }
 
 /// Whom to call, and as whom.
@@ -69,7 +76,10 @@ impl TryFrom<Raw> for Config {
             test: raw.data.test,
         };
         let share = raw.data.share.map(check_share).transpose()?;
-        Ok(Self { coordinator, state, hold: Duration::from_secs_f64(hold), data, share, seed })
+        let shape = raw.shape.map(check_shape).transpose()?;
+        let training = raw.shape.map_or(0.0, |shape| shape.training_seconds);
+        let [hold, training] = [hold, training].map(Duration::from_secs_f64);
+        Ok(Self { coordinator, state, hold, data, share, seed, shape, training })
     }
 }
 
@@ -97,6 +107,28 @@ fn coordinator(raw: &Raw) -> Result<Coordinator, ConfigError> {
             "set it to this client's number, from 0",
         )),
     }
+}
+
+fn check_shape(raw: raw::Shape) -> Result<Shape, ConfigError> {
+    for (key, rate) in
+        [("shape.down_bits_per_second", raw.down_bits_per_second), ("shape.up_bits_per_second", raw.up_bits_per_second)]
+    {
+        if !(rate > 0.0 && rate <= 1e12) {
+            return Err(ConfigError::rule(key, format!("{rate} is no rate"), "set it above 0"));
+        }
+    }
+    for (key, seconds) in [
+        ("shape.latency_seconds", raw.latency_seconds),
+        ("shape.jitter_seconds", raw.jitter_seconds),
+        ("shape.training_seconds", raw.training_seconds),
+    ] {
+        if !(0.0..=3600.0).contains(&seconds) {
+            let problem = format!("{seconds} seconds are too long, or no time");
+            return Err(ConfigError::rule(key, problem, "set it from 0 to 3600"));
+        }
+    }
+    let [latency, jitter] = [raw.latency_seconds, raw.jitter_seconds].map(Duration::from_secs_f64);
+    Ok(Shape { down: raw.down_bits_per_second, up: raw.up_bits_per_second, latency, jitter })
 }
 
 fn check_share(share: Share) -> Result<Share, ConfigError> {

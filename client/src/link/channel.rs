@@ -10,7 +10,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::{Address, BoxedStream, Dial, Traffic, tls::ALPN, traffic::Watched};
 
 /// Longest time to connect, TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a silent connection is pinged, and how long the answer may take.
 const PING: Duration = Duration::from_secs(30);
 /// Bytes the coordinator may send ahead of what was read: bounds memory, and carries 10 MB/s over 100 ms.

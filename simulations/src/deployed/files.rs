@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nibble_seed::Seed;
+use nibble_seed::{ClientId, Seed};
 use toml::{Table, Value};
 
 use super::processes::{Program, Running};
@@ -13,6 +13,7 @@ use crate::{
     error::SimError,
     experiment::{Codecs, Experiment},
     files::write_whole,
+    links::{self, Fleet},
 };
 
 /// A deadline for rounds that have none: a day.
@@ -24,6 +25,8 @@ pub(super) struct Files {
     run: String,
     data: Table,
     share: Table,
+    /// How slow each client's link is, where there are links.
+    shapes: Option<Vec<Table>>,
 }
 
 /// The clients' part of it, once the coordinator's address is known.
@@ -57,7 +60,8 @@ impl Files {
             ("partition", value(&raw.data.partition)),
             ("seed", integer(raw.data.partition_seed)),
         ]);
-        let files = Self { directory, run, data, share };
+        let shapes = links::fleet(experiment, seed)?.map(|fleet| shapes(&fleet, experiment));
+        let files = Self { directory, run, data, share, shapes };
         let coordinator = files.directory.join("coordinator");
         if !coordinator.exists() {
             server.output(&["init", &text(&coordinator), "--host", "127.0.0.1"])?;
@@ -141,11 +145,14 @@ impl Clients<'_> {
         share.insert("index".into(), integer(number as u64));
         let mut data = self.files.data.clone();
         data.insert("share".into(), Value::Table(share));
-        let config = table([
+        let mut config = table([
             ("server", format!("https://{}", self.address).into()),
             ("state", text(&self.files.client(number, "state")).into()),
             ("data", Value::Table(data)),
         ]);
+        if let Some(shapes) = &self.files.shapes {
+            config.insert("shape".into(), Value::Table(shapes[number].clone()));
+        }
         let file = self.files.client(number, "toml");
         write_whole(&file, config.to_string().as_bytes())?;
         client.start(
@@ -154,6 +161,22 @@ impl Clients<'_> {
             &self.files.client(number, "log"),
         )
     }
+}
+
+/// What makes real links and trainings take as long as virtual ones.
+fn shapes(fleet: &Fleet, experiment: &Experiment) -> Vec<Table> {
+    let shape = |client| {
+        let kind = fleet.kind(ClientId(client));
+        let (down, up) = kind.rates();
+        table([
+            ("down_bits_per_second", down.into()),
+            ("up_bits_per_second", up.into()),
+            ("latency_seconds", kind.latency.into()),
+            ("jitter_seconds", kind.jitter.into()),
+            ("training_seconds", experiment.raw.availability.seconds.into()),
+        ])
+    };
+    (0..experiment.raw.data.clients as u64).map(shape).collect()
 }
 
 fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {

@@ -2,7 +2,8 @@
 //! experiment.
 //!
 //! The programs `nibble-server` and `nibble-client` are found beside this one. Everything they keep lies in the run's
-//! directory, so that an interrupted run goes on from there. What an experiment says of virtual time means nothing here.
+//! directory, so that an interrupted run goes on from there. Links are shaped to what an experiment
+//! says of them, and training takes at least as long as it says.
 
 mod coordinator;
 mod files;
@@ -15,13 +16,14 @@ use std::{
 };
 
 use nibble_codec::Payload;
-use nibble_seed::Seed;
+use nibble_seed::{ClientId, Seed};
 
 use crate::{
     compare::{Observer, Played, Went},
     error::SimError,
     experiment::{Codecs, Experiment},
     federation::Federation,
+    links::{self, Fleet},
     results::{RoundRow, RunResult, RunSummary},
 };
 use coordinator::{Coordinator, Said};
@@ -43,7 +45,7 @@ pub(crate) fn run(
     observer: &mut dyn Observer,
     interrupted: &AtomicBool,
 ) -> Result<Played, SimError> {
-    check(experiment)?;
+    check(experiment, links::fleet(experiment, seed)?.as_ref())?;
     let (server, client) = (Program::beside("nibble-server")?, Program::beside("nibble-client")?);
     let files = Files::lay_out(experiment, (codecs, seed), directory, &server)?;
     let mut coordinator = Coordinator::start(&server, &files)?;
@@ -95,13 +97,24 @@ pub(crate) fn run(
 }
 
 /// What only virtual time can do is refused.
-fn check(experiment: &Experiment) -> Result<(), SimError> {
-    let availability = &experiment.raw.availability;
-    if availability.dropout > 0.0 || availability.spread > 0.0 {
-        return Err(SimError::Usage {
-            problem: "the experiment has virtual drop-outs or stragglers, which real processes do not play".into(),
-            mend: "set availability.dropout and availability.spread to 0, or use --transport memory".into(),
-        });
+fn check(experiment: &Experiment, fleet: Option<&Fleet>) -> Result<(), SimError> {
+    let refused = |problem: &str, mend: &str| {
+        let mend = format!("{mend}, or use --transport memory");
+        Err(SimError::Usage {
+            problem: format!("the experiment has {problem}, which real processes do not play"),
+            mend,
+        })
+    };
+    let raw = &experiment.raw;
+    if raw.availability.dropout > 0.0 || raw.availability.spread > 0.0 {
+        return refused("virtual drop-outs or stragglers", "set availability.dropout and availability.spread to 0");
+    }
+    if raw.links.as_ref().is_some_and(|links| links.spread > 0.0) {
+        return refused("links whose speed varies from round to round", "set links.spread to 0");
+    }
+    let mut kinds = (0..raw.data.clients as u64).filter_map(|client| Some(fleet?.kind(ClientId(client))));
+    if kinds.any(|kind| kind.online.is_some() || kind.seconds_per_sample.is_some()) {
+        return refused("links that are not always there, or say how long samples take", "leave that out");
     }
     Ok(())
 }

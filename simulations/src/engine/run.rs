@@ -17,8 +17,8 @@ use crate::{
     error::SimError,
     experiment::{Codecs, Experiment},
     federation::Federation,
+    links::{self, Fleet},
     model_file,
-    links::Fleet,
     results::{ClassRow, RoundRow, RunResult, RunSummary},
 };
 
@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
         let spill = dir.join("residuals");
         let broadcast =
             |held, frames| codecs.down.map(|scheme| Broadcast::new(scheme, federation.layout(), held, frames));
-        let fleet = fleet(experiment, seed)?;
+        let fleet = links::fleet(experiment, seed)?;
         let (progress, residuals, broadcast, versions, spent) = match Checkpoint::load(dir)? {
             Some((checkpoint, global, held)) => {
                 check_same(&checkpoint, codecs, seed, dir)?;
@@ -205,15 +205,6 @@ impl<'a> Run<'a> {
         let summary = RunSummary::of(rows, run, coordinates, &self.progress.global, peak_rss_bytes());
         RunResult { summary, rounds: rows.clone(), classes: self.progress.classes.clone() }
     }
-}
-
-/// Links of the experiment's clients.
-fn fleet(experiment: &Experiment, seed: Seed) -> Result<Option<Fleet>, SimError> {
-    let raw = &experiment.raw;
-    let Some(links) = &raw.links else { return Ok(None) };
-    let trace = || links.trace.clone().unwrap_or_default();
-    let unusable = |problem| SimError::File { path: trace(), problem, mend: "see docs/experiments.md".into() };
-    Fleet::new(links, raw.data.clients, seed).map(Some).map_err(unusable)
 }
 
 fn check_same(checkpoint: &Checkpoint, codecs: Codecs, seed: Seed, dir: &Path) -> Result<(), SimError> {

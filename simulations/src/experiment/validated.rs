@@ -175,14 +175,18 @@ fn check_links(of: &Links) -> Result<(), ExperimentError> {
     }
     for (name, define) in &of.define {
         let key = format!("links.define.{name}");
-        links::check(&define.into()).map_err(|problem| broken(&key, problem, "see docs/experiments.md for the keys"))?;
+        links::check(&define.into())
+            .map_err(|problem| broken(&key, problem, "see docs/experiments.md for the keys"))?;
     }
     if let Some(windows) = of.online {
         let any = links::Kind { online: Some(windows.into()), ..links::PROFILES[0].kind() };
-        links::check(&any).map_err(|problem| broken("links.online", problem, "e.g. { period_seconds = 86400, share = 0.5 }"))?;
+        links::check(&any)
+            .map_err(|problem| broken("links.online", problem, "e.g. { period_seconds = 86400, share = 0.5 }"))?;
     }
     if let Some(path) = &of.trace {
-        let problem = |problem| broken("links.trace", format!("{}: {problem}", path.display()), "see docs/experiments.md for the format");
+        let problem = |problem| {
+            broken("links.trace", format!("{}: {problem}", path.display()), "see docs/experiments.md for the format")
+        };
         links::read(path).map_err(problem)?;
     }
     if !(0.0..=10.0).contains(&of.spread) {

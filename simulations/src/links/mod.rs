@@ -15,13 +15,14 @@ use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 use nibble_server::wire;
 
 use crate::{
-    experiment::{Define, Links, Windows},
+    error::SimError,
+    experiment::{Define, Experiment, Links, Windows},
     results::ClassRow,
 };
 
 pub use kind::{Kind, Online, PROFILES, Profile, named};
-pub use trace::read;
 pub(crate) use trace::check;
+pub use trace::read;
 
 /// Links of all clients of a run.
 #[derive(Clone, Debug)]
@@ -46,6 +47,15 @@ pub struct Load {
     pub samples: u64,
     /// How long it trains where its kind does not say.
     pub trains: Duration,
+}
+
+/// Links of the experiment's clients, if it has links.
+pub(crate) fn fleet(experiment: &Experiment, seed: Seed) -> Result<Option<Fleet>, SimError> {
+    let raw = &experiment.raw;
+    let Some(links) = &raw.links else { return Ok(None) };
+    let trace = || links.trace.clone().unwrap_or_default();
+    let unusable = |problem| SimError::File { path: trace(), problem, mend: "see docs/experiments.md".into() };
+    Fleet::new(links, raw.data.clients, seed).map(Some).map_err(unusable)
 }
 
 impl Fleet {

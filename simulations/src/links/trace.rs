@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn a_pickle_of_device_capacities_as_fedscale_has_it() {
         // pickle.dumps({7: {'computation': 162.0, 'communication': 5845.5}, 2: {...: 10.0, ...: 100.0}}, protocol=2)
-        let pickle = b"\x80\x02}q\x00(K\x07}q\x01(X\x0b\x00\x00\x00computationq\x02G@d@\x00\x00\x00\x00\x00X\r\x00\x00\x00\
+        let pickle =
+            b"\x80\x02}q\x00(K\x07}q\x01(X\x0b\x00\x00\x00computationq\x02G@d@\x00\x00\x00\x00\x00X\r\x00\x00\x00\
             communicationq\x03G@\xb6\xd5\x80\x00\x00\x00\x00uK\x02}q\x04(h\x02G@$\x00\x00\x00\x00\x00\x00h\x03G@Y\x00\
             \x00\x00\x00\x00\x00uu.";
         let kinds = file("client_device_capacity", pickle).unwrap();

@@ -40,6 +40,8 @@ pub(crate) const RUN: &str = "history";
 pub(crate) fn plan(history: &History) -> Plan {
     let (layout, scheme) = (model::layout(), history.scheme.parse::<Scheme>().expect("a scheme that there is"));
     Plan {
+        downlink: None,
+        initial_seed: None,
         name: RUN.into(),
         config: format!("seed = {}\n", history.seed),
         seed: Seed(history.seed),
