@@ -6,6 +6,7 @@
 //!
 //! Absent on purpose: more than one run at a time, and any decision about rounds; those are the coordinator's.
 
+pub mod budget;
 mod error;
 mod participant;
 mod sensitivity;

@@ -26,6 +26,8 @@ pub struct Participant {
 pub struct Assignment<'a> {
     /// The round.
     pub round: RoundId,
+    /// How the update is coded.
+    pub scheme: Scheme,
     /// Stream of the rounding noise, issued for this client and round.
     pub rounding: Seed,
     /// Stream of the batch order.
@@ -51,14 +53,14 @@ pub struct Update {
 }
 
 impl Participant {
-    /// A participant that trains with `trainer` and encodes under `scheme`.
+    /// A participant that trains with `trainer`.
     ///
     /// # Errors
     /// If the trainer's tensors make no layout.
-    pub fn new(trainer: Box<dyn Trainer>, scheme: Scheme) -> Result<Self, ClientError> {
+    pub fn new(trainer: Box<dyn Trainer>) -> Result<Self, ClientError> {
         let layout = Layout::new(trainer.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())))?;
         let delta = vec![0.0; layout.coordinates()];
-        Ok(Self { trainer, layout, encoder: Encoder::new(scheme), delta })
+        Ok(Self { trainer, layout, encoder: Encoder::new(Coding::Fp32.into()), delta })
     }
 
     /// Encodes with as many threads, which changes no byte.
@@ -98,7 +100,8 @@ impl Participant {
     ) -> Result<Update, ClientError> {
         let task = Task { samples: assignment.samples, sgd: assignment.sgd, order: assignment.order, hook: None };
         let report = self.trainer.train(global, task, &mut self.delta)?;
-        let scheme = self.encoder.scheme();
+        let scheme = assignment.scheme;
+        self.encoder.set_scheme(scheme);
         if scheme.sensitive {
             let Self { trainer, layout, delta, .. } = self;
             let (samples, signs) = (assignment.samples, assignment.rounding);

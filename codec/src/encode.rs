@@ -117,6 +117,11 @@ impl Encoder {
         self.scheme
     }
 
+    /// Encodes under another scheme from now on.
+    pub fn set_scheme(&mut self, scheme: Scheme) {
+        self.scheme = scheme;
+    }
+
     /// Replaces `out` by the payload of `x`.
     ///
     /// Under feedback, an update whose error would exceed 0.9 of its own energy carries a gain below 1, the largest that

@@ -24,6 +24,7 @@ pub mod listener;
 pub mod models;
 #[cfg(feature = "network")]
 pub mod peer;
+pub mod policy;
 #[cfg(feature = "network")]
 pub mod process;
 pub mod round;

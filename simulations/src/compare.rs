@@ -12,6 +12,7 @@ use std::{
 
 use nibble_codec::Scheme;
 use nibble_seed::Seed;
+use nibble_server::policy::Policy;
 
 use crate::{
     clock::Stopwatch,
@@ -222,12 +223,12 @@ pub fn resolved(experiment: &Experiment) -> String {
 /// If a scheme needs more bytes than the budget allows.
 pub fn check_budget(experiment: &Experiment, federation: &Federation) -> Result<(), SimError> {
     let Some(budget) = experiment.raw.compression.uplink_budget_bytes else { return Ok(()) };
-    let needed = |scheme: &Scheme| scheme.coding.payload_bytes(federation.layout());
+    let needed = |policy: &Policy| policy.most_bytes(federation.layout());
     let mut up = experiment.schemes.iter().map(|codecs| codecs.up);
-    let Some(over) = up.find(|scheme| needed(scheme) > budget) else { return Ok(()) };
+    let Some(over) = up.find(|policy| needed(policy) > budget) else { return Ok(()) };
     let fits = ["int8", "int7", "int6", "int5", "int4", "int3", "int2"]
         .into_iter()
-        .find(|name| name.parse::<Scheme>().is_ok_and(|scheme| needed(&scheme) <= budget));
+        .find(|name| name.parse::<Scheme>().is_ok_and(|scheme| needed(&scheme.into()) <= budget));
     let mend = match fits {
         Some(name) => format!("{name} is the widest that fits; change compression.uplink or raise the budget"),
         None => "no scheme fits; raise the budget, or choose a smaller model".into(),

@@ -135,6 +135,14 @@ pub struct ClassRow {
     pub uplink_bytes: u64,
     /// Payload bytes of models sent to them.
     pub downlink_bytes: u64,
+    /// Bytes on the socket that they sent.
+    pub spent_up: u64,
+    /// Bytes on the socket that they received.
+    pub spent_down: u64,
+    /// What all of them may send in the run; none, if any number.
+    pub budget_up: Option<u64>,
+    /// What all of them may receive in the run.
+    pub budget_down: Option<u64>,
     /// Energy of their radios by bytes on the socket, in joules: a proxy.
     pub joules: f64,
 }

@@ -1,21 +1,21 @@
-//! Budgets of bytes: whatever the scheme, the links and the drop-outs, no client spends more.
+//! Budgets of bytes: whatever the policy, the links and the drop-outs, no client spends more.
 
 #![allow(clippy::unwrap_used)] // a failing helper is a failing test
 
-use std::collections::BTreeMap;
-
+use nibble_client::budget::{Account, Budget as Caps};
 use nibble_seed::Seed;
 use nibble_sim::{
-    engine::{Run, Spent},
-    experiment::{Availability, Budget, Experiment, Raw},
+    engine::Run,
+    experiment::{Availability, Budget, Experiment, Links, Raw},
     federation::Federation,
+    results::{ClassRow, RoundRow},
 };
 use proptest::prelude::*;
 
-const ROUNDS: usize = 8;
+const ROUNDS: u64 = 8;
 
-fn experiment(scheme: &str, budget: Option<Budget>, dropout: f64) -> Experiment {
-    let mut raw = Raw { rounds: ROUNDS as u64, budget, ..Raw::default() };
+fn experiment(scheme: &str, budget: Option<Budget>, dropout: f64, links: Option<Links>) -> Experiment {
+    let mut raw = Raw { rounds: ROUNDS, budget, links, ..Raw::default() };
     raw.model.name = "logreg".into();
     raw.data.clients = 12;
     raw.cohort.size = 4;
@@ -25,50 +25,74 @@ fn experiment(scheme: &str, budget: Option<Budget>, dropout: f64) -> Experiment 
     raw.try_into().unwrap()
 }
 
-/// What every client spent, and what the rounds say that all did.
-fn spent(experiment: &Experiment, seed: u64) -> (BTreeMap<u64, Spent>, Vec<nibble_sim::results::RoundRow>) {
+/// Plays a run, and looks at every account after every round.
+fn play(experiment: &Experiment, seed: u64, look: impl Fn(&Caps, &Account)) -> (Vec<RoundRow>, Vec<ClassRow>) {
     let (federation, dir) = (Federation::load(experiment).unwrap(), tempfile::tempdir().unwrap());
     let mut run = Run::open(experiment, &federation, (experiment.schemes[0], Seed(seed)), 2, dir.path()).unwrap();
     while !run.is_done() {
         run.step().unwrap();
+        run.accounts().for_each(|(budget, account)| look(budget, account.unwrap_or(&Account::default())));
     }
-    let spent = run.spent().iter().map(|(client, &spent)| (client.0, spent)).collect();
-    (spent, run.progress().rows.clone())
+    let spent = |of: fn(&Account) -> u64| run.accounts().filter_map(|(_, account)| account).map(of).sum::<u64>();
+    let classes = run.progress().classes.clone();
+    if !classes.is_empty() {
+        assert_eq!(spent(|account| account.up.run), classes.iter().map(|row| row.spent_up).sum::<u64>());
+        assert_eq!(spent(|account| account.down.run), classes.iter().map(|row| row.spent_down).sum::<u64>());
+    }
+    (run.progress().rows.clone(), classes)
+}
+
+fn within(budget: &Caps, account: &Account) {
+    for (caps, spent) in [(budget.up, account.up), (budget.down, account.down)] {
+        for (cap, spent) in [(caps.round, spent.round), (caps.day, spent.day), (caps.run, spent.run)] {
+            assert!(cap.is_none_or(|cap| spent <= cap), "{budget:?}, {account:?}");
+        }
+    }
+}
+
+fn cap(range: std::ops::Range<u64>) -> impl Strategy<Value = Option<u64>> {
+    prop::option::weighted(0.4, range)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_client_spends_more_than_it_may(
         scheme in prop::sample::select(vec![
-            "fp32", "int4+ef", "auto:0.5", "auto:700B", "plan:1kB+ef", "auto:1/auto:1", "int2/int4", "auto:step=0.01/auto:2",
+            "fp32", "int4+ef", "int8@adaptive", "auto:0.5", "auto:700B", "plan:1kB+ef", "auto:1/auto:1", "int2/int4",
+            "auto:step=0.01/auto:2", "auto:1@ascending/auto:0.5", "fit+ef", "fit@descending/auto:0.5",
         ]),
-        uplink_bytes in prop::option::of(100u64..60_000),
-        downlink_bytes in prop::option::of(100u64..150_000),
+        up in [cap(1_000..60_000), cap(1_000..20_000), cap(1_000..40_000)],
+        down in [cap(1_000..150_000), cap(1_000..60_000), cap(1_000..90_000)],
+        class in cap(1_500..20_000),
+        seconds in prop::option::weighted(0.3, 0.1..20.0),
         dropout in prop::sample::select(vec![0.0, 0.3]),
         seed in 0u64..1000,
     ) {
-        let budget = Budget { uplink_bytes, downlink_bytes };
-        let (spent, rows) = spent(&experiment(scheme, Some(budget), dropout), seed);
-        for (client, spent) in &spent {
-            prop_assert!(uplink_bytes.is_none_or(|most| spent.uplink_bytes <= most), "client {client}: {spent:?}");
-            prop_assert!(downlink_bytes.is_none_or(|most| spent.downlink_bytes <= most), "client {client}: {spent:?}");
-        }
-        let sum = |of: fn(&Spent) -> u64| spent.values().map(of).sum::<u64>();
-        prop_assert_eq!(sum(|spent| spent.uplink_bytes), rows.iter().map(|row| row.uplink_bytes).sum::<u64>());
-        prop_assert_eq!(sum(|spent| spent.downlink_bytes), rows.iter().map(|row| row.downlink_bytes).sum::<u64>());
+        let budget = Budget {
+            // `fit` wants one that is there.
+            uplink_bytes: up[0].or(Some(50_000)),
+            uplink_bytes_per_round: up[1],
+            uplink_bytes_per_day: up[2],
+            downlink_bytes: down[0],
+            downlink_bytes_per_round: down[1],
+            downlink_bytes_per_day: down[2],
+            uplink_seconds_per_round: seconds,
+            classes: [("nb-iot".into(), Budget { uplink_bytes: class, ..Budget::default() })].into(),
+        };
+        let links = Links { profiles: [("nb-iot".into(), 1.0), ("lte".into(), 1.0)].into(), ..Links::default() };
+        play(&experiment(scheme, Some(budget), dropout, Some(links)), seed, within);
     }
 }
 
 #[test]
 fn running_out_has_a_clear_outcome_and_the_model_stays() {
-    let (_, free) = spent(&experiment("int4", None, 0.0), 3);
+    let (free, _) = play(&experiment("int4", None, 0.0, None), 3, within);
     // Twelve clients, four a round: each can afford two updates, so six rounds of the eight.
-    let bytes = free[0].uplink_bytes / 4;
-    let budget = Budget { uplink_bytes: Some(2 * bytes), downlink_bytes: None };
-    let (spent, rows) = spent(&experiment("int4", Some(budget), 0.0), 3);
-    assert!(spent.values().all(|spent| spent.uplink_bytes <= 2 * bytes));
+    let bytes = 2 * nibble_server::wire::up(free[0].uplink_bytes / 4);
+    let budget = Budget { uplink_bytes: Some(bytes), ..Budget::default() };
+    let (rows, classes) = play(&experiment("int4", Some(budget), 0.0, None), 3, within);
     let ended = rows.iter().position(|row| row.selected == 0).unwrap();
     assert!((3..=6).contains(&ended), "{ended} rounds");
     for row in &rows[ended..] {
@@ -78,4 +102,45 @@ fn running_out_has_a_clear_outcome_and_the_model_stays() {
     }
     // Until somebody ran out nothing was different.
     assert_eq!(rows[0].accuracy, free[0].accuracy);
+    let [all] = &classes[..] else { panic!("{classes:?}") };
+    assert_eq!((all.class.as_str(), all.clients, all.budget_up, all.budget_down), ("all", 12, Some(12 * bytes), None));
+    assert_eq!(all.spent_up, 4 * ended as u64 * bytes / 2);
+}
+
+#[test]
+fn fit_spends_what_there_is_and_lasts_to_the_end() {
+    let budget = Budget { uplink_bytes: Some(20_000), ..Budget::default() };
+    let (rows, classes) = play(&experiment("fit+ef", Some(budget), 0.0, None), 3, within);
+    assert!(rows.iter().all(|row| row.counted == 4), "every round has its cohort");
+    let (spent, most) = (classes[0].spent_up, classes[0].budget_up.unwrap());
+    // Who is drawn less often than the mean keeps some of it.
+    assert!(spent > most / 2 && spent <= most, "{spent} of {most}");
+}
+
+#[test]
+fn a_day_that_is_over_gives_its_bytes_again() {
+    let links = Links { profile: Some("nb-iot".into()), ..Links::default() };
+    let budget = Budget { uplink_bytes_per_day: Some(6_000), ..Budget::default() };
+    let mut slow = experiment("int4", Some(budget), 0.0, Some(links));
+    let (rows, _) = play(&slow, 3, within);
+    assert!(rows.iter().any(|row| row.selected == 0), "one update a day, and rounds take seconds");
+    // With half a day of training in a round there is always enough.
+    slow.raw.availability.seconds = 43_200.0;
+    let (rows, _) = play(&slow, 3, within);
+    assert!(rows.iter().all(|row| row.counted == 4));
+}
+
+#[test]
+fn fast_links_get_more_bits() {
+    let budget = Budget { uplink_seconds_per_round: Some(0.1), ..Budget::default() };
+    let links = Links { profiles: [("lte-m".into(), 1.0), ("lte".into(), 1.0)].into(), ..Links::default() };
+    let (_, classes) = play(&experiment("fit", Some(budget), 0.0, Some(links)), 3, within);
+    let each = |class: &str| {
+        let row = classes.iter().find(|row| row.class == class).unwrap();
+        row.uplink_bytes / row.selected
+    };
+    // 375 kbit/s for a tenth of a second are 4,687 bytes, messages and all; of 12 Mbit/s, 8 bits for each of 7,850
+    // coordinates are all that is of use.
+    assert!((7_000..7_900).contains(&each("lte")), "{}", each("lte"));
+    assert!((3_000..3_440).contains(&each("lte-m")), "{}", each("lte-m"));
 }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, num::NonZeroUsize, thread::available_parallelism};
 
 use bytes::Bytes;
-use nibble_codec::{Coding, DecodeError, Intent, Layout, Outcome, Payload, Residual, Scheme};
+use nibble_codec::{Coding, DecodeError, Intent, Layout, Outcome, Payload, Residual};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -38,7 +38,6 @@ pub(super) struct Workbench {
 
 struct Prepared {
     architecture: String,
-    scheme: Scheme,
     participant: Participant,
 }
 
@@ -141,6 +140,7 @@ impl Workbench {
         let samples = std::mem::take(&mut self.samples);
         let assignment = Assignment {
             round: order.round,
+            scheme: order.scheme,
             rounding: order.rounding,
             order: order.order,
             samples: &samples,
@@ -206,16 +206,16 @@ impl Workbench {
 
     /// The participant that does what `order` asks for.
     fn participant(&mut self, order: &Order) -> Result<&mut Participant, String> {
-        let fits = |held: &Prepared| held.architecture == order.architecture && held.scheme == order.scheme;
+        let fits = |held: &Prepared| held.architecture == order.architecture;
         let prepared = match self.participant.take().filter(fits) {
             Some(prepared) => prepared,
             None => {
                 let architecture = order.architecture.clone();
                 let trainer = self.trainers.trainer(&architecture).map_err(|error| error.to_string())?;
-                let participant = Participant::new(trainer, order.scheme).map_err(|error| error.to_string())?;
+                let participant = Participant::new(trainer).map_err(|error| error.to_string())?;
                 // Training is over when the update is encoded: all processors are free.
                 let participant = participant.with_threads(available_parallelism().unwrap_or(NonZeroUsize::MIN));
-                Prepared { architecture, scheme: order.scheme, participant }
+                Prepared { architecture, participant }
             }
         };
         let Prepared { participant, .. } = self.participant.insert(prepared);

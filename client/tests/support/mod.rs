@@ -28,12 +28,13 @@ pub const CLIENT: ClientId = ClientId(3);
 
 /// What the core alone makes of a script: the payload of every round, and the residual after the last.
 pub fn core(script: &Script, trainer: Box<dyn Trainer>, samples: &[u32]) -> (Vec<Vec<u8>>, Vec<f32>) {
-    let mut participant = Participant::new(trainer, script.scheme()).unwrap();
+    let mut participant = Participant::new(trainer).unwrap();
     let (sgd, layout) = (SgdConfig { batch: 2, ..SgdConfig::default() }, script.layout());
     let (mut payloads, mut residual) = (Vec::new(), Residual::default());
     for (round, outcome) in (0..).zip(&script.outcomes) {
         let (rounding, order) = (script.rounding(round), script.order(round));
-        let assignment = Assignment { round: RoundId(round), rounding, order, samples, sgd: &sgd };
+        let assignment =
+            Assignment { round: RoundId(round), scheme: script.scheme(), rounding, order, samples, sgd: &sgd };
         let update = participant.perform(&script.model(round), &assignment, residual, Vec::new()).unwrap();
         let payload = Payload::parse(&update.payload, &layout).unwrap();
         let accepted = *outcome == v1::Outcome::Accepted;

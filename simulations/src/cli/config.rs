@@ -18,7 +18,7 @@ pub(super) fn config(command: ConfigCommand) -> Result<(), SimError> {
             say!("{}", federation.describe_data(&experiment));
             say!("{} with {} parameters", experiment.raw.model.name, federation.layout().coordinates());
             for scheme in &experiment.schemes {
-                say!("{scheme}: {} bytes an update", scheme.up.coding.payload_bytes(federation.layout()));
+                say!("{scheme}: at most {} bytes an update", scheme.up.most_bytes(federation.layout()));
             }
             say!("ok");
         }

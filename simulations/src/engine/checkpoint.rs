@@ -8,9 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nibble_client::budget::Account;
 use serde::{Deserialize, Serialize};
 
-use super::Spent;
 use crate::{
     error::SimError,
     files::{from_bytes, to_bytes, write_whole},
@@ -42,7 +42,7 @@ pub struct Checkpoint {
     pub versions: BTreeMap<u64, u64>,
     /// What each client has spent.
     #[serde(default)]
-    pub spent: BTreeMap<u64, Spent>,
+    pub accounts: BTreeMap<u64, Account>,
     /// What clients did, by kind of link.
     #[serde(default)]
     pub classes: Vec<ClassRow>,

@@ -13,5 +13,5 @@ mod run;
 mod workers;
 
 pub use checkpoint::Checkpoint;
-pub use run::{Progress, Run, Spent};
+pub use run::{Progress, Run};
 pub use workers::Workers;

@@ -7,17 +7,21 @@ use std::{
 };
 
 use nibble_client::{Assignment, Participant};
-use nibble_codec::{Coding, Encoder, Intent, Outcome as Settlement, Payload, PayloadId, Residual};
+use nibble_codec::{Coding, Encoder, Intent, Outcome as Settlement, Payload, PayloadId, Residual, Scheme};
 use nibble_learning::TrainReport;
 use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 use nibble_server::{
     Aggregate, Contribution, Round,
+    policy::Situation,
     round::{Counted, Effect, Event, Outcome, Record},
     strategy::{FedAvg, Strategy},
     wire,
 };
 
-use super::{behaviour, run::Run};
+use super::{
+    behaviour,
+    run::{ALL, Run},
+};
 use crate::{
     clock::Stopwatch,
     error::SimError,
@@ -26,10 +30,13 @@ use crate::{
     results::RoundRow,
 };
 
+const DAY_SECONDS: f64 = 86_400.0;
+
 /// A client's assignment, as the round issued it.
 #[derive(Clone, Copy, Debug)]
 struct Assigned {
     client: ClientId,
+    scheme: Scheme,
     rounding: Seed,
     order: Seed,
     /// How long it works; `None` if it is lost.
@@ -73,7 +80,10 @@ impl Run<'_> {
         let id = RoundId(self.progress.rows.len() as u64);
         let (held, whole) = self.publish(id)?;
         let clients = (0..self.experiment.raw.data.clients as u64).map(ClientId);
-        let able: Vec<_> = clients.filter(|&client| self.affords(client, whole)).collect();
+        let today = (self.progress.clock.as_secs_f64() / DAY_SECONDS) as u64;
+        self.accounts.values_mut().for_each(|account| account.on(today));
+        let able: Vec<_> = clients.filter(|&client| self.scheme(id, client, whole).is_some()).collect();
+        let affordable = able.len();
         let able = self.wait_for(able);
         let config = self.experiment.round.clone().select_among(able.len(), None);
         let mut round = Round::open(id, self.seed, config, self.progress.clock);
@@ -97,13 +107,17 @@ impl Run<'_> {
             }
         }
         for (&client, sent) in &sent {
-            self.spent.entry(client).or_default().uplink_bytes += sent.payload.len() as u64;
+            self.accounts.entry(client).or_default().spend(wire::up(sent.payload.len() as u64), 0);
         }
         let outcomes = self.collect(&mut round, queue, &sent)?;
         self.settle(&outcomes, &sent)?;
         self.tally(now, &assigned, &arrivals, &sent, &outcomes.counted);
         let downlink_bytes = assigned.iter().map(|client| client.downlink_bytes).sum();
-        let row = self.account(id, outcomes, &sent, downlink_bytes, stopwatch.elapsed());
+        let mut row = self.account(id, outcomes, &sent, downlink_bytes, stopwatch.elapsed());
+        if row.selected == 0 {
+            let short = affordable < self.experiment.round.selected();
+            row.closed_by = format!("too few clients {}", if short { "have bytes left" } else { "are online" });
+        }
         self.spare.extend(sent.into_values().map(|sent| sent.payload));
         Ok(row)
     }
@@ -118,8 +132,11 @@ impl Run<'_> {
                     Effect::Assign { client, rounding, order } => {
                         let availability = &self.experiment.raw.availability;
                         let works = behaviour::duration(availability, self.seed, round.id(), client);
+                        let scheme = self.scheme(round.id(), client, whole);
+                        let scheme = scheme.expect("only who can afford an update checks in");
+                        self.accounts.entry(client).or_default().begin_round();
                         let downlink_bytes = self.send_model(client, works.is_some(), whole);
-                        assigned.push(Assigned { client, rounding, order, works, downlink_bytes });
+                        assigned.push(Assigned { client, scheme, rounding, order, works, downlink_bytes });
                     }
                     Effect::WakeAt(at) => queue.put(at, Event::Tick),
                     Effect::Aggregate(_) | Effect::Receipt { .. } | Effect::End(_) => {}
@@ -147,15 +164,17 @@ impl Run<'_> {
         sent: &BTreeMap<ClientId, Sent>,
         counted: &[Counted],
     ) {
-        let Some(fleet) = &self.fleet else { return };
+        let fleet = self.fleet.as_ref();
         let counts = |client: &ClientId| counted.iter().any(|counted| counted.client == *client);
         let last = arrivals.iter().filter(|(client, _)| counts(client)).max_by_key(|(_, at)| **at);
         for &Assigned { client, downlink_bytes, .. } in assigned {
-            let (name, kind) = (fleet.name(client), fleet.kind(client));
+            let name = fleet.map_or(ALL, |fleet| fleet.name(client));
+            let (joules_down, joules_up) = fleet.map_or((0.0, 0.0), |fleet| fleet.kind(client).microjoules());
             let Some(row) = self.progress.classes.iter_mut().find(|row| row.class == name) else { continue };
             row.selected += 1;
             row.downlink_bytes += downlink_bytes;
-            row.joules += wire::down(downlink_bytes) as f64 * kind.joules_down * 1e-6;
+            row.spent_down += wire::down(downlink_bytes);
+            row.joules += wire::down(downlink_bytes) as f64 * joules_down * 1e-6;
             let Some((sent, arrival)) = sent.get(&client).zip(arrivals.get(&client)) else { continue };
             let uplink_bytes = sent.payload.len() as u64;
             row.counted += u64::from(counts(&client));
@@ -163,19 +182,34 @@ impl Run<'_> {
             row.last += u64::from(last.is_some_and(|(last, _)| *last == client));
             row.seconds += (*arrival - began).as_secs_f64();
             row.uplink_bytes += uplink_bytes;
-            row.joules += wire::up(uplink_bytes) as f64 * kind.joules_up * 1e-6;
+            row.spent_up += wire::up(uplink_bytes);
+            row.joules += wire::up(uplink_bytes) as f64 * joules_up * 1e-6;
         }
     }
 
-    /// Whether a client has bytes left for a model and for the largest update that there may be.
-    fn affords(&self, client: ClientId, whole: u64) -> bool {
-        let Some(budget) = &self.experiment.raw.budget else { return true };
-        let spent = self.spent.get(&client).copied().unwrap_or_default();
-        let most = self.codecs.up.coding.payload_bytes(self.federation.layout());
-        let within =
-            |most: Option<u64>, spent: u64, more: u64| most.is_none_or(|most| spent.saturating_add(more) <= most);
-        within(budget.uplink_bytes, spent.uplink_bytes, most)
-            && within(budget.downlink_bytes, spent.downlink_bytes, self.model_bytes(client, whole))
+    /// The scheme of a client's update in a round; none, if it cannot afford one, or the model.
+    fn scheme(&self, round: RoundId, client: ClientId, whole: u64) -> Option<Scheme> {
+        let budget = &self.budgets[client.0 as usize];
+        let mut account = self.accounts.get(&client).copied().unwrap_or_default();
+        account.begin_round();
+        let model = wire::down(self.model_bytes(client, whole));
+        if budget.down.left(&account.down).is_some_and(|left| left < model) {
+            return None;
+        }
+        let raw = &self.experiment.raw;
+        let losses: Vec<f64> = match self.codecs.up.scheme() {
+            Some(_) => Vec::new(),
+            None => self.progress.rows.iter().filter(|row| row.counted > 0).map(|row| row.train_loss).collect(),
+        };
+        self.codecs.up.plan(&Situation {
+            layout: self.federation.layout(),
+            round: round.0,
+            rounds: raw.rounds,
+            participation: self.experiment.round.selected() as f64 / raw.data.clients as f64,
+            losses: &losses,
+            may_send: budget.up.left(&account.up),
+            left: budget.up.left_of_run(&account.up),
+        })
     }
 
     /// Bytes that bring a client the model.
@@ -190,7 +224,7 @@ impl Run<'_> {
         if let (Some(broadcast), true) = (&self.broadcast, arrives) {
             self.versions.insert(client, broadcast.version());
         }
-        self.spent.entry(client).or_default().downlink_bytes += bytes;
+        self.accounts.entry(client).or_default().spend(0, wire::down(bytes));
         bytes
     }
 
@@ -224,13 +258,13 @@ impl Run<'_> {
         // The longest first, so that no worker is left alone with one at the end.
         tasks.sort_by_key(|task| (usize::MAX - samples[task.client.0 as usize].len(), task.client));
         let (residuals, spare) = (Mutex::new(&mut self.residuals), Mutex::new(&mut self.spare));
-        let (sgd, feedback) = (&self.experiment.sgd, self.codecs.up.feedback);
+        let (sgd, feedback) = (&self.experiment.sgd, self.codecs.up.feedback());
         let save = self.save_updates.as_deref();
         let work = |participant: &mut Participant, task: &&Assigned| {
-            let Assigned { client, rounding, order, .. } = **task;
+            let Assigned { client, scheme, rounding, order, .. } = **task;
             let residual = if feedback { lock(&residuals).get(client)? } else { Vec::new() };
             let residual = Residual::from_values(residual, participant.layout())?;
-            let assignment = Assignment { round, rounding, order, samples: &samples[client.0 as usize], sgd };
+            let assignment = Assignment { round, scheme, rounding, order, samples: &samples[client.0 as usize], sgd };
             let buffer = lock(&spare).pop().unwrap_or_default();
             let update = participant.perform(held, &assignment, residual, buffer);
             let update = update.map_err(|error| SimError::Client { round, client, error })?;
@@ -303,7 +337,7 @@ impl Run<'_> {
 
     /// Turns every intent into the residual that its outcome leaves.
     fn settle(&mut self, outcomes: &Outcomes, sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
-        if !self.codecs.up.feedback {
+        if !self.codecs.up.feedback() {
             return Ok(());
         }
         let layout = self.federation.layout();
@@ -346,8 +380,7 @@ impl Run<'_> {
             update_nmse: mean(&|sent| sent.nmse),
             seconds: elapsed.as_secs_f64(),
             virtual_seconds: self.progress.clock.as_secs_f64(),
-            closed_by: record
-                .map_or_else(|| "too few clients have bytes left".into(), |record| record.closed.to_string()),
+            closed_by: record.map_or_else(String::new, |record| record.closed.to_string()),
         }
     }
 }

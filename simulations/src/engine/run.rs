@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
+use nibble_client::budget::{Account, Budget};
 use nibble_seed::{ClientId, Seed};
 use nibble_server::broadcast::Broadcast;
-use serde::{Deserialize, Serialize};
 
 use super::{checkpoint::Checkpoint, residuals::Residuals, workers::Workers};
 use crate::{
+    budgets,
     clock::peak_rss_bytes,
     error::SimError,
     experiment::{Codecs, Experiment},
@@ -35,15 +36,6 @@ pub struct Progress {
     pub classes: Vec<ClassRow>,
 }
 
-/// Payload bytes of a client's updates, and of its models.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spent {
-    /// Sent by it.
-    pub uplink_bytes: u64,
-    /// Sent to it.
-    pub downlink_bytes: u64,
-}
-
 /// One scheme under one seed.
 pub struct Run<'a> {
     pub(super) experiment: &'a Experiment,
@@ -59,8 +51,10 @@ pub struct Run<'a> {
     pub(super) versions: BTreeMap<ClientId, u64>,
     /// Who has which link, where there are links.
     pub(super) fleet: Option<Fleet>,
-    /// Payload bytes that each client has sent and was sent.
-    pub(super) spent: BTreeMap<ClientId, Spent>,
+    /// What each client may spend.
+    pub(super) budgets: Vec<Budget>,
+    /// Bytes on the socket that each client has spent.
+    pub(super) accounts: BTreeMap<ClientId, Account>,
     /// Buffers of payloads that were folded, for the next round's.
     pub(super) spare: Vec<Vec<u8>>,
     /// Where every delta goes as a file, if anywhere.
@@ -82,27 +76,30 @@ impl<'a> Run<'a> {
         dir: &Path,
     ) -> Result<Self, SimError> {
         fs::create_dir_all(dir).map_err(SimError::io(dir))?;
-        let workers = Workers::new(federation, codecs.up, threads)?;
+        let workers = Workers::new(federation, threads)?;
         let cap_bytes = experiment.raw.compression.residual_memory_mib.saturating_mul(1 << 20);
         let spill = dir.join("residuals");
         let broadcast =
             |held, frames| codecs.down.map(|scheme| Broadcast::new(scheme, federation.layout(), held, frames));
         let fleet = links::fleet(experiment, seed)?;
-        let (progress, residuals, broadcast, versions, spent) = match Checkpoint::load(dir)? {
+        let clients = (0..experiment.raw.data.clients as u64).map(ClientId);
+        let budgets: Vec<_> = clients.map(|client| budgets::of(experiment, fleet.as_ref(), client)).collect();
+        let (progress, residuals, broadcast, versions, accounts) = match Checkpoint::load(dir)? {
             Some((checkpoint, global, held)) => {
                 check_same(&checkpoint, codecs, seed, dir)?;
                 let residuals = Residuals::restore(spill, cap_bytes, &checkpoint.residuals)?;
                 let clock = Duration::from_nanos(checkpoint.clock_nanos);
                 let versions = checkpoint.versions.into_iter().map(|(client, version)| (ClientId(client), version));
                 let broadcast = broadcast(held.unwrap_or_default(), checkpoint.frames);
-                let spent = checkpoint.spent.into_iter().map(|(client, spent)| (ClientId(client), spent)).collect();
+                let account = |(client, account)| (ClientId(client), account);
+                let accounts = checkpoint.accounts.into_iter().map(account).collect();
                 let progress = Progress { rows: checkpoint.rows, global, clock, classes: checkpoint.classes };
-                (progress, residuals, broadcast, versions.collect(), spent)
+                (progress, residuals, broadcast, versions.collect(), accounts)
             }
             None => {
                 let global = federation.trainer().init(seed);
                 let broadcast = broadcast(global.clone(), Vec::new());
-                let classes = fleet.as_ref().map_or_else(Vec::new, Fleet::classes);
+                let classes = classes(experiment, fleet.as_ref(), &budgets);
                 let progress = Progress { rows: Vec::new(), global, clock: Duration::ZERO, classes };
                 let residuals = Residuals::restore(spill, cap_bytes, &Default::default())?;
                 (progress, residuals, broadcast, BTreeMap::new(), BTreeMap::new())
@@ -119,7 +116,8 @@ impl<'a> Run<'a> {
             broadcast,
             versions,
             fleet,
-            spent,
+            budgets,
+            accounts,
             spare: Vec::new(),
             save_updates: None,
             dir: dir.into(),
@@ -170,7 +168,7 @@ impl<'a> Run<'a> {
             held: self.broadcast.as_ref().map(|broadcast| model_file::hash(broadcast.held())),
             frames: self.broadcast.as_ref().map_or_else(Vec::new, |broadcast| broadcast.frames().to_vec()),
             versions: self.versions.iter().map(|(client, &version)| (client.0, version)).collect(),
-            spent: self.spent.iter().map(|(client, &spent)| (client.0, spent)).collect(),
+            accounts: self.accounts.iter().map(|(client, &account)| (client.0, account)).collect(),
             classes: self.progress.classes.clone(),
             residuals,
         };
@@ -184,10 +182,9 @@ impl<'a> Run<'a> {
         self.progress.global
     }
 
-    /// What every client has spent that took part.
-    #[must_use]
-    pub fn spent(&self) -> &BTreeMap<ClientId, Spent> {
-        &self.spent
+    /// What every client may spend, and what it has; none, if it never took part.
+    pub fn accounts(&self) -> impl Iterator<Item = (&Budget, Option<&Account>)> {
+        (0..).zip(&self.budgets).map(|(client, budget)| (budget, self.accounts.get(&ClientId(client))))
     }
 
     /// The run's state.
@@ -206,6 +203,31 @@ impl<'a> Run<'a> {
         RunResult { summary, rounds: rows.clone(), classes: self.progress.classes.clone() }
     }
 }
+
+/// Kinds of clients, with what all of a kind may spend in the run, and nothing done yet. Without links there is one kind,
+/// and without budgets none.
+fn classes(experiment: &Experiment, fleet: Option<&Fleet>, budgets: &[Budget]) -> Vec<ClassRow> {
+    if fleet.is_none() && experiment.raw.budget.is_none() {
+        return Vec::new();
+    }
+    let mut classes: BTreeMap<&str, ClassRow> = BTreeMap::new();
+    for (client, budget) in (0..).map(ClientId).zip(budgets) {
+        let class = fleet.map_or(ALL, |fleet| fleet.name(client));
+        let row = classes.entry(class).or_insert_with(|| ClassRow {
+            class: class.into(),
+            budget_up: Some(0),
+            budget_down: Some(0),
+            ..ClassRow::default()
+        });
+        row.clients += 1;
+        row.budget_up = row.budget_up.zip(budget.up.run).map(|(all, more)| all + more);
+        row.budget_down = row.budget_down.zip(budget.down.run).map(|(all, more)| all + more);
+    }
+    classes.into_values().collect()
+}
+
+/// The kind of clients where there are no links.
+pub(super) const ALL: &str = "all";
 
 fn check_same(checkpoint: &Checkpoint, codecs: Codecs, seed: Seed, dir: &Path) -> Result<(), SimError> {
     if (checkpoint.scheme.as_str(), checkpoint.seed) == (codecs.to_string().as_str(), seed.0) {

@@ -9,7 +9,6 @@ use std::{
 };
 
 use nibble_client::Participant;
-use nibble_codec::Scheme;
 use nibble_learning::Evaluation;
 
 use crate::{error::SimError, federation::Federation};
@@ -23,13 +22,13 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// `threads` workers (at least 1) for one federation and scheme.
+    /// `threads` workers (at least 1) for one federation.
     ///
     /// # Errors
     /// If the model's tensors make no layout.
-    pub fn new(federation: &Federation, scheme: Scheme, threads: usize) -> Result<Self, SimError> {
+    pub fn new(federation: &Federation, threads: usize) -> Result<Self, SimError> {
         let participant = |_| {
-            Participant::new(federation.trainer(), scheme)
+            Participant::new(federation.trainer())
                 .map_err(|error| SimError::Usage { problem: error.to_string(), mend: "choose another model".into() })
         };
         Ok(Self { participants: (0..threads.max(1)).map(participant).collect::<Result<_, _>>()? })

@@ -2,23 +2,24 @@
 
 use std::{fmt, str::FromStr};
 
-use nibble_codec::{Scheme, SchemeError};
+use nibble_codec::Scheme;
+use nibble_server::policy::{Policy, PolicyError};
 
-/// The schemes of both directions. Written `UP` or `UP/DOWN`, e.g. `int4`, `auto:0.25/auto:1`.
+/// The policy of updates and the scheme of models. Written `UP` or `UP/DOWN`, e.g. `int4`, `auto:0.25@ascending/auto:1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Codecs {
     /// Of updates.
-    pub up: Scheme,
+    pub up: Policy,
     /// Of the model's changes; without one the model goes out whole, in fp32.
     pub down: Option<Scheme>,
 }
 
 impl FromStr for Codecs {
-    type Err = SchemeError;
+    type Err = PolicyError;
 
-    fn from_str(text: &str) -> Result<Self, SchemeError> {
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
         Ok(match text.split_once('/') {
-            Some((up, down)) => Self { up: up.parse()?, down: Some(down.parse()?) },
+            Some((up, down)) => Self { up: up.parse()?, down: Some(down.parse().map_err(PolicyError::Scheme)?) },
             None => Self { up: text.parse()?, down: None },
         })
     }

@@ -175,16 +175,35 @@ pub struct Windows {
     pub share: f64,
 }
 
-/// Payload bytes that each client may spend in a run. Who cannot afford what a round may take does not check in.
+/// Bytes on the socket that each client may spend. Who cannot afford what a round takes does not check in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {
-    /// On updates, at least 1. Default: any number.
+    /// Sent in a run, at least 1. Default: any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uplink_bytes: Option<u64>,
-    /// On models, at least 1. Default: any number.
+    /// Sent in a round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_bytes_per_round: Option<u64>,
+    /// Sent in a day of virtual time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_bytes_per_day: Option<u64>,
+    /// Received in a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub downlink_bytes: Option<u64>,
+    /// Received in a round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downlink_bytes_per_round: Option<u64>,
+    /// Received in a day of virtual time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downlink_bytes_per_day: Option<u64>,
+    /// As many bytes sent in a round as the client's link carries in this time, above 0: fast links get more. Default: any
+    /// number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_seconds_per_round: Option<f64>,
+    /// Lower budgets of clients with a kind of link, by its name. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub classes: BTreeMap<String, Budget>,
 }
 
 /// How updates travel.

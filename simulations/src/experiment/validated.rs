@@ -6,7 +6,7 @@ use nibble_learning::{SgdConfig, data::DataConfig};
 use nibble_seed::Seed;
 use nibble_server::round::RoundConfig;
 
-use super::{Codecs, Links, Raw};
+use super::{Budget, Codecs, Links, Raw};
 use crate::links;
 
 /// A checked experiment.
@@ -73,7 +73,7 @@ impl TryFrom<Raw> for Experiment {
         check_links_and_budget(&raw)?;
         Ok(Self {
             seeds: raw.seeds.iter().copied().map(Seed).collect(),
-            schemes: schemes(&raw.compression.uplink)?,
+            schemes: schemes(&raw)?,
             data: DataConfig {
                 dataset: raw.data.dataset.clone(),
                 label: raw.data.label.clone(),
@@ -137,14 +137,40 @@ fn check_links_and_budget(raw: &Raw) -> Result<(), ExperimentError> {
         return Err(broken("target_accuracy", "it is no share between 0 and 1", "write 80 % as 0.8"));
     }
     if let Some(budget) = &raw.budget {
-        for (key, bytes) in [("uplink_bytes", budget.uplink_bytes), ("downlink_bytes", budget.downlink_bytes)] {
-            if bytes == Some(0) {
-                let mend = "set the most bytes a client may spend in a run, or leave the key out";
-                return Err(broken(&format!("budget.{key}"), "a budget of 0 bytes lets nothing through", mend));
+        check_budget("budget", budget)?;
+        for (name, class) in &budget.classes {
+            let key = format!("budget.classes.{name}");
+            check_budget(&key, class)?;
+            if !class.classes.is_empty() {
+                return Err(broken(&key, "classes have no classes", "list them all under budget.classes"));
+            }
+            if !raw.links.as_ref().is_some_and(|links| links.shares().contains_key(name) || name == "trace") {
+                let mend = "name a kind of link that links.profiles gives to clients";
+                return Err(broken(&key, format!("no client has links of the kind {name:?}"), mend));
             }
         }
     }
     raw.links.as_ref().map_or(Ok(()), check_links)
+}
+
+fn check_budget(key: &str, budget: &Budget) -> Result<(), ExperimentError> {
+    for (name, bytes) in [
+        ("uplink_bytes", budget.uplink_bytes),
+        ("uplink_bytes_per_round", budget.uplink_bytes_per_round),
+        ("uplink_bytes_per_day", budget.uplink_bytes_per_day),
+        ("downlink_bytes", budget.downlink_bytes),
+        ("downlink_bytes_per_round", budget.downlink_bytes_per_round),
+        ("downlink_bytes_per_day", budget.downlink_bytes_per_day),
+    ] {
+        if bytes == Some(0) {
+            let mend = "set the most bytes a client may spend, or leave the key out";
+            return Err(broken(&format!("{key}.{name}"), "a budget of 0 bytes lets nothing through", mend));
+        }
+    }
+    if budget.uplink_seconds_per_round.is_some_and(|seconds| !(seconds > 0.0 && seconds <= 1e9)) {
+        return Err(broken(&format!("{key}.uplink_seconds_per_round"), "that is no time", "set it above 0"));
+    }
+    Ok(())
 }
 
 fn check_links(of: &Links) -> Result<(), ExperimentError> {
@@ -196,15 +222,20 @@ fn check_links(of: &Links) -> Result<(), ExperimentError> {
     Ok(())
 }
 
-fn schemes(names: &[String]) -> Result<Vec<Codecs>, ExperimentError> {
+fn schemes(raw: &Raw) -> Result<Vec<Codecs>, ExperimentError> {
     const KEY: &str = "compression.uplink";
+    let names = &raw.compression.uplink;
     let parse = |name: &String| {
-        let mend = "write schemes as NAME[:ARG]*[+ef], e.g. fp32, int4+ef, int2:nearest";
+        let mend = "write schemes as NAME[:ARG]*[+ef][@SCHEDULE], e.g. fp32, int4+ef, auto:0.5@ascending, fit";
         name.parse::<Codecs>().map_err(|error| broken(KEY, error.to_string(), mend))
     };
     let schemes = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     if schemes.is_empty() {
         return Err(broken(KEY, "no schemes, so nothing to run", "list at least one, e.g. uplink = [\"int4+ef\"]"));
+    }
+    if schemes.iter().any(|codecs| codecs.up.fits()) && !raw.budget.as_ref().is_some_and(Budget::caps_updates) {
+        let mend = "set budget.uplink_bytes, budget.uplink_bytes_per_round, or another cap on what clients send";
+        return Err(broken(KEY, "fit gives updates what a budget leaves, but there is none", mend));
     }
     match repeated(&schemes) {
         Some(twice) => Err(broken(KEY, format!("{twice} is listed twice"), "list each scheme once")),

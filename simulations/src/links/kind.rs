@@ -138,6 +138,12 @@ impl Profile {
 }
 
 impl Kind {
+    /// Energy of a byte received and of one sent.
+    #[must_use]
+    pub fn microjoules(&self) -> (f64, f64) {
+        (self.joules_down, self.joules_up)
+    }
+
     /// Rates that TCP reaches, down and up: where packets are lost, at most what its congestion control makes of them,
     /// MSS / RTT * sqrt(3 / (2 p)) (Mathis et al. 1997, *The macroscopic behavior of the TCP congestion avoidance
     /// algorithm*).

@@ -17,7 +17,6 @@ use nibble_server::wire;
 use crate::{
     error::SimError,
     experiment::{Define, Experiment, Links, Windows},
-    results::ClassRow,
 };
 
 pub use kind::{Kind, Online, PROFILES, Profile, named};
@@ -104,15 +103,6 @@ impl Fleet {
     #[must_use]
     pub fn name(&self, client: ClientId) -> &str {
         &self.kinds[self.of[client.0 as usize]].0
-    }
-
-    /// How many kinds there are, with clients that have them and nothing done yet.
-    #[must_use]
-    pub fn classes(&self) -> Vec<ClassRow> {
-        let mut classes: BTreeMap<&str, u64> = BTreeMap::new();
-        self.of.iter().for_each(|&kind| *classes.entry(&self.kinds[kind].0).or_default() += 1);
-        let row = |(class, clients): (&str, u64)| ClassRow { class: class.into(), clients, ..ClassRow::default() };
-        classes.into_iter().map(row).collect()
     }
 
     /// When a client's update arrives that is assigned its part in a round `now`.

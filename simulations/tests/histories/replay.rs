@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nibble_client::{Assignment, Participant};
-use nibble_codec::{Outcome, Payload, Residual};
+use nibble_codec::{Outcome, Payload, Residual, Scheme};
 use nibble_learning::SgdConfig;
 use nibble_seed::{RoundId, Seed};
 use sha2::{Digest, Sha256};
@@ -22,6 +22,7 @@ struct Client {
 /// A run as it should be.
 pub(crate) struct Replay {
     seed: Seed,
+    scheme: Scheme,
     /// The current model.
     pub(crate) global: Vec<f32>,
     clients: BTreeMap<u64, Client>,
@@ -31,11 +32,10 @@ pub(crate) struct Replay {
 
 impl Replay {
     pub(crate) fn new(history: &History) -> Self {
-        let scheme = history.scheme.parse().expect("a scheme that there is");
         let client = || {
             let zeros = vec![0.0; model::layout().coordinates()];
             Client {
-                participant: Participant::new(model::Formula::boxed(), scheme).expect("the tensors make a layout"),
+                participant: Participant::new(model::Formula::boxed()).expect("the tensors make a layout"),
                 residual: Residual::default(),
                 learnt: zeros.clone(),
                 accepted: zeros,
@@ -43,7 +43,8 @@ impl Replay {
         };
         let seed = Seed(history.seed);
         let clients = (0..history.clients).map(|number| (number, client())).collect();
-        Self { seed, global: model::initial(seed), clients, counted: BTreeMap::new() }
+        let scheme = history.scheme.parse().expect("a scheme that there is");
+        Self { seed, scheme, global: model::initial(seed), clients, counted: BTreeMap::new() }
     }
 
     /// A client's part in a round. Gives the SHA-256 of its payload.
@@ -56,7 +57,8 @@ impl Replay {
     ) -> [u8; 32] {
         let (rounding, order) = model::seeds(self.seed, round, cohort, number);
         let (samples, sgd) = (model::samples(number), SgdConfig { batch: 1, ..SgdConfig::default() });
-        let assignment = Assignment { round, rounding, order, samples: &samples, sgd: &sgd };
+        let scheme = self.scheme;
+        let assignment = Assignment { round, scheme, rounding, order, samples: &samples, sgd: &sgd };
         let client = self.clients.get_mut(&number).expect("one of the clients");
         let residual = std::mem::take(&mut client.residual);
         let update = client.participant.perform(&self.global, &assignment, residual, Vec::new());
