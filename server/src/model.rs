@@ -60,11 +60,11 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
             (layout, initial, trainer)
         }
     };
-    let needed = settings.scheme.coding.payload_bytes(&layout);
+    let needed = settings.policy.most_bytes(&layout);
     if let Some(budget) = settings.uplink_budget_bytes.filter(|&budget| budget < needed) {
-        let scheme = settings.scheme;
+        let policy = settings.policy;
         bail!(
-            "compression.uplink_budget_bytes: {scheme} needs {needed} bytes an update, {budget} are allowed; choose fewer bits or raise the budget"
+            "compression.uplink_budget_bytes: {policy} needs {needed} bytes an update, {budget} are allowed; choose fewer bits or raise the budget"
         );
     }
     let evaluator = trainer.zip(dataset).map(|(trainer, dataset)| {
@@ -80,7 +80,7 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
         decline_pause: settings.decline_pause,
         layout,
         architecture: settings.architecture.clone(),
-        scheme: settings.scheme,
+        policy: settings.policy,
         downlink: settings.downlink,
         initial_seed: (settings.initial == Initial::BuiltIn).then_some(settings.seed),
         training: settings.training,

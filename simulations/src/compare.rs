@@ -88,7 +88,6 @@ pub fn compare(
 ) -> Result<Comparison, SimError> {
     let federation = Federation::load(experiment)?;
     check_budget(experiment, &federation)?;
-    check_transport(experiment, options.transport)?;
     let _lock = lock(&options.out)?;
     let state = State::open(experiment, options)?;
     let planned: Vec<_> = experiment
@@ -234,23 +233,6 @@ pub fn check_budget(experiment: &Experiment, federation: &Federation) -> Result<
         None => "no scheme fits; raise the budget, or choose a smaller model".into(),
     };
     Err(SimError::Budget { scheme: over.to_string(), needed: needed(&over), budget, mend })
-}
-
-/// Refuses what only the simulation does.
-fn check_transport(experiment: &Experiment, transport: Transport) -> Result<(), SimError> {
-    if transport == Transport::Memory {
-        return Ok(());
-    }
-    let raw = &experiment.raw;
-    for (table, problem, is_there) in
-        [("budget", "budgets of clients are not kept over gRPC yet", raw.budget.is_some())]
-    {
-        if is_there {
-            let mend = format!("leave out [{table}], or simulate in memory");
-            return Err(SimError::Usage { problem: problem.into(), mend });
-        }
-    }
-    Ok(())
 }
 
 /// Names a run in file names.

@@ -97,7 +97,7 @@ fn running_out_has_a_clear_outcome_and_the_model_stays() {
     assert!((3..=6).contains(&ended), "{ended} rounds");
     for row in &rows[ended..] {
         assert_eq!((row.counted, row.uplink_bytes, row.downlink_bytes), (0, 0, 0));
-        assert_eq!(row.closed_by, "too few clients have bytes left");
+        assert_eq!(row.closed_by, "abandoned: too few clients: they have no bytes left");
         assert_eq!(row.accuracy, rows[ended - 1].accuracy);
     }
     // Until somebody ran out nothing was different.

@@ -19,12 +19,14 @@
 mod backoff;
 mod error;
 mod order;
+mod purse;
 mod run;
 mod trainers;
 mod workbench;
 
 pub use backoff::{Backoff, jitter_from_system};
 pub use error::AgentError;
+pub use purse::Purse;
 pub use run::{Agent, AgentConfig, Ended};
 pub use trainers::{BoxError, TrainerSource};
 pub use workbench::Training;

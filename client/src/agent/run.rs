@@ -12,6 +12,7 @@ use tracing::Instrument;
 use super::{
     AgentError, Backoff, TrainerSource, Training,
     order::Order,
+    purse::{self, CALL, Exhausted, Purse},
     workbench::{Setback, Settlement, Workbench},
 };
 use crate::{
@@ -23,6 +24,8 @@ use crate::{
 
 /// Shortest and longest pause that a coordinator can ask for.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
+/// How long a client waits for an outcome that it has no bytes left to ask for.
+const ROUND_IS_SPENT: Duration = Duration::from_secs(60);
 /// Most bytes of a reason that a coordinator keeps.
 const REASON_BYTES: usize = 200;
 /// How long after a renewal that failed the next one is tried.
@@ -65,6 +68,8 @@ pub enum Ended {
         /// The run.
         run: String,
     },
+    /// The budget for the run is spent.
+    Spent,
     /// The caller wanted it to stop.
     Stopped,
 }
@@ -80,6 +85,8 @@ pub struct Agent {
     download: Option<Download>,
     upload: Option<Upload>,
     renew_after: Option<Instant>,
+    /// What may be spent, if that is capped.
+    purse: Option<Purse>,
 }
 
 impl Agent {
@@ -94,13 +101,29 @@ impl Agent {
     ) -> Self {
         let bench = Some(Workbench::new(store, Box::new(trainers), samples));
         let backoff = Backoff::new(config.jitter);
-        Self { config, link, bench, backoff, connected: None, download: None, upload: None, renew_after: None }
+        Self {
+            config,
+            link,
+            bench,
+            backoff,
+            connected: None,
+            download: None,
+            upload: None,
+            renew_after: None,
+            purse: None,
+        }
     }
 
     /// Calls `connected` once, when the first check-in has succeeded.
     #[must_use]
     pub fn on_connected(self, connected: impl FnOnce() + Send + 'static) -> Self {
         Self { connected: Some(Box::new(connected)), ..self }
+    }
+
+    /// Spends no more than `purse` allows, whose meter watches the link.
+    #[must_use]
+    pub fn with_purse(self, purse: Purse) -> Self {
+        Self { purse: Some(purse), ..self }
     }
 
     /// Does what the coordinator says until the run is over or `stop` completes. What matters is on disk at any time, so
@@ -133,10 +156,28 @@ impl Agent {
 
     /// One check-in and what it leads to.
     async fn turn(&mut self) -> Result<Option<Ended>, AgentError> {
-        self.renew().await?;
         let pending = self.pending();
-        let held = self.bench().held();
-        let instruction = self.link.check_in(pending.clone(), held, self.config.hold).await?;
+        match self.afford_check_in(pending.is_some())? {
+            Ok(()) => {}
+            Err(Exhausted::Run) => {
+                tracing::warn!(pending = pending.is_some(), "the budget for the run is spent");
+                return Ok(Some(Ended::Spent));
+            }
+            Err(Exhausted::Day(seconds)) => {
+                tracing::info!(seconds, "the budget for the day is spent: waiting for the next");
+                sleep(Duration::from_secs(seconds)).await;
+                return Ok(None);
+            }
+            Err(Exhausted::Round) => {
+                tracing::info!("the budget for the round is spent: asking for the outcome later");
+                sleep(ROUND_IS_SPENT).await;
+                self.begin_round();
+                return Ok(None);
+            }
+        }
+        self.renew().await?;
+        let (held, allowance) = (self.bench().held(), self.allowance());
+        let instruction = self.link.check_in(pending.clone(), held, allowance, self.config.hold).await?;
         if let Some(connected) = self.connected.take() {
             connected();
         }
@@ -172,6 +213,40 @@ impl Agent {
         Ok(None)
     }
 
+    /// Sets bytes aside for a check-in.
+    fn afford_check_in(&mut self, is_pending: bool) -> Result<Result<(), Exhausted>, AgentError> {
+        if !is_pending {
+            self.begin_round();
+        }
+        let Some(purse) = &mut self.purse else { return Ok(Ok(())) };
+        Ok(purse.set_aside(CALL, false)?)
+    }
+
+    /// What is spent from now on counts for another round.
+    fn begin_round(&mut self) {
+        self.purse.iter_mut().for_each(Purse::begin_round);
+    }
+
+    /// What may be spent, for the coordinator.
+    fn allowance(&self) -> Option<v1::Allowance> {
+        let (up, down, up_in_run) = self.purse.as_ref()?.left();
+        Some(v1::Allowance { up, down, up_in_run })
+    }
+
+    /// Sets bytes aside for frames and the messages around them; says why not.
+    fn afford(&mut self, what: &str, frames: [u64; 2], training: bool) -> Result<Result<(), String>, AgentError> {
+        let Some(purse) = &mut self.purse else { return Ok(Ok(())) };
+        let needed = [0, 1].map(|way| CALL[way] + purse::framed(frames[way]));
+        let why = |cap| {
+            format!("{what} takes {} bytes, more than the budget for the {cap} leaves", needed.iter().sum::<u64>())
+        };
+        Ok(purse.set_aside(needed, training)?.map_err(|exhausted| match exhausted {
+            Exhausted::Round => why("round"),
+            Exhausted::Day(_) => why("day"),
+            Exhausted::Run => why("run"),
+        }))
+    }
+
     /// Trains for a round and sends the update.
     async fn take_part(&mut self, assignment: v1::Assignment) -> Result<(), AgentError> {
         let (run, round) = (assignment.run.clone(), assignment.round);
@@ -179,6 +254,9 @@ impl Agent {
             Ok(order) => Arc::new(order),
             Err(reason) => return self.decline(run, round, reason).await,
         };
+        if let Some(purse) = &mut self.purse {
+            purse.is_of(&run);
+        }
         let task = Arc::clone(&order);
         let mut missing = self.at_bench(move |bench| bench.prepare(&task)).await;
         loop {
@@ -187,9 +265,18 @@ impl Agent {
                 Ok(Some(wanted)) => wanted,
                 Err(reason) => return self.decline(run, round, reason).await,
             };
+            let bytes = wanted.frame_bytes.iter().sum::<usize>() as u64;
+            if let Err(reason) = self.afford("the model", [0, bytes], false)? {
+                return self.decline(run, round, reason).await;
+            }
             let frames = self.fetch(&wanted).await?;
             let task = Arc::clone(&order);
             missing = self.at_bench(move |bench| bench.receive(&task, &wanted, frames)).await;
+        }
+        // An update that cannot be sent is not trained for.
+        let update = self.bench().update_bytes;
+        if let Err(reason) = self.afford("the update", [update, 0], true)? {
+            return self.decline(run, round, reason).await;
         }
         tracing::info!(phase = "train", architecture = order.architecture, scheme = %order.scheme, "training");
         let until = Instant::now() + self.config.slowness;
@@ -248,6 +335,13 @@ impl Agent {
                 self.upload_of(payload, true)?
             }
         };
+        let rest = upload.payload.len() as u64 - upload.offset();
+        if let Err(reason) = self.afford("the update", [rest, 0], false)? {
+            tracing::warn!(reason, "the update is not sent now");
+            self.upload = Some(upload);
+            sleep(ROUND_IS_SPENT).await;
+            return Ok(());
+        }
         let (before, (_, written_before)) = (upload.offset(), self.link.bytes());
         let result = upload.resume(&self.link).await;
         if upload.offset() > before {

@@ -32,6 +32,8 @@ pub(super) struct Workbench {
     trainers: Box<dyn TrainerSource>,
     samples: Vec<u32>,
     participant: Option<Prepared>,
+    /// Most bytes of the update that was prepared for.
+    pub(super) update_bytes: u64,
     /// The global model held last, here and on disk.
     global: Option<Global>,
 }
@@ -63,7 +65,7 @@ impl From<StateError> for Setback {
 impl Workbench {
     pub(super) fn new(store: Store, trainers: Box<dyn TrainerSource>, samples: Vec<u32>) -> Self {
         let global = store.model().map(Global::new);
-        Self { store, trainers, samples, participant: None, global }
+        Self { store, trainers, samples, participant: None, update_bytes: 0, global }
     }
 
     /// Name of the global model that is held.
@@ -83,6 +85,7 @@ impl Workbench {
             let (scheme, budget) = (order.scheme, order.max_payload_bytes);
             return Err(format!("an update under {scheme} takes {payload_bytes} bytes, the budget is {budget}"));
         }
+        self.update_bytes = payload_bytes;
         let keyframe = usize::try_from(frame_bytes).map_err(|_| "the model does not fit this machine's memory")?;
         if let Some(path) = order.path.as_ref().filter(|_| self.held() != Some(order.model)) {
             self.begin_at(path, order)?;

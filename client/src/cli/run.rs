@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use nibble_client::{
-    agent::{Agent, AgentConfig, Ended, jitter_from_system},
+    agent::{Agent, AgentConfig, Ended, Purse, jitter_from_system},
     config::{Config, Coordinator, Source},
     data::LocalData,
     identity::{Device, IdentityError},
-    link::{Credentials, Dial, Link, Shaped, Tcp},
+    link::{Credentials, Dial, Link, Meter, Metered, Shaped, Tcp},
     state::Store,
 };
 use nibble_learning::data::Places;
@@ -26,6 +26,7 @@ pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
     runtime.shutdown_background();
     match result? {
         Ended::Finished { run } => tracing::info!(run, "finished"),
+        Ended::Spent => tracing::warn!("ended: the budget for the run is spent; raise it to take part again"),
         Ended::Stopped => tracing::info!("stopped by a signal; what matters is on disk"),
     }
     Ok(())
@@ -53,6 +54,11 @@ async fn take_part(config: Config, data: LocalData, until_stdin_closes: bool) ->
             (address, Credentials::Device(Arc::new(Device::load(&config.state)?)))
         }
     };
+    let meter = Arc::<Meter>::default();
+    let dial: Arc<dyn Dial> = match config.budget.is_none() {
+        true => dial,
+        false => Arc::new(Metered::new(dial, Arc::clone(&meter))),
+    };
     tracing::info!(server = %address, samples = data.samples().len(), "starting");
     let link = Link::with_dial(address, credentials, dial).map_err(|error| IdentityError::Crypto(error.to_string()))?;
     let samples = data.samples().to_vec();
@@ -62,6 +68,10 @@ async fn take_part(config: Config, data: LocalData, until_stdin_closes: bool) ->
             tracing::warn!(%error, "the service manager could not be told");
         }
     });
+    let agent = match config.budget.is_none() {
+        true => agent,
+        false => agent.with_purse(Purse::open(&config.state, config.budget, meter, UnixTime::now)?),
+    };
     Ok(agent.run(stop).await?)
 }
 

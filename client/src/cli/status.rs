@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use nibble_client::{
+    agent::Purse,
+    budget::{Account, Spent},
     identity::{Device, IdentityError},
     state::{Store, Summary},
 };
@@ -26,6 +28,8 @@ struct Status {
     /// Of the pending update's intent while one is pending, else of the residual.
     kept_norm: f64,
     certificate: Option<Certificate>,
+    /// Bytes on the socket, of a client that has a budget.
+    spent: Option<Account>,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,8 +87,17 @@ impl Status {
             train_loss: update.train_loss,
             nmse: update.nmse,
         });
+        let spent = Purse::peek(dir)?;
         let (parameters, layout) = (layout.coordinates(), format!("{:016x}", layout.hash()));
-        Ok(Self { run: Some(run).filter(|run| !run.is_empty()), parameters, layout, pending, kept_norm, certificate })
+        Ok(Self {
+            run: Some(run).filter(|run| !run.is_empty()),
+            parameters,
+            layout,
+            pending,
+            kept_norm,
+            certificate,
+            spent,
+        })
     }
 }
 
@@ -111,8 +124,14 @@ fn print(status: &Status) -> Result<(), CliError> {
         Some(Certificate { name, not_after_unix, .. }) => {
             let end = i64::try_from(*not_after_unix).ok().and_then(|end| ASN1Time::from_timestamp(end).ok());
             let end = end.map_or_else(|| not_after_unix.to_string(), |end| end.to_string());
-            say(format_args!("certificate  {name}, good until {end}"))
+            say(format_args!("certificate  {name}, good until {end}"))?;
         }
-        None => say(format_args!("certificate  none")),
+        None => say(format_args!("certificate  none"))?,
     }
+    let Some(Account { up, down, .. }) = &status.spent else { return Ok(()) };
+    for (way, spent) in [("sent        ", up), ("received    ", down)] {
+        let Spent { round, day, run } = spent;
+        say(format_args!("{way} {run} bytes in the run, {day} on its last day, {round} in the round"))?;
+    }
+    Ok(())
 }

@@ -21,9 +21,36 @@ pub struct Raw {
     pub hold_seconds: Option<f64>,
     /// What is trained on.
     pub data: Data,
+    /// What this client may spend. Default: any number of bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// A slower link and machine than there are, for trials. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
+}
+
+/// Most bytes on the socket, TLS included; TCP and IP add some 3 %. Each at least 1; default: any number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// Sent in a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_bytes: Option<u64>,
+    /// Sent in a round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_bytes_per_round: Option<u64>,
+    /// Sent in a day, from midnight to midnight UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_bytes_per_day: Option<u64>,
+    /// Received in a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downlink_bytes: Option<u64>,
+    /// Received in a round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downlink_bytes_per_round: Option<u64>,
+    /// Received in a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downlink_bytes_per_day: Option<u64>,
 }
 
 /// A slower link and machine than there are.

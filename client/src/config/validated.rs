@@ -9,7 +9,10 @@ use super::{
     ConfigError, Raw, Share,
     raw::{self, default_seed},
 };
-use crate::link::{Address, Shape};
+use crate::{
+    budget::{Budget, Caps},
+    link::{Address, Shape},
+};
 
 const LONGEST_HOLD_SECONDS: f64 = 300.0;
 
@@ -28,6 +31,8 @@ pub struct Config {
     pub share: Option<Share>,
     /// Seed of the partition and of the test split.
     pub seed: Seed,
+    /// What may be spent.
+    pub budget: Budget,
     /// How slow the link is made.
     pub shape: Option<Shape>,
     /// Least time that training for a round takes.
@@ -76,10 +81,11 @@ impl TryFrom<Raw> for Config {
             test: raw.data.test,
         };
         let share = raw.data.share.map(check_share).transpose()?;
+        let budget = check_budget(raw.budget.unwrap_or_default())?;
         let shape = raw.shape.map(check_shape).transpose()?;
         let training = raw.shape.map_or(0.0, |shape| shape.training_seconds);
         let [hold, training] = [hold, training].map(Duration::from_secs_f64);
-        Ok(Self { coordinator, state, hold, data, share, seed, shape, training })
+        Ok(Self { coordinator, state, hold, data, share, seed, budget, shape, training })
     }
 }
 
@@ -107,6 +113,25 @@ fn coordinator(raw: &Raw) -> Result<Coordinator, ConfigError> {
             "set it to this client's number, from 0",
         )),
     }
+}
+
+fn check_budget(raw: raw::Budget) -> Result<Budget, ConfigError> {
+    for (key, bytes) in [
+        ("budget.uplink_bytes", raw.uplink_bytes),
+        ("budget.uplink_bytes_per_round", raw.uplink_bytes_per_round),
+        ("budget.uplink_bytes_per_day", raw.uplink_bytes_per_day),
+        ("budget.downlink_bytes", raw.downlink_bytes),
+        ("budget.downlink_bytes_per_round", raw.downlink_bytes_per_round),
+        ("budget.downlink_bytes_per_day", raw.downlink_bytes_per_day),
+    ] {
+        if bytes == Some(0) {
+            let mend = "set the most bytes that this client may spend, or leave the key out";
+            return Err(ConfigError::rule(key, "a budget of 0 bytes lets nothing through", mend));
+        }
+    }
+    let up = Caps { round: raw.uplink_bytes_per_round, day: raw.uplink_bytes_per_day, run: raw.uplink_bytes };
+    let down = Caps { round: raw.downlink_bytes_per_round, day: raw.downlink_bytes_per_day, run: raw.downlink_bytes };
+    Ok(Budget { up, down })
 }
 
 fn check_shape(raw: raw::Shape) -> Result<Shape, ConfigError> {

@@ -11,6 +11,7 @@ mod calls;
 mod channel;
 mod dial;
 mod error;
+mod meter;
 mod shaped;
 mod tls;
 mod traffic;
@@ -19,6 +20,7 @@ pub use address::{Address, AddressError};
 pub use calls::{Credentials, Link};
 pub use dial::{BoxedStream, Dial, Stream, Tcp};
 pub use error::CallError;
+pub use meter::{Meter, Metered};
 pub use shaped::{Shape, Shaped};
 
 pub use crate::transfer::TransferError;

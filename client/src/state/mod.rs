@@ -37,6 +37,7 @@ pub use error::StateError;
 pub use header::{PendingUpdate, Summary};
 pub(crate) use model::in_bytes;
 pub use store::Store;
+pub(crate) use write::replace;
 
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,19 @@ pub(super) fn write(path: &Path, record: &Record<'_>) -> Result<(), StateError> 
     Ok(())
 }
 
+/// Replaces a small file, whole and durable.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    let unfinished = path.with_extension("unfinished");
+    let write = || {
+        let mut file = private_file().truncate(true).open(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().map_err(StateError::io("write", path))
+}
+
 fn write_to<W: Write>(out: W, record: &Record<'_>) -> io::Result<W> {
     let Summary { run, layout, coordinates, pending } = record.summary;
     let tensors = layout_to_bytes(layout);

@@ -12,6 +12,22 @@ pub struct CheckInRequest {
     /// The global model that the client has: SHA-256 of its parameters; empty if it has none.
     #[prost(bytes = "bytes", tag = "3")]
     pub held_sha256: ::prost::bytes::Bytes,
+    /// What the client may spend; any number of bytes, if it does not say.
+    #[prost(message, optional, tag = "4")]
+    pub allowance: ::core::option::Option<Allowance>,
+}
+/// Bytes on the socket that a client may still spend. A number that is not given is any number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Allowance {
+    /// Sent in the next round.
+    #[prost(uint64, optional, tag = "1")]
+    pub up: ::core::option::Option<u64>,
+    /// Received in the next round.
+    #[prost(uint64, optional, tag = "2")]
+    pub down: ::core::option::Option<u64>,
+    /// Sent in the rest of the run, where that is capped.
+    #[prost(uint64, optional, tag = "3")]
+    pub up_in_run: ::core::option::Option<u64>,
 }
 /// Names one update.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -41,13 +41,13 @@ pub(super) fn check(command: &ConfigCheck) -> Result<()> {
     let ready = model::ready(&settings)?;
     let plan = ready.plan;
     print(&format!(
-        "{}: {} rounds of {} updates; {} with {} parameters, {} up at {} bytes an update\n",
+        "{}: {} rounds of {} updates; {} with {} parameters, {} up at {} bytes an update at most\n",
         plan.name,
         plan.rounds,
         plan.round.cohort(),
         plan.architecture,
         plan.layout.coordinates(),
-        plan.scheme,
+        plan.policy,
         plan.max_payload_bytes,
     ))
 }

@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
+use nibble_codec::Scheme;
 use nibble_seed::{ClientId, RoundId, Seed};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use super::{
     Admission, Assignment, Command, CoordinatorError, Instruction, Ledger, ModelRef, Plan, calls::Waiting, counters,
-    reports::Fate,
+    planning::Ready, reports::Fate,
 };
 use crate::{
     Round,
@@ -24,7 +25,7 @@ use crate::{
     models::{ModelName, Models},
     round::{Counted, DiscardReason, Effect, Event, Outcome, Record},
     spool::Spool,
-    store::{LedgerRow, ReportKind, RoundState, Store},
+    store::{Allowance, LedgerRow, ReportKind, RoundState, Store},
 };
 
 /// Commands that share one transaction, and so one wait for the disk.
@@ -71,8 +72,12 @@ pub struct Coordinator {
     /// Clients whose call is held.
     pub(super) waiting: BTreeMap<ClientId, Waiting>,
     /// Clients that may be selected, with the time they were last heard of.
-    pub(super) ready: BTreeMap<ClientId, Duration>,
-    pub(super) seen: BTreeMap<ClientId, Duration>,
+    pub(super) ready: BTreeMap<ClientId, Ready>,
+    /// How the members of the open round's cohort code their updates.
+    pub(super) schemes: BTreeMap<ClientId, Scheme>,
+    /// Mean training loss of every round so far that counted anybody; only where that decides on anything.
+    pub(super) losses: Vec<f64>,
+    pub(super) seen: BTreeMap<ClientId, (Duration, Allowance)>,
     /// When clients last declined, while that keeps them from being selected.
     pub(super) declined: BTreeMap<ClientId, Duration>,
     pub(super) wake: Option<Duration>,
@@ -99,6 +104,8 @@ impl Coordinator {
             closing: None,
             waiting: BTreeMap::new(),
             ready: BTreeMap::new(),
+            schemes: BTreeMap::new(),
+            losses: Vec::new(),
             seen: BTreeMap::new(),
             declined: BTreeMap::new(),
             wake: None,
@@ -175,7 +182,9 @@ impl Coordinator {
                     Fate::Decided(outcome) => Admission::Decided(outcome),
                     Fate::Undecided => Admission::Stored,
                     Fate::Wanted => match self.round.as_ref().and_then(|round| round.assignment(client)) {
-                        Some(Effect::Assign { rounding, .. }) => Admission::Send { rounding },
+                        Some(Effect::Assign { rounding, .. }) => {
+                            Admission::Send { scheme: self.schemes[&client], rounding }
+                        }
                         _ => Admission::Decided(Outcome::Discarded(DiscardReason::Late)),
                     },
                 };
@@ -239,14 +248,21 @@ impl Coordinator {
     /// Makes the cohort durable, then tells those of it that are on the line.
     fn assign(&mut self, assigned: &[(ClientId, Seed, Seed)], now: Duration) -> Result<(), CoordinatorError> {
         let Some(id) = self.round.as_ref().map(Round::id).filter(|_| !assigned.is_empty()) else { return Ok(()) };
-        let cohort: Vec<_> = assigned.iter().map(|(client, ..)| *client).collect();
+        let mut cohort = Vec::new();
+        for (client, ..) in assigned {
+            let ready = self.ready.get(client).copied().unwrap_or_default();
+            // Only who can afford the round was offered it; whoever is mistaken in that will decline.
+            let scheme = self.scheme_for(&ready).or_else(|| self.scheme_for(&Ready::default()));
+            cohort.push((*client, scheme.expect("whoever may spend any number of bytes can afford the round")));
+        }
+        self.schemes = cohort.iter().copied().collect();
         self.parts.store.assign(&self.parts.plan.name, id, &cohort, now)?;
         crash::point("cohort-entered");
         info!(round = %id, cohort = cohort.len(), "the cohort is chosen");
         for &(client, rounding, order) in assigned {
             self.ready.remove(&client);
             if let Some(waiting) = self.waiting.remove(&client) {
-                let assignment = self.assignment((rounding, order), waiting.held);
+                let assignment = self.assignment(client, (rounding, order), waiting.ready.held);
                 self.answer(waiting.reply, Instruction::Assign(assignment));
             }
         }
@@ -254,7 +270,12 @@ impl Coordinator {
     }
 
     /// The part in the open round of a client that has `held` of the models.
-    pub(super) fn assignment(&self, (rounding, order): (Seed, Seed), held: Option<ModelName>) -> Assignment {
+    pub(super) fn assignment(
+        &self,
+        client: ClientId,
+        (rounding, order): (Seed, Seed),
+        held: Option<ModelName>,
+    ) -> Assignment {
         let round = self.round.as_ref();
         let now = self.parts.clock.now();
         Assignment {
@@ -262,6 +283,7 @@ impl Coordinator {
             round: round.map_or(RoundId(0), Round::id),
             rounding,
             order,
+            scheme: self.schemes[&client],
             model: self.served,
             path: self.path(held),
             deadline: round.and_then(Round::deadline).map(|deadline| deadline.saturating_sub(now)),
@@ -309,8 +331,9 @@ impl Coordinator {
         self.parts.store.open_round(&plan.name, id, &self.served.name, now)?;
         self.round = Some(Round::open(id, plan.seed, plan.round.clone(), now));
         self.forget_absent(now);
+        self.look_back()?;
         for client in self.ready.keys().copied().collect::<Vec<_>>() {
-            self.tell(Event::CheckIn(client))?;
+            self.offer(client)?;
         }
         Ok(())
     }

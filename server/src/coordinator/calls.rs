@@ -5,10 +5,9 @@ use std::time::Duration;
 use nibble_seed::ClientId;
 use tokio::sync::oneshot;
 
-use super::{Asks, Coordinator, CoordinatorError, Instruction, UpdateRef, actor::TICK, reports::Fate};
+use super::{Asks, Coordinator, CoordinatorError, Instruction, UpdateRef, actor::TICK, planning::Ready, reports::Fate};
 use crate::{
     Round,
-    models::ModelName,
     round::{Effect, Event},
 };
 
@@ -20,8 +19,8 @@ pub(super) struct Waiting {
     pub(super) until: Duration,
     /// The update whose outcome the client waits for.
     pub(super) pending: Option<UpdateRef>,
-    /// The model that the client has.
-    pub(super) held: Option<ModelName>,
+    /// What the client has, and may spend.
+    pub(super) ready: Ready,
     pub(super) reply: oneshot::Sender<Instruction>,
 }
 
@@ -33,7 +32,7 @@ impl Coordinator {
         reply: oneshot::Sender<Instruction>,
     ) -> Result<(), CoordinatorError> {
         let now = self.parts.clock.now();
-        self.seen.insert(client, now);
+        self.seen.insert(client, (now, asks.allowance));
         if let Some(update) = asks.pending.clone() {
             match self.fate(client, &update)? {
                 Fate::Decided(outcome) => self.answer(reply, Instruction::Receipt(update, outcome)),
@@ -48,36 +47,38 @@ impl Coordinator {
             return Ok(());
         };
         if let Some(Effect::Assign { rounding, order, .. }) = round.assignment(client) {
-            let assignment = self.assignment((rounding, order), asks.held);
+            let assignment = self.assignment(client, (rounding, order), asks.held);
             self.answer(reply, Instruction::Assign(assignment));
             return Ok(());
         }
+        let ready = Ready::new(now, &asks);
         self.hold(client, asks, reply);
         let pause = self.parts.plan.decline_pause;
         if self.declined.get(&client).is_some_and(|at| *at + pause > now) {
             return Ok(());
         }
-        self.ready.insert(client, now);
-        self.tell(Event::CheckIn(client)).map(drop)
+        self.ready.insert(client, ready);
+        self.offer(client)
     }
 
     /// Keeps a call until there is something to say; one that is not to be held is told when to come back.
     fn hold(&mut self, client: ClientId, asks: Asks, reply: oneshot::Sender<Instruction>) {
         let now = self.parts.clock.now();
-        let Asks { pending, held, hold } = asks;
+        let ready = Ready::new(now, &asks);
+        let Asks { pending, hold, .. } = asks;
         if hold.is_zero() || self.draining {
             // One that stops is soon started again: nobody should still be asleep then.
             let pause = if self.draining { Duration::ZERO } else { self.pace(client) };
             return self.answer(reply, Instruction::Wait(pause));
         }
-        let before = self.waiting.insert(client, Waiting { until: now + hold, pending, held, reply });
+        let before = self.waiting.insert(client, Waiting { until: now + hold, pending, ready, reply });
         if let Some(Waiting { reply, .. }) = before {
             self.answer(reply, Instruction::Wait(Duration::from_secs(1))); // a newer call of the same client
         }
     }
 
     /// When a client that does not wait on the line had better come back: spread out, so that they do not come at once.
-    fn pace(&self, client: ClientId) -> Duration {
+    pub(super) fn pace(&self, client: ClientId) -> Duration {
         let now = self.parts.clock.now();
         let round = self.round.as_ref();
         let until = match round.and_then(Round::deadline) {
@@ -91,8 +92,8 @@ impl Coordinator {
     /// Clients that were not heard of for long are not available; gives those that were.
     pub(super) fn forget_absent(&mut self, now: Duration) -> Vec<ClientId> {
         let waiting = &self.waiting;
-        let absent = |(client, seen): (&ClientId, &Duration)| {
-            (!waiting.contains_key(client) && *seen + AVAILABLE_FOR < now).then_some(*client)
+        let absent = |(client, ready): (&ClientId, &Ready)| {
+            (!waiting.contains_key(client) && ready.seen + AVAILABLE_FOR < now).then_some(*client)
         };
         let absent: Vec<_> = self.ready.iter().filter_map(absent).collect();
         self.ready.retain(|client, _| !absent.contains(client));
@@ -119,9 +120,10 @@ impl Coordinator {
         let pause = self.parts.plan.decline_pause;
         let pardoned = self.declined.extract_if(.., |_, at| *at + pause <= now).map(|(client, _)| client);
         for client in pardoned.collect::<Vec<_>>() {
-            if self.waiting.get(&client).is_some_and(|waiting| waiting.pending.is_none()) {
-                self.ready.insert(client, now);
-                self.tell(Event::CheckIn(client))?;
+            if let Some(waiting) = self.waiting.get_mut(&client).filter(|waiting| waiting.pending.is_none()) {
+                waiting.ready.seen = now;
+                self.ready.insert(client, waiting.ready);
+                self.offer(client)?;
             }
         }
         if self.wake.is_some_and(|wake| wake <= now) {

@@ -6,7 +6,7 @@ use nibble_seed::{ClientId, RoundId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Admission, Instruction, Sent, UpdateRef};
-use crate::{models::ModelName, round::Outcome};
+use crate::{models::ModelName, round::Outcome, store::Allowance};
 
 /// Commands that may wait; those who send more wait themselves.
 const QUEUE: usize = 1024;
@@ -18,6 +18,8 @@ pub struct Asks {
     pub pending: Option<UpdateRef>,
     /// The model it has.
     pub held: Option<ModelName>,
+    /// What it may spend.
+    pub allowance: Allowance,
     /// Longest time to hold the answer.
     pub hold: Duration,
 }

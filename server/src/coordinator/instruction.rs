@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use nibble_codec::Scheme;
 use nibble_seed::{ClientId, RoundId, Seed};
 
 use super::Plan;
@@ -69,6 +70,8 @@ pub struct Assignment {
     pub rounding: Seed,
     /// Seed of the batch order.
     pub order: Seed,
+    /// How the update is coded.
+    pub scheme: Scheme,
     /// The model to start from.
     pub model: ModelRef,
     /// A shorter way to it.
@@ -80,8 +83,10 @@ pub struct Assignment {
 /// Whether an update may be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It may, with this seed in its header.
+    /// It may, if it is coded so, with this seed in its header.
     Send {
+        /// Its scheme.
+        scheme: Scheme,
         /// Seed of the rounding.
         rounding: Seed,
     },

@@ -22,6 +22,7 @@ mod handle;
 mod instruction;
 mod ledger;
 mod plan;
+mod planning;
 mod publishing;
 mod recovery;
 mod reports;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nibble_codec::{Layout, Scheme};
 use nibble_seed::Seed;
 
-use crate::round::RoundConfig;
+use crate::{policy::Policy, round::RoundConfig};
 
 /// A validated run.
 #[derive(Clone, Debug)]
@@ -26,8 +26,8 @@ pub struct Plan {
     pub layout: Layout,
     /// What the parameters mean, for clients that know several models.
     pub architecture: String,
-    /// Scheme of the updates.
-    pub scheme: Scheme,
+    /// How updates are coded.
+    pub policy: Policy,
     /// Scheme of the global model's changes on their way to the clients; without one it goes out whole.
     pub downlink: Option<Scheme>,
     /// Seed of the first model, if a built-in architecture makes it from one.

@@ -76,9 +76,11 @@ impl Coordinator {
             RoundState::Selecting => {
                 // Its selection window begins anew: nobody could check in while the coordinator was away.
                 let now = self.parts.clock.now();
+                self.look_back()?;
                 self.round = Some(Round::open(row.round, plan.seed, plan.round.clone(), now));
             }
             RoundState::Collecting | RoundState::Closing => {
+                self.schemes = self.parts.store.schemes(&plan.name, row.round)?;
                 let cohort = self.parts.store.cohort(&plan.name, row.round)?;
                 let assigned = row.assigned.unwrap_or(row.opened);
                 let (seed, config) = (plan.seed, plan.round.clone());

@@ -48,7 +48,7 @@ fn plan(rounds: u64, config: RoundConfig) -> Plan {
         decline_pause: Duration::from_secs(60),
         layout: layout(),
         architecture: "mine".into(),
-        scheme: "fp32".parse().unwrap(),
+        policy: "fp32".parse().unwrap(),
         downlink: None,
         initial_seed: None,
         training: Training { epochs: 1, batch: 1, lr: 0.1, momentum: 0.0, weight_decay: 0.0 },
@@ -90,7 +90,7 @@ impl House {
 
     async fn check_in(&self, client: u64, pending: Option<UpdateRef>) -> Instruction {
         let client = ClientId(client);
-        let asks = Asks { pending, held: None, hold: HOLD };
+        let asks = Asks { pending, hold: HOLD, ..Asks::default() };
         self.handle.ask(|reply| Command::CheckIn { client, asks, reply }).await.unwrap()
     }
 
@@ -106,7 +106,7 @@ impl House {
     async fn send(&self, client: u64, assigned: &Assignment, delta: [f32; 3]) -> (UpdateRef, Option<Outcome>) {
         let id = PayloadId { round: assigned.round, seed: assigned.rounding };
         let mut bytes = Vec::new();
-        Encoder::new(assigned.plan.scheme).encode(&layout(), &delta, id, &mut bytes).unwrap();
+        Encoder::new(assigned.scheme).encode(&layout(), &delta, id, &mut bytes).unwrap();
         let digest = Sha256::digest(&bytes).into();
         let client = ClientId(client);
         let place = Place { round: assigned.round, client, digest, bytes: bytes.len() as u64 };
@@ -115,7 +115,9 @@ impl House {
         match self.handle.ask(|reply| Command::Admit { client, update: asked, reply }).await.unwrap() {
             Admission::Decided(outcome) => return (update, Some(outcome)),
             Admission::Stored => return (update, None),
-            Admission::Send { rounding } => assert_eq!(rounding, assigned.rounding),
+            Admission::Send { scheme, rounding } => {
+                assert_eq!((scheme, rounding), (assigned.scheme, assigned.rounding))
+            }
         }
         let mut upload = self.spool.resume(place).unwrap();
         upload.write(0, &bytes).unwrap();

@@ -97,7 +97,9 @@ impl RoundConfig {
         self.quorum
     }
 
-    pub(super) fn candidates(&self) -> usize {
+    /// Clients that must be there before some are selected.
+    #[must_use]
+    pub fn candidates(&self) -> usize {
         self.candidates
     }
 

@@ -14,6 +14,8 @@ pub type Digest = [u8; 32];
 pub enum Event {
     /// A client is available for this round.
     CheckIn(ClientId),
+    /// A client is there and cannot afford this round.
+    Unable(ClientId),
     /// A client's update arrived, was checked, and is safely kept.
     Update {
         /// Who sent it.

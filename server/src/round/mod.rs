@@ -39,7 +39,7 @@ pub struct Round {
 #[derive(Clone, Debug)]
 enum Phase {
     /// Clients check in until enough are there or the window ends.
-    Selecting { available: BTreeSet<ClientId> },
+    Selecting { available: BTreeSet<ClientId>, unable: BTreeSet<ClientId> },
     /// The cohort trains and sends.
     Collecting(Collecting),
     /// The counted set is fixed; the aggregate is being computed and stored.
@@ -66,7 +66,13 @@ impl Round {
     /// Opens a round at time `now`.
     #[must_use]
     pub fn open(id: RoundId, seed: Seed, config: RoundConfig, now: Duration) -> Self {
-        Self { id, seed, config, opened: now, phase: Phase::Selecting { available: BTreeSet::new() } }
+        Self {
+            id,
+            seed,
+            config,
+            opened: now,
+            phase: Phase::Selecting { available: BTreeSet::new(), unable: BTreeSet::new() },
+        }
     }
 
     /// A round whose cohort was assigned at time `assigned`, before a restart. Its events since are to be told again, in

@@ -14,18 +14,21 @@ impl Round {
     #[must_use]
     pub fn step(&mut self, event: Event, now: Duration) -> Vec<Effect> {
         match (&mut self.phase, event) {
-            (Phase::Selecting { available }, Event::CheckIn(client)) => {
-                let first = available.is_empty();
+            (Phase::Selecting { available, unable }, Event::CheckIn(client)) => {
+                let first = available.is_empty() && unable.is_empty();
+                unable.remove(&client);
                 available.insert(client);
-                let full = available.len() >= self.config.candidates();
-                match (full, self.config.selection_end(self.opened)) {
-                    (true, _) => self.select(now),
-                    (false, Some(end)) if first => vec![Effect::WakeAt(end)],
-                    (false, _) => Vec::new(),
-                }
+                self.after_selecting(first, now)
             }
-            (Phase::Selecting { available }, Event::Lost(client)) => {
+            (Phase::Selecting { available, unable }, Event::Unable(client)) => {
+                let first = available.is_empty() && unable.is_empty();
                 available.remove(&client);
+                unable.insert(client);
+                self.after_selecting(first, now)
+            }
+            (Phase::Selecting { available, unable }, Event::Lost(client)) => {
+                available.remove(&client);
+                unable.remove(&client);
                 Vec::new()
             }
             (Phase::Selecting { .. }, Event::Tick)
@@ -63,13 +66,24 @@ impl Round {
             (Phase::Selecting { .. }, Event::Update { client, .. }) => {
                 vec![receipt(client, Outcome::Rejected(RejectReason::NotSelected))]
             }
-            (_, Event::CheckIn(_) | Event::Lost(_) | Event::Tick | Event::Aggregated) => Vec::new(),
+            (_, Event::CheckIn(_) | Event::Unable(_) | Event::Lost(_) | Event::Tick | Event::Aggregated) => Vec::new(),
+        }
+    }
+
+    /// Selects once everyone is there who is waited for, whether able or not.
+    fn after_selecting(&mut self, first: bool, now: Duration) -> Vec<Effect> {
+        let Phase::Selecting { available, unable } = &self.phase else { return Vec::new() };
+        let full = available.len() + unable.len() >= self.config.candidates();
+        match (full, self.config.selection_end(self.opened)) {
+            (true, _) => self.select(now),
+            (false, Some(end)) if first => vec![Effect::WakeAt(end)],
+            (false, _) => Vec::new(),
         }
     }
 
     /// Draws the cohort from the clients that are available.
     fn select(&mut self, now: Duration) -> Vec<Effect> {
-        let Phase::Selecting { available } = &self.phase else { return Vec::new() };
+        let Phase::Selecting { available, .. } = &self.phase else { return Vec::new() };
         let available: Vec<_> = available.iter().copied().collect();
         if available.len() < self.config.fewest() {
             return self.end(Closed::TooFewClients, Collecting::of(Vec::new(), None), now);

@@ -74,7 +74,7 @@ fn assignment(assigned: &Assignment) -> v1::Assignment {
         }),
         layout: plan.layout.tensors().iter().map(tensor).collect(),
         architecture: plan.architecture.clone(),
-        scheme: plan.scheme.to_string(),
+        scheme: assigned.scheme.to_string(),
         training: Some(v1::LocalTraining {
             epochs: plan.training.epochs,
             batch: plan.training.batch,

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     coordinator::{Asks, Command, Stopped},
     spool::Place,
-    store::Bytes,
+    store::{Allowance, Bytes},
 };
 
 /// Longest time that a call is held, whatever the client asks for: shorter than what networks forget idle connections
@@ -40,7 +40,9 @@ impl CoordinatorService for Services {
         let pending = message.pending.clone().map(|update| convert::update_ref(Some(update))).transpose()?;
         let held = Some(&message.held_sha256).filter(|name| !name.is_empty());
         let held = held.map(|name| convert::sha256("held_sha256", name)).transpose()?;
-        let asks = Asks { pending, held, hold };
+        let allowance = message.allowance.unwrap_or_default();
+        let allowance = Allowance { up: allowance.up, down: allowance.down, up_in_run: allowance.up_in_run };
+        let asks = Asks { pending, held, allowance, hold };
         let asked = self.coordinator.ask(|reply| Command::CheckIn { client, asks, reply });
         let answer = convert::instruction(asked.await?);
         self.count(client, up, answer.encoded_len());

@@ -38,14 +38,14 @@ impl Services {
         let answer = match self.coordinator.ask(|reply| Command::Admit { client, update, reply }).await? {
             Admission::Decided(outcome) => receipt(&sent, &outcome),
             Admission::Stored => stored(),
-            Admission::Send { rounding } => {
+            Admission::Send { scheme, rounding } => {
                 let upload = self.spool.resume(sent.place).map_err(status)?;
                 if upload.received() != offset {
                     let at = upload.received();
                     return Err(Status::failed_precondition(format!("offset: {offset}, but byte {at} is next")));
                 }
                 let upload = self.take_chunks(client, upload, &mut parts).await?;
-                return self.finish(sent, rounding, upload).await;
+                return self.finish(sent, (scheme, rounding), upload).await;
             }
         };
         Ok(answer)
@@ -110,7 +110,7 @@ impl Services {
     async fn finish(
         &self,
         sent: Sent,
-        rounding: nibble_seed::Seed,
+        (scheme, rounding): (nibble_codec::Scheme, nibble_seed::Seed),
         upload: Upload,
     ) -> Result<v1::UploadUpdateResponse, Status> {
         if upload.received() < sent.place.bytes {
@@ -118,7 +118,6 @@ impl Services {
             let problem = format!("{found} of {expected} bytes came; go on from byte {found}");
             return Err(Status::failed_precondition(problem));
         }
-        let plan = self.plan.clone();
         let round = sent.place.round;
         let expected = move |frame: &Frame<'_>| {
             let header = frame.header();
@@ -131,8 +130,8 @@ impl Services {
             if header.seed != rounding {
                 return differs("seed", format!("{:#x}", header.seed.0), format!("{:#x}", rounding.0));
             }
-            if header.coding != plan.scheme.coding {
-                return differs("coding", header.coding.to_string(), plan.scheme.coding.to_string());
+            if header.coding != scheme.coding {
+                return differs("coding", header.coding.to_string(), scheme.coding.to_string());
             }
             Ok(())
         };

@@ -15,7 +15,7 @@ fn load(text: &str, overrides: &[&str]) -> Result<Settings, SettingsError> {
 fn what_is_left_out_has_its_default_and_overrides_count() {
     let settings = load(GOOD, &["cohort.size=5", "compression.uplink=int2:nearest", "run.seed=7"]).unwrap();
     assert_eq!((settings.round.cohort(), settings.seed.0), (5, 7));
-    assert_eq!(settings.scheme.to_string(), "int2:nearest");
+    assert_eq!(settings.policy.to_string(), "int2:nearest");
     assert_eq!(settings.listen.port(), 7443);
     assert!(settings.config.contains("deadline_seconds = 600.0"), "every key of the run is spelled out");
     assert!(!settings.config.contains("listen"), "where it is served is no part of a run");

@@ -18,6 +18,7 @@ use crate::{
     RoundConfigError,
     coordinator::Training,
     listener::{Limits, Rate},
+    policy::{Policy, PolicyError},
     round::RoundConfig,
 };
 
@@ -57,7 +58,7 @@ pub struct Settings {
     /// How long a client that declined is not selected.
     pub decline_pause: Duration,
     /// Scheme of the updates.
-    pub scheme: Scheme,
+    pub policy: Policy,
     /// Scheme of the model's changes, if they are compressed.
     pub downlink: Option<Scheme>,
     /// Most bytes of a payload.
@@ -195,7 +196,10 @@ impl Settings {
                 let problem = format!("{} is not a time in seconds", raw.cohort.decline_pause_seconds);
                 broken("cohort.decline_pause_seconds", problem, "set it to 0 or more")
             })?,
-            scheme: scheme("compression.uplink", &raw.compression.uplink)?,
+            policy: raw.compression.uplink.parse().map_err(|error: PolicyError| {
+                let mend = "write SCHEME[@SCHEDULE], e.g. int4+ef, auto:0.5, auto:1@ascending, fit";
+                broken("compression.uplink", error.to_string(), mend)
+            })?,
             downlink: raw
                 .compression
                 .downlink

@@ -21,8 +21,21 @@ pub struct Device {
     pub revoked: Option<Duration>,
     /// When it last checked in.
     pub seen: Option<Duration>,
+    /// What it then said it may spend.
+    pub allowance: Allowance,
     /// When its last certificate ends, in seconds since 1970.
     pub not_after_unix: Option<u64>,
+}
+
+/// Bytes on the socket that a device may still spend, as it says; none, if any number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// Sent in its next round.
+    pub up: Option<u64>,
+    /// Received in its next round.
+    pub down: Option<u64>,
+    /// Sent in the rest of the run.
+    pub up_in_run: Option<u64>,
 }
 
 /// A token as it is kept: never its secret.
@@ -158,14 +171,16 @@ impl Store {
         Ok(self.connection.execute(sql, (name, nanos(now)))? > 0)
     }
 
-    /// Notes when devices last checked in.
+    /// Notes when devices last checked in, and what they then had left.
     ///
     /// # Errors
     /// If the store fails.
-    pub fn seen(&self, seen: &BTreeMap<ClientId, Duration>) -> Result<(), StoreError> {
-        let mut update = self.connection.prepare_cached("UPDATE clients SET seen = ?2 WHERE id = ?1")?;
-        for (client, at) in seen {
-            update.execute((signed(client.0), nanos(*at)))?;
+    pub fn seen(&self, seen: &BTreeMap<ClientId, (Duration, Allowance)>) -> Result<(), StoreError> {
+        let sql = "UPDATE clients SET seen = ?2, may_send = ?3, may_receive = ?4, left_in_run = ?5 WHERE id = ?1";
+        let mut update = self.connection.prepare_cached(sql)?;
+        for (client, (at, Allowance { up, down, up_in_run })) in seen {
+            let [up, down, left] = [up, down, up_in_run].map(|bytes| bytes.map(signed));
+            update.execute((signed(client.0), nanos(*at), up, down, left))?;
         }
         Ok(())
     }
@@ -175,11 +190,13 @@ impl Store {
     /// # Errors
     /// If the store fails.
     pub fn devices(&self) -> Result<Vec<Device>, StoreError> {
-        let sql = "SELECT id, name, enrolled, revoked, seen, (SELECT MAX(not_after) FROM certificates WHERE client = id) \
-                   FROM clients ORDER BY id";
+        let sql = "SELECT id, name, enrolled, revoked, seen, (SELECT MAX(not_after) FROM certificates WHERE client = id), \
+                   may_send, may_receive, left_in_run FROM clients ORDER BY id";
         let mut rows = self.connection.prepare_cached(sql)?;
         let devices = rows.query_map([], |row| {
+            let bytes = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(unsigned));
             Ok(Device {
+                allowance: Allowance { up: bytes(6)?, down: bytes(7)?, up_in_run: bytes(8)? },
                 client: ClientId(unsigned(row.get(0)?)),
                 name: row.get(1)?,
                 enrolled: duration(row.get(2)?),

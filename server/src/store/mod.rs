@@ -15,7 +15,7 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags};
 
-pub use devices::{Device, NewToken};
+pub use devices::{Allowance, Device, NewToken};
 pub use error::StoreError;
 pub use ledger::{Bytes, LedgerRow};
 pub use rounds::{Metrics, Report, ReportKind, RoundRow, RoundState};

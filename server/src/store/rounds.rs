@@ -1,7 +1,8 @@
 //! Rounds, their cohorts, and what cohort members reported.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
+use nibble_codec::Scheme;
 use nibble_seed::{ClientId, RoundId};
 use rusqlite::{OptionalExtension, Row};
 
@@ -104,17 +105,23 @@ impl Store {
         Ok(())
     }
 
-    /// Fixes the cohort of a round.
+    /// Fixes the cohort of a round, and how its members code their updates.
     ///
     /// # Errors
     /// If the store fails.
-    pub fn assign(&self, run: &str, round: RoundId, cohort: &[ClientId], at: Duration) -> Result<(), StoreError> {
+    pub fn assign(
+        &self,
+        run: &str,
+        round: RoundId,
+        cohort: &[(ClientId, Scheme)],
+        at: Duration,
+    ) -> Result<(), StoreError> {
         let sql = "UPDATE rounds SET state = 'collecting', assigned = ?3 WHERE run = ?1 AND round = ?2";
         self.connection.execute(sql, (run, signed(round.0), nanos(at)))?;
-        let sql = "INSERT INTO cohort (run, round, place, client) VALUES (?1, ?2, ?3, ?4)";
+        let sql = "INSERT INTO cohort (run, round, place, client, scheme) VALUES (?1, ?2, ?3, ?4, ?5)";
         let mut insert = self.connection.prepare_cached(sql)?;
-        for (place, client) in cohort.iter().enumerate() {
-            insert.execute((run, signed(round.0), place as i64, signed(client.0)))?;
+        for (place, (client, scheme)) in cohort.iter().enumerate() {
+            insert.execute((run, signed(round.0), place as i64, signed(client.0), scheme.to_string()))?;
         }
         Ok(())
     }
@@ -228,6 +235,40 @@ impl Store {
         let mut rows = self.connection.prepare_cached(sql)?;
         let clients = rows.query_map((run, signed(round.0)), |row| Ok(ClientId(unsigned(row.get(0)?))))?;
         Ok(clients.collect::<Result<_, _>>()?)
+    }
+
+    /// How the members of a round's cohort code their updates.
+    ///
+    /// # Errors
+    /// If the store fails, or holds a scheme that there is not.
+    pub fn schemes(&self, run: &str, round: RoundId) -> Result<BTreeMap<ClientId, Scheme>, StoreError> {
+        let sql = "SELECT client, scheme FROM cohort WHERE run = ?1 AND round = ?2";
+        let mut rows = self.connection.prepare_cached(sql)?;
+        let read = |row: &rusqlite::Row<'_>| Ok((ClientId(unsigned(row.get(0)?)), row.get::<_, String>(1)?));
+        let rows = rows.query_map((run, signed(round.0)), read)?.collect::<Result<Vec<_>, _>>()?;
+        let parsed = |(client, name): (ClientId, String)| match name.parse() {
+            Ok(scheme) => Ok((client, scheme)),
+            Err(_) => Err(StoreError::Value { what: "a scheme", value: name }),
+        };
+        rows.into_iter().map(parsed).collect()
+    }
+
+    /// Mean training loss of the updates that counted, of every round that had any, in order.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn losses(&self, run: &str) -> Result<Vec<f64>, StoreError> {
+        let sql =
+            "SELECT round, train_loss FROM reports WHERE run = ?1 AND outcome = 'accepted' ORDER BY round, client";
+        let mut rows = self.connection.prepare_cached(sql)?;
+        let rows = rows.query_map([run], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<f64>>(1)?)))?;
+        let mut rounds: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+        for row in rows {
+            let (round, loss) = row?;
+            rounds.entry(round).or_default().extend(loss);
+        }
+        // Summed in the order of clients, as the simulator does.
+        Ok(rounds.into_values().map(|losses| losses.iter().sum::<f64>() / losses.len() as f64).collect())
     }
 
     /// Whether `client` was of the cohort of a round.

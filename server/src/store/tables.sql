@@ -38,6 +38,7 @@ CREATE TABLE cohort (
     round INTEGER NOT NULL,
     place INTEGER NOT NULL,             -- in the order they were drawn
     client INTEGER NOT NULL,
+    scheme TEXT NOT NULL,               -- of its update
     PRIMARY KEY (run, round, client),
     FOREIGN KEY (run, round) REFERENCES rounds
 ) STRICT, WITHOUT ROWID;
@@ -67,7 +68,10 @@ CREATE TABLE clients (
     name TEXT NOT NULL UNIQUE,
     enrolled INTEGER NOT NULL,
     revoked INTEGER,
-    seen INTEGER
+    seen INTEGER,
+    may_send INTEGER,                   -- bytes that it said it has left, for a round; NULL for any number
+    may_receive INTEGER,
+    left_in_run INTEGER                 -- of those it may send
 ) STRICT;
 
 CREATE TABLE certificates (

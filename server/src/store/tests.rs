@@ -41,7 +41,9 @@ fn a_round_is_kept_from_its_opening_to_its_model() {
     let round = RoundId(0);
     store.open_round("a", round, &[7; 32], NOW).unwrap();
     let cohort = [9, u64::MAX, 3].map(ClientId);
-    store.assign("a", round, &cohort, NOW).unwrap();
+    let schemes = ["int4+ef", "auto:700B", "fp32"].map(|name| name.parse().unwrap());
+    store.assign("a", round, &std::array::from_fn::<_, 3, _>(|i| (cohort[i], schemes[i])), NOW).unwrap();
+    assert_eq!(store.schemes("a", round).unwrap()[&ClientId(u64::MAX)], schemes[1]);
     let refused = Report {
         kind: ReportKind::Refused,
         outcome: Some(Outcome::Rejected(RejectReason::Malformed("a bad byte".into()))),
@@ -78,7 +80,7 @@ fn a_client_reports_once_and_only_from_the_cohort() {
     let (_directory, store) = store();
     store.start_run(&run("a")).unwrap();
     store.open_round("a", RoundId(0), &[7; 32], NOW).unwrap();
-    store.assign("a", RoundId(0), &[ClientId(1)], NOW).unwrap();
+    store.assign("a", RoundId(0), &[(ClientId(1), "fp32".parse().unwrap())], NOW).unwrap();
     store.report("a", RoundId(0), &update(1)).unwrap();
     assert!(matches!(store.report("a", RoundId(0), &update(1)), Err(StoreError::Sqlite(_))));
     assert!(matches!(store.report("a", RoundId(0), &update(2)), Err(StoreError::Sqlite(_))));

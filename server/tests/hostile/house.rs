@@ -106,7 +106,7 @@ fn plan(options: &Options) -> Plan {
         max_payload_bytes: scheme.coding.payload_bytes(&layout) + SLACK,
         layout,
         architecture: "none".into(),
-        scheme,
+        policy: scheme.into(),
         training: Training { epochs: 1, batch: 1, lr: 0.1, momentum: 0.0, weight_decay: 0.0 },
     }
 }

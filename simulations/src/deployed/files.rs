@@ -5,11 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nibble_client::budget::Budget;
 use nibble_seed::{ClientId, Seed};
 use toml::{Table, Value};
 
 use super::processes::{Program, Running};
 use crate::{
+    budgets,
     error::SimError,
     experiment::{Codecs, Experiment},
     files::write_whole,
@@ -27,6 +29,8 @@ pub(super) struct Files {
     share: Table,
     /// How slow each client's link is, where there are links.
     shapes: Option<Vec<Table>>,
+    /// What each client may spend, if that is capped.
+    budgets: Vec<Option<Table>>,
 }
 
 /// The clients' part of it, once the coordinator's address is known.
@@ -60,8 +64,11 @@ impl Files {
             ("partition", value(&raw.data.partition)),
             ("seed", integer(raw.data.partition_seed)),
         ]);
-        let shapes = links::fleet(experiment, seed)?.map(|fleet| shapes(&fleet, experiment));
-        let files = Self { directory, run, data, share, shapes };
+        let fleet = links::fleet(experiment, seed)?;
+        let budget = |client| budget(budgets::of(experiment, fleet.as_ref(), ClientId(client)));
+        let budgets = (0..raw.data.clients as u64).map(budget).collect();
+        let shapes = fleet.as_ref().map(|fleet| shapes(fleet, experiment));
+        let files = Self { directory, run, data, share, shapes, budgets };
         let coordinator = files.directory.join("coordinator");
         if !coordinator.exists() {
             server.output(&["init", &text(&coordinator), "--host", "127.0.0.1"])?;
@@ -150,6 +157,9 @@ impl Clients<'_> {
             ("state", text(&self.files.client(number, "state")).into()),
             ("data", Value::Table(data)),
         ]);
+        if let Some(budget) = &self.files.budgets[number] {
+            config.insert("budget".into(), Value::Table(budget.clone()));
+        }
         if let Some(shapes) = &self.files.shapes {
             config.insert("shape".into(), Value::Table(shapes[number].clone()));
         }
@@ -161,6 +171,20 @@ impl Clients<'_> {
             &self.files.client(number, "log"),
         )
     }
+}
+
+/// A budget as a client reads it.
+fn budget(budget: Budget) -> Option<Table> {
+    let keys = [
+        ("uplink_bytes", budget.up.run),
+        ("uplink_bytes_per_round", budget.up.round),
+        ("uplink_bytes_per_day", budget.up.day),
+        ("downlink_bytes", budget.down.run),
+        ("downlink_bytes_per_round", budget.down.round),
+        ("downlink_bytes_per_day", budget.down.day),
+    ];
+    let table: Table = keys.into_iter().filter_map(|(key, cap)| Some((key.to_owned(), integer(cap?)))).collect();
+    (!table.is_empty()).then_some(table)
 }
 
 /// What makes real links and trainings take as long as virtual ones.

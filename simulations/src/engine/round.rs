@@ -85,10 +85,10 @@ impl Run<'_> {
         let able: Vec<_> = clients.filter(|&client| self.scheme(id, client, whole).is_some()).collect();
         let affordable = able.len();
         let able = self.wait_for(able);
-        let config = self.experiment.round.clone().select_among(able.len(), None);
+        let config = self.experiment.round.clone().select_among(self.experiment.raw.data.clients, None);
         let mut round = Round::open(id, self.seed, config, self.progress.clock);
         let mut queue = Queue { events: BTreeMap::new(), put: 0 };
-        let assigned = self.select(&mut round, &mut queue, &able, whole);
+        let (assigned, abandoned) = self.select(&mut round, &mut queue, &able, whole);
         let now = self.progress.clock;
         let sent = self.train(id, &assigned, &held)?;
         let mut arrivals = BTreeMap::new();
@@ -109,25 +109,34 @@ impl Run<'_> {
         for (&client, sent) in &sent {
             self.accounts.entry(client).or_default().spend(wire::up(sent.payload.len() as u64), 0);
         }
-        let outcomes = self.collect(&mut round, queue, &sent)?;
+        let mut outcomes = self.collect(&mut round, queue, &sent)?;
+        outcomes.record = outcomes.record.or(abandoned);
         self.settle(&outcomes, &sent)?;
         self.tally(now, &assigned, &arrivals, &sent, &outcomes.counted);
         let downlink_bytes = assigned.iter().map(|client| client.downlink_bytes).sum();
         let mut row = self.account(id, outcomes, &sent, downlink_bytes, stopwatch.elapsed());
         if row.selected == 0 {
             let short = affordable < self.experiment.round.selected();
-            row.closed_by = format!("too few clients {}", if short { "have bytes left" } else { "are online" });
+            row.closed_by += if short { ": they have no bytes left" } else { ": they are offline" };
         }
         self.spare.extend(sent.into_values().map(|sent| sent.payload));
         Ok(row)
     }
 
-    /// Everyone who is able checks in; the round assigns its cohort.
-    fn select(&mut self, round: &mut Round, queue: &mut Queue, able: &[ClientId], whole: u64) -> Vec<Assigned> {
+    /// Everyone checks in or is unable to; the round assigns its cohort, or ends for want of one.
+    fn select(
+        &mut self,
+        round: &mut Round,
+        queue: &mut Queue,
+        able: &[ClientId],
+        whole: u64,
+    ) -> (Vec<Assigned>, Option<Record>) {
         let now = self.progress.clock;
-        let mut assigned = Vec::new();
-        for &client in able {
-            for effect in round.step(Event::CheckIn(client), now) {
+        let (mut assigned, mut abandoned) = (Vec::new(), None);
+        for client in (0..self.experiment.raw.data.clients as u64).map(ClientId) {
+            let is_able = able.binary_search(&client).is_ok();
+            let event = if is_able { Event::CheckIn(client) } else { Event::Unable(client) };
+            for effect in round.step(event, now) {
                 match effect {
                     Effect::Assign { client, rounding, order } => {
                         let availability = &self.experiment.raw.availability;
@@ -139,11 +148,12 @@ impl Run<'_> {
                         assigned.push(Assigned { client, scheme, rounding, order, works, downlink_bytes });
                     }
                     Effect::WakeAt(at) => queue.put(at, Event::Tick),
-                    Effect::Aggregate(_) | Effect::Receipt { .. } | Effect::End(_) => {}
+                    Effect::End(record) => abandoned = Some(record),
+                    Effect::Aggregate(_) | Effect::Receipt { .. } => {}
                 }
             }
         }
-        assigned
+        (assigned, abandoned)
     }
 
     /// Lets time pass until enough clients are online; gives those who are.

@@ -51,7 +51,7 @@ pub(crate) fn plan(history: &History) -> Plan {
         max_payload_bytes: scheme.coding.payload_bytes(&layout),
         layout,
         architecture: model::ARCHITECTURE.into(),
-        scheme,
+        policy: scheme.into(),
         training: coordinator::Training { epochs: 1, batch: 1, lr: 0.1, momentum: 0.0, weight_decay: 0.0 },
     }
 }

@@ -8,7 +8,7 @@ use nibble_codec::{Encoder, Layout, Payload, PayloadId};
 use nibble_proto::{
     CHUNK_BYTES, INSECURE_CLIENT_KEY,
     v1::{
-        Assignment, CheckInRequest, Chunk, DeclineRequest, DownloadModelRequest, GetUploadRequest, Receipt,
+        Allowance, Assignment, CheckInRequest, Chunk, DeclineRequest, DownloadModelRequest, GetUploadRequest, Receipt,
         UpdateHeader, UpdateRef, UploadUpdateRequest, check_in_response::Instruction,
         coordinator_service_client::CoordinatorServiceClient, upload_update_request::Part, upload_update_response,
     },
@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) client: u64,
     /// Name of the model that it says it has.
     pub(crate) held: Bytes,
+    /// What it says it may spend.
+    pub(crate) allowance: Option<Allowance>,
     channel: Channel,
 }
 
@@ -107,7 +109,7 @@ impl Peer {
 
     /// A client on a connection that others may share.
     pub(crate) fn on(channel: Channel, client: u64) -> Self {
-        Self { client, held: Bytes::new(), channel }
+        Self { client, held: Bytes::new(), allowance: None, channel }
     }
 
     fn stub(&self) -> CoordinatorServiceClient<Channel> {
@@ -122,7 +124,7 @@ impl Peer {
 
     pub(crate) async fn check_in(&self, pending: Option<&UpdateRef>, hold: Duration) -> Result<Instruction, Status> {
         let (pending, hold_ms) = (pending.cloned(), hold.as_millis() as u32);
-        let request = CheckInRequest { pending, hold_ms, held_sha256: self.held.clone() };
+        let request = CheckInRequest { pending, hold_ms, held_sha256: self.held.clone(), allowance: self.allowance };
         let answer = self.stub().check_in(self.request(request)).await?.into_inner();
         Ok(answer.instruction.expect("an answer holds an instruction"))
     }

@@ -1,0 +1,218 @@
+//! What this client may spend, kept through crashes.
+//!
+//! Before each step that takes bytes, as many are set aside, on disk, and the meter lets no more through; after it, those
+//! that really moved are counted. So a crash at any instant counts at least what was spent, and no cap is ever exceeded.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls_pki_types::UnixTime;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    budget::{Account, Budget},
+    link::Meter,
+    state::{StateError, replace},
+};
+
+/// A budget, and what is left of it.
+#[derive(Debug)]
+pub struct Purse {
+    budget: Budget,
+    path: PathBuf,
+    kept: Kept,
+    meter: Arc<Meter>,
+    now: fn() -> UnixTime,
+}
+
+/// What is on disk.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Kept {
+    run: String,
+    account: Account,
+    /// Bytes that may have been spent beyond that, up and down.
+    aside: [u64; 2],
+}
+
+/// A cap that leaves too little for what is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exhausted {
+    /// Until the next round.
+    Round,
+    /// For so many seconds.
+    Day(u64),
+    /// For good.
+    Run,
+}
+
+/// What a new connection may take, up and down: handshake, certificates, HTTP/2's settings.
+const CONNECT: [u64; 2] = [2048, 4096];
+/// What pings may take while a client trains.
+const PINGS: [u64; 2] = [4096, 4096];
+/// What the messages of a call take, up and down.
+pub(super) const CALL: [u64; 2] = [600, 700];
+
+const DAY_SECONDS: u64 = 86_400;
+
+/// Bytes of frames on the socket.
+pub(super) fn framed(bytes: u64) -> u64 {
+    bytes + bytes / 200 + 40
+}
+
+impl Purse {
+    /// The purse in the state directory `dir`, by the clock `now`.
+    ///
+    /// # Errors
+    /// If what was spent cannot be read.
+    pub fn open(dir: &Path, budget: Budget, meter: Arc<Meter>, now: fn() -> UnixTime) -> Result<Self, StateError> {
+        let path = dir.join("spent.json");
+        let mut kept = read(&path)?.unwrap_or_default();
+        // What a crash left set aside counts as spent.
+        let [up, down] = std::mem::take(&mut kept.aside);
+        kept.account.spend(up, down);
+        Ok(Self { budget, path, kept, meter, now })
+    }
+
+    /// What the client of a state directory has spent; none, if it never had a budget.
+    ///
+    /// # Errors
+    /// If that cannot be read.
+    pub fn peek(dir: &Path) -> Result<Option<Account>, StateError> {
+        let mut kept = read(&dir.join("spent.json"))?;
+        if let Some(Kept { account, aside: [up, down], .. }) = &mut kept {
+            account.spend(*up, *down);
+        }
+        Ok(kept.map(|kept| kept.account))
+    }
+
+    /// What may be spent: in the next round up and down, and of that up in the whole run.
+    pub(super) fn left(&self) -> (Option<u64>, Option<u64>, Option<u64>) {
+        let (Budget { up, down }, account) = (self.budget, &self.kept.account);
+        (up.left(&account.up), down.left(&account.down), up.left_of_run(&account.up))
+    }
+
+    /// A new round begins, of this run.
+    pub(super) fn begin_round(&mut self) {
+        self.count();
+        self.kept.account.begin_round();
+    }
+
+    /// A round of this run is assigned.
+    pub(super) fn is_of(&mut self, run: &str) {
+        if self.kept.run != run {
+            self.kept.run = run.into();
+            (self.kept.account.up.run, self.kept.account.down.run) = (0, 0);
+        }
+    }
+
+    /// Sets bytes aside for a step that takes `needed`, and for what may go wrong with it.
+    pub(super) fn set_aside(&mut self, needed: [u64; 2], training: bool) -> Result<Result<(), Exhausted>, StateError> {
+        self.count();
+        let now = (self.now)().as_secs();
+        self.kept.account.on(now / DAY_SECONDS);
+        if let Some(exhausted) = self.lacks(needed, now) {
+            return Ok(Err(exhausted));
+        }
+        let (up, down, _) = self.left();
+        let spare = |way: usize| CONNECT[way] + if training { PINGS[way] } else { 0 };
+        let aside = |way: usize, left: Option<u64>| left.map_or(0, |left| left.min(needed[way] + spare(way)));
+        self.kept.aside = [aside(0, up), aside(1, down)];
+        self.keep()?;
+        self.meter.restart([up.and(Some(self.kept.aside[0])), down.and(Some(self.kept.aside[1]))]);
+        Ok(Ok(()))
+    }
+
+    /// Counts what moved since bytes were last set aside, and keeps it.
+    pub(super) fn settle(&mut self) -> Result<(), StateError> {
+        self.count();
+        self.keep()
+    }
+
+    fn count(&mut self) {
+        // Nothing more passes until bytes are set aside again, but where nothing is capped.
+        let closed = |capped: bool| capped.then_some(0);
+        let [up, down] = self.meter.restart([closed(!self.budget.up.is_none()), closed(!self.budget.down.is_none())]);
+        self.kept.account.spend(up, down);
+        self.kept.aside = [0, 0];
+    }
+
+    /// The cap that leaves less than `needed`, the one that lasts longest if there are several.
+    fn lacks(&self, needed: [u64; 2], now: u64) -> Option<Exhausted> {
+        let Account { up, down, .. } = self.kept.account;
+        let ways = [(self.budget.up, up, needed[0]), (self.budget.down, down, needed[1])];
+        let short = |cap: Option<u64>, spent: u64, needed: u64| cap.is_some_and(|cap| spent + needed > cap);
+        if ways.iter().any(|(caps, spent, needed)| short(caps.run, spent.run, *needed)) {
+            return Some(Exhausted::Run);
+        }
+        if ways.iter().any(|(caps, spent, needed)| short(caps.day, spent.day, *needed)) {
+            return Some(Exhausted::Day(DAY_SECONDS - now % DAY_SECONDS));
+        }
+        ways.iter().any(|(caps, spent, needed)| short(caps.round, spent.round, *needed)).then_some(Exhausted::Round)
+    }
+
+    fn keep(&self) -> Result<(), StateError> {
+        let json = serde_json::to_vec(&self.kept).expect("numbers and a name are JSON");
+        replace(&self.path, &json)
+    }
+}
+
+impl Drop for Purse {
+    fn drop(&mut self) {
+        // What is still set aside counts as spent, if this fails.
+        drop(self.settle());
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Kept>, StateError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StateError::io("read", path)(error)),
+    };
+    let kept = serde_json::from_slice(&bytes).map_err(|error| StateError::io("understand", path)(error.into()))?;
+    Ok(Some(kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Caps;
+
+    fn noon() -> UnixTime {
+        UnixTime::since_unix_epoch(std::time::Duration::from_secs(10 * DAY_SECONDS + 43_200))
+    }
+
+    fn open(dir: &Path, up: Caps) -> Purse {
+        Purse::open(dir, Budget { up, down: Caps::default() }, Arc::default(), noon).unwrap()
+    }
+
+    #[test]
+    fn a_crash_counts_what_was_set_aside_and_an_end_what_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let caps = Caps { run: Some(10_000), ..Caps::default() };
+        let mut purse = open(dir.path(), caps);
+        assert_eq!(purse.set_aside([1000, 0], false).unwrap(), Ok(()));
+        let aside = 1000 + CONNECT[0];
+        assert_eq!(Purse::peek(dir.path()).unwrap().unwrap().up.run, aside);
+        std::mem::forget(purse); // as a kill does
+        let mut purse = open(dir.path(), caps);
+        assert_eq!(purse.left().2, Some(10_000 - aside));
+        assert_eq!(purse.set_aside([1000, 0], false).unwrap(), Ok(()));
+        drop(purse);
+        assert_eq!(open(dir.path(), caps).left().2, Some(10_000 - aside), "nothing had moved");
+    }
+
+    #[test]
+    fn what_is_short_says_for_how_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut purse = open(dir.path(), Caps { round: Some(500), day: Some(600), run: Some(700) });
+        assert_eq!(purse.set_aside([501, 0], false).unwrap(), Err(Exhausted::Round));
+        assert_eq!(purse.set_aside([601, 0], false).unwrap(), Err(Exhausted::Day(43_200)));
+        assert_eq!(purse.set_aside([701, 0], false).unwrap(), Err(Exhausted::Run));
+        assert_eq!(purse.set_aside([500, u64::MAX], false).unwrap(), Ok(()));
+        purse.is_of("another run");
+        assert_eq!(purse.left().2, Some(700));
+    }
+}

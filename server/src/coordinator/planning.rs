@@ -1,0 +1,74 @@
+//! Who can afford the open round, and how the updates of those who can are coded.
+
+use std::time::Duration;
+
+use nibble_codec::Scheme;
+use nibble_seed::ClientId;
+use tracing::info;
+
+use super::{Asks, Coordinator, CoordinatorError, Instruction};
+use crate::{Round, models::ModelName, policy::Situation, round::Event, store::Allowance, wire};
+
+/// A client that is there for a round.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ready {
+    /// When it was last heard of.
+    pub(super) seen: Duration,
+    /// The model that it has.
+    pub(super) held: Option<ModelName>,
+    /// What it may spend.
+    allowance: Allowance,
+}
+
+impl Ready {
+    pub(super) fn new(seen: Duration, asks: &Asks) -> Self {
+        Self { seen, held: asks.held, allowance: asks.allowance }
+    }
+}
+
+impl Coordinator {
+    /// Tells the open round of a client that is ready. One that cannot afford it is told when to come back.
+    pub(super) fn offer(&mut self, client: ClientId) -> Result<(), CoordinatorError> {
+        let Some(ready) = self.ready.get(&client).copied() else { return Ok(()) };
+        let selecting = self.round.as_ref().is_some_and(Round::is_selecting);
+        if !selecting || self.scheme_for(&ready).is_some() {
+            return self.tell(Event::CheckIn(client)).map(drop);
+        }
+        let Allowance { up, down, .. } = ready.allowance;
+        info!(%client, may_send = up, may_receive = down, "a client cannot afford the round");
+        self.ready.remove(&client);
+        if let Some(waiting) = self.waiting.remove(&client) {
+            let pause = self.pace(client);
+            self.answer(waiting.reply, Instruction::Wait(pause));
+        }
+        self.tell(Event::Unable(client)).map(drop)
+    }
+
+    /// The scheme of a client's update in the open round; none, if it cannot afford one, or the model.
+    pub(super) fn scheme_for(&self, ready: &Ready) -> Option<Scheme> {
+        let (plan, round) = (&self.parts.plan, self.round.as_ref()?);
+        let path = self.path(ready.held);
+        let model = path.map_or(self.served.frame_bytes, |path| path.frame_bytes.iter().sum());
+        if ready.allowance.down.is_some_and(|most| wire::down(model) > most) {
+            return None;
+        }
+        plan.policy.plan(&Situation {
+            layout: &plan.layout,
+            round: round.id().0,
+            rounds: plan.rounds,
+            participation: plan.round.selected() as f64 / plan.round.candidates() as f64,
+            losses: &self.losses,
+            may_send: ready.allowance.up,
+            left: ready.allowance.up_in_run,
+        })
+    }
+
+    /// Reads how training went so far, if that decides on anything.
+    pub(super) fn look_back(&mut self) -> Result<(), CoordinatorError> {
+        let plan = &self.parts.plan;
+        if plan.policy.scheme().is_none() {
+            self.losses = self.parts.store.losses(&plan.name)?;
+        }
+        Ok(())
+    }
+}
