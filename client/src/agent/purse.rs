@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use nibble_proto::v1::Allowance;
 use rustls_pki_types::UnixTime;
 use serde::{Deserialize, Serialize};
 
@@ -87,10 +88,15 @@ impl Purse {
         Ok(kept.map(|kept| kept.account))
     }
 
-    /// What may be spent: in the next round up and down, and of that up in the whole run.
-    pub(super) fn left(&self) -> (Option<u64>, Option<u64>, Option<u64>) {
+    /// What may be spent now.
+    pub(super) fn allowance(&self) -> Allowance {
         let (Budget { up, down }, account) = (self.budget, &self.kept.account);
-        (up.left(&account.up), down.left(&account.down), up.left_of_run(&account.up))
+        Allowance {
+            up: up.left(&account.up),
+            down: down.left(&account.down),
+            up_in_run: up.left_of_run(&account.up),
+            renews_in_s: (up.day.is_some() || down.day.is_some()).then(|| self.day_ends_in() as u32),
+        }
     }
 
     /// A new round begins, of this run.
@@ -110,12 +116,11 @@ impl Purse {
     /// Sets bytes aside for a step that takes `needed`, and for what may go wrong with it.
     pub(super) fn set_aside(&mut self, needed: [u64; 2], training: bool) -> Result<Result<(), Exhausted>, StateError> {
         self.count();
-        let now = (self.now)().as_secs();
-        self.kept.account.on(now / DAY_SECONDS);
-        if let Some(exhausted) = self.lacks(needed, now) {
+        self.kept.account.on((self.now)().as_secs() / DAY_SECONDS);
+        if let Some(exhausted) = self.lacks(needed) {
             return Ok(Err(exhausted));
         }
-        let (up, down, _) = self.left();
+        let Allowance { up, down, .. } = self.allowance();
         let spare = |way: usize| CONNECT[way] + if training { PINGS[way] } else { 0 };
         let aside = |way: usize, left: Option<u64>| left.map_or(0, |left| left.min(needed[way] + spare(way)));
         self.kept.aside = [aside(0, up), aside(1, down)];
@@ -138,8 +143,12 @@ impl Purse {
         self.kept.aside = [0, 0];
     }
 
+    fn day_ends_in(&self) -> u64 {
+        DAY_SECONDS - (self.now)().as_secs() % DAY_SECONDS
+    }
+
     /// The cap that leaves less than `needed`, the one that lasts longest if there are several.
-    fn lacks(&self, needed: [u64; 2], now: u64) -> Option<Exhausted> {
+    fn lacks(&self, needed: [u64; 2]) -> Option<Exhausted> {
         let Account { up, down, .. } = self.kept.account;
         let ways = [(self.budget.up, up, needed[0]), (self.budget.down, down, needed[1])];
         let short = |cap: Option<u64>, spent: u64, needed: u64| cap.is_some_and(|cap| spent + needed > cap);
@@ -147,7 +156,7 @@ impl Purse {
             return Some(Exhausted::Run);
         }
         if ways.iter().any(|(caps, spent, needed)| short(caps.day, spent.day, *needed)) {
-            return Some(Exhausted::Day(DAY_SECONDS - now % DAY_SECONDS));
+            return Some(Exhausted::Day(self.day_ends_in()));
         }
         ways.iter().any(|(caps, spent, needed)| short(caps.round, spent.round, *needed)).then_some(Exhausted::Round)
     }
@@ -198,10 +207,10 @@ mod tests {
         assert_eq!(Purse::peek(dir.path()).unwrap().unwrap().up.run, aside);
         std::mem::forget(purse); // as a kill does
         let mut purse = open(dir.path(), caps);
-        assert_eq!(purse.left().2, Some(10_000 - aside));
+        assert_eq!(purse.allowance().up_in_run, Some(10_000 - aside));
         assert_eq!(purse.set_aside([1000, 0], false).unwrap(), Ok(()));
         drop(purse);
-        assert_eq!(open(dir.path(), caps).left().2, Some(10_000 - aside), "nothing had moved");
+        assert_eq!(open(dir.path(), caps).allowance().up_in_run, Some(10_000 - aside), "nothing had moved");
     }
 
     #[test]
@@ -213,6 +222,6 @@ mod tests {
         assert_eq!(purse.set_aside([701, 0], false).unwrap(), Err(Exhausted::Run));
         assert_eq!(purse.set_aside([500, u64::MAX], false).unwrap(), Ok(()));
         purse.is_of("another run");
-        assert_eq!(purse.left().2, Some(700));
+        assert_eq!(purse.allowance().up_in_run, Some(700));
     }
 }

@@ -229,8 +229,7 @@ impl Agent {
 
     /// What may be spent, for the coordinator.
     fn allowance(&self) -> Option<v1::Allowance> {
-        let (up, down, up_in_run) = self.purse.as_ref()?.left();
-        Some(v1::Allowance { up, down, up_in_run })
+        self.purse.as_ref().map(Purse::allowance)
     }
 
     /// Sets bytes aside for frames and the messages around them; says why not.

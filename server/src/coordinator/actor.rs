@@ -73,6 +73,10 @@ pub struct Coordinator {
     pub(super) waiting: BTreeMap<ClientId, Waiting>,
     /// Clients that may be selected, with the time they were last heard of.
     pub(super) ready: BTreeMap<ClientId, Ready>,
+    /// A round was opened, and nobody was offered it yet.
+    pub(super) opened: bool,
+    /// Clients that said, or must be expected, to have nothing left.
+    pub(super) unable: BTreeMap<ClientId, Ready>,
     /// How the members of the open round's cohort code their updates.
     pub(super) schemes: BTreeMap<ClientId, Scheme>,
     /// Mean training loss of every round so far that counted anybody; only where that decides on anything.
@@ -104,6 +108,8 @@ impl Coordinator {
             closing: None,
             waiting: BTreeMap::new(),
             ready: BTreeMap::new(),
+            opened: false,
+            unable: BTreeMap::new(),
             schemes: BTreeMap::new(),
             losses: Vec::new(),
             seen: BTreeMap::new(),
@@ -159,6 +165,7 @@ impl Coordinator {
 
     /// Ends the transaction; only then are answers given.
     pub(super) fn commit(&mut self) -> Result<(), CoordinatorError> {
+        self.offer_all()?;
         crash::point("before-commit");
         self.parts.store.commit_all()?;
         crash::point("committed");
@@ -253,7 +260,9 @@ impl Coordinator {
             let ready = self.ready.get(client).copied().unwrap_or_default();
             // Only who can afford the round was offered it; whoever is mistaken in that will decline.
             let scheme = self.scheme_for(&ready).or_else(|| self.scheme_for(&Ready::default()));
-            cohort.push((*client, scheme.expect("whoever may spend any number of bytes can afford the round")));
+            let scheme = scheme.expect("whoever may spend any number of bytes can afford the round");
+            self.foresee(*client, &ready, scheme);
+            cohort.push((*client, scheme));
         }
         self.schemes = cohort.iter().copied().collect();
         self.parts.store.assign(&self.parts.plan.name, id, &cohort, now)?;
@@ -331,11 +340,8 @@ impl Coordinator {
         self.parts.store.open_round(&plan.name, id, &self.served.name, now)?;
         self.round = Some(Round::open(id, plan.seed, plan.round.clone(), now));
         self.forget_absent(now);
-        self.look_back()?;
-        for client in self.ready.keys().copied().collect::<Vec<_>>() {
-            self.offer(client)?;
-        }
-        Ok(())
+        self.opened = true;
+        self.look_back()
     }
 
     pub(super) fn write_ledger(&mut self, now: Duration) -> Result<(), CoordinatorError> {

@@ -20,6 +20,9 @@ pub(super) struct Ready {
     allowance: Allowance,
 }
 
+/// Longest time that a client which cannot afford a round is told to stay away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
 impl Ready {
     pub(super) fn new(seen: Duration, asks: &Asks) -> Self {
         Self { seen, held: asks.held, allowance: asks.allowance }
@@ -27,21 +30,51 @@ impl Ready {
 }
 
 impl Coordinator {
+    /// Tells a round that was opened, and any that opens then, of everyone who is ready or known to have nothing left.
+    pub(super) fn offer_all(&mut self) -> Result<(), CoordinatorError> {
+        while std::mem::take(&mut self.opened) {
+            for client in self.ready.keys().copied().collect::<Vec<_>>() {
+                self.offer(client)?;
+            }
+            let unable = self.unable.iter().filter(|(_, ready)| self.scheme_for(ready).is_none());
+            for client in unable.map(|(client, _)| *client).collect::<Vec<_>>() {
+                self.tell(Event::Unable(client))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Tells the open round of a client that is ready. One that cannot afford it is told when to come back.
     pub(super) fn offer(&mut self, client: ClientId) -> Result<(), CoordinatorError> {
         let Some(ready) = self.ready.get(&client).copied() else { return Ok(()) };
+        self.unable.remove(&client);
         let selecting = self.round.as_ref().is_some_and(Round::is_selecting);
         if !selecting || self.scheme_for(&ready).is_some() {
             return self.tell(Event::CheckIn(client)).map(drop);
         }
-        let Allowance { up, down, .. } = ready.allowance;
+        let Allowance { up, down, renews_in, .. } = ready.allowance;
         info!(%client, may_send = up, may_receive = down, "a client cannot afford the round");
         self.ready.remove(&client);
         if let Some(waiting) = self.waiting.remove(&client) {
-            let pause = self.pace(client);
+            let pause = renews_in.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
             self.answer(waiting.reply, Instruction::Wait(pause));
         }
+        if renews_in.is_some() {
+            return Ok(()); // it is waited for
+        }
+        self.unable.insert(client, ready);
         self.tell(Event::Unable(client)).map(drop)
+    }
+
+    /// Remembers of a client that was given its part in a round what it will have left; it may not come to say so.
+    pub(super) fn foresee(&mut self, client: ClientId, ready: &Ready, scheme: Scheme) {
+        let mut left = ready.allowance;
+        let update = wire::up(scheme.coding.payload_bytes(&self.parts.plan.layout));
+        left.up_in_run = left.up_in_run.map(|bytes| bytes.saturating_sub(update));
+        left.up = left.up.min(left.up_in_run).or(left.up_in_run);
+        if left.renews_in.is_none() && left.up_in_run.is_some() {
+            self.unable.insert(client, Ready { allowance: left, ..*ready });
+        }
     }
 
     /// The scheme of a client's update in the open round; none, if it cannot afford one, or the model.

@@ -35,17 +35,18 @@ impl CoordinatorService for Services {
     async fn check_in(&self, request: Request<v1::CheckInRequest>) -> Result<Response<v1::CheckInResponse>, Status> {
         let client = identity(&request)?.client;
         let message = request.into_inner();
-        let up = message.encoded_len();
+        let message_up = message.encoded_len();
         let hold = Duration::from_millis(message.hold_ms.into()).min(LONGEST_HOLD);
         let pending = message.pending.clone().map(|update| convert::update_ref(Some(update))).transpose()?;
         let held = Some(&message.held_sha256).filter(|name| !name.is_empty());
         let held = held.map(|name| convert::sha256("held_sha256", name)).transpose()?;
-        let allowance = message.allowance.unwrap_or_default();
-        let allowance = Allowance { up: allowance.up, down: allowance.down, up_in_run: allowance.up_in_run };
+        let v1::Allowance { up, down, up_in_run, renews_in_s } = message.allowance.unwrap_or_default();
+        let renews_in = renews_in_s.map(|seconds| Duration::from_secs(seconds.into()));
+        let allowance = Allowance { up, down, up_in_run, renews_in };
         let asks = Asks { pending, held, allowance, hold };
         let asked = self.coordinator.ask(|reply| Command::CheckIn { client, asks, reply });
         let answer = convert::instruction(asked.await?);
-        self.count(client, up, answer.encoded_len());
+        self.count(client, message_up, answer.encoded_len());
         Ok(Response::new(answer))
     }
 

@@ -36,6 +36,8 @@ pub struct Allowance {
     pub down: Option<u64>,
     /// Sent in the rest of the run.
     pub up_in_run: Option<u64>,
+    /// When it may spend more than that, if ever.
+    pub renews_in: Option<Duration>,
 }
 
 /// A token as it is kept: never its secret.
@@ -176,11 +178,13 @@ impl Store {
     /// # Errors
     /// If the store fails.
     pub fn seen(&self, seen: &BTreeMap<ClientId, (Duration, Allowance)>) -> Result<(), StoreError> {
-        let sql = "UPDATE clients SET seen = ?2, may_send = ?3, may_receive = ?4, left_in_run = ?5 WHERE id = ?1";
+        let sql = "UPDATE clients SET seen = ?2, may_send = ?3, may_receive = ?4, may_send_in_run = ?5 \
+                   WHERE id = ?1";
         let mut update = self.connection.prepare_cached(sql)?;
-        for (client, (at, Allowance { up, down, up_in_run })) in seen {
-            let [up, down, left] = [up, down, up_in_run].map(|bytes| bytes.map(signed));
-            update.execute((signed(client.0), nanos(*at), up, down, left))?;
+        for (client, (at, allowance)) in seen {
+            let Allowance { up, down, up_in_run, .. } = *allowance;
+            let [up, down, up_in_run] = [up, down, up_in_run].map(|bytes| bytes.map(signed));
+            update.execute((signed(client.0), nanos(*at), up, down, up_in_run))?;
         }
         Ok(())
     }
@@ -191,12 +195,12 @@ impl Store {
     /// If the store fails.
     pub fn devices(&self) -> Result<Vec<Device>, StoreError> {
         let sql = "SELECT id, name, enrolled, revoked, seen, (SELECT MAX(not_after) FROM certificates WHERE client = id), \
-                   may_send, may_receive, left_in_run FROM clients ORDER BY id";
+                   may_send, may_receive, may_send_in_run FROM clients ORDER BY id";
         let mut rows = self.connection.prepare_cached(sql)?;
         let devices = rows.query_map([], |row| {
             let bytes = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(unsigned));
             Ok(Device {
-                allowance: Allowance { up: bytes(6)?, down: bytes(7)?, up_in_run: bytes(8)? },
+                allowance: Allowance { up: bytes(6)?, down: bytes(7)?, up_in_run: bytes(8)?, renews_in: None },
                 client: ClientId(unsigned(row.get(0)?)),
                 name: row.get(1)?,
                 enrolled: duration(row.get(2)?),

@@ -71,7 +71,7 @@ CREATE TABLE clients (
     seen INTEGER,
     may_send INTEGER,                   -- bytes that it said it has left, for a round; NULL for any number
     may_receive INTEGER,
-    left_in_run INTEGER                 -- of those it may send
+    may_send_in_run INTEGER             -- for the rest of the run
 ) STRICT;
 
 CREATE TABLE certificates (

@@ -79,10 +79,7 @@ impl Run<'_> {
         let stopwatch = Stopwatch::start();
         let id = RoundId(self.progress.rows.len() as u64);
         let (held, whole) = self.publish(id)?;
-        let clients = (0..self.experiment.raw.data.clients as u64).map(ClientId);
-        let today = (self.progress.clock.as_secs_f64() / DAY_SECONDS) as u64;
-        self.accounts.values_mut().for_each(|account| account.on(today));
-        let able: Vec<_> = clients.filter(|&client| self.scheme(id, client, whole).is_some()).collect();
+        let able = self.able(id, whole);
         let affordable = able.len();
         let able = self.wait_for(able);
         let config = self.experiment.round.clone().select_among(self.experiment.raw.data.clients, None);
@@ -141,9 +138,12 @@ impl Run<'_> {
                     Effect::Assign { client, rounding, order } => {
                         let availability = &self.experiment.raw.availability;
                         let works = behaviour::duration(availability, self.seed, round.id(), client);
-                        let scheme = self.scheme(round.id(), client, whole);
+                        let scheme = self.scheme(round.id(), client, whole, self.today());
                         let scheme = scheme.expect("only who can afford an update checks in");
-                        self.accounts.entry(client).or_default().begin_round();
+                        let today = self.today();
+                        let account = self.accounts.entry(client).or_default();
+                        account.on(today);
+                        account.begin_round();
                         let downlink_bytes = self.send_model(client, works.is_some(), whole);
                         assigned.push(Assigned { client, scheme, rounding, order, works, downlink_bytes });
                     }
@@ -154,6 +154,30 @@ impl Run<'_> {
             }
         }
         (assigned, abandoned)
+    }
+
+    /// Clients that can afford a round; where too few can today, those who can tomorrow, which it then is.
+    fn able(&mut self, round: RoundId, whole: u64) -> Vec<ClientId> {
+        let today = self.today();
+        let on = |day: u64| {
+            let clients = (0..self.experiment.raw.data.clients as u64).map(ClientId);
+            clients.filter(|&client| self.scheme(round, client, whole, day).is_some()).collect::<Vec<_>>()
+        };
+        let mut able = on(today);
+        if able.len() < self.experiment.round.selected() {
+            let tomorrow = on(today + 1);
+            if tomorrow.len() > able.len() {
+                able = tomorrow;
+                self.progress.clock = Duration::from_secs_f64((today + 1) as f64 * DAY_SECONDS);
+            }
+        }
+        let today = self.today();
+        self.accounts.values_mut().for_each(|account| account.on(today));
+        able
+    }
+
+    fn today(&self) -> u64 {
+        (self.progress.clock.as_secs_f64() / DAY_SECONDS) as u64
     }
 
     /// Lets time pass until enough clients are online; gives those who are.
@@ -197,10 +221,11 @@ impl Run<'_> {
         }
     }
 
-    /// The scheme of a client's update in a round; none, if it cannot afford one, or the model.
-    fn scheme(&self, round: RoundId, client: ClientId, whole: u64) -> Option<Scheme> {
+    /// The scheme of a client's update in a round on a day; none, if it cannot afford one, or the model.
+    fn scheme(&self, round: RoundId, client: ClientId, whole: u64, day: u64) -> Option<Scheme> {
         let budget = &self.budgets[client.0 as usize];
         let mut account = self.accounts.get(&client).copied().unwrap_or_default();
+        account.on(day);
         account.begin_round();
         let model = wire::down(self.model_bytes(client, whole));
         if budget.down.left(&account.down).is_some_and(|left| left < model) {
