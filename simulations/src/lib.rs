@@ -2,6 +2,7 @@
 //! cores; and the comparison of compression levels that it exists for.
 
 mod budgets;
+mod classes;
 pub mod clock;
 pub mod codec_eval;
 pub mod codec_plan;

@@ -95,6 +95,7 @@ impl Purse {
             up: up.left(&account.up),
             down: down.left(&account.down),
             up_in_run: up.left_of_run(&account.up),
+            down_in_run: down.left_of_run(&account.down),
             renews_in_s: (up.day.is_some() || down.day.is_some()).then(|| self.day_ends_in() as u32),
         }
     }

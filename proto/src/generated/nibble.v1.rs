@@ -28,8 +28,11 @@ pub struct Allowance {
     /// Sent in the rest of the run, where that is capped.
     #[prost(uint64, optional, tag = "3")]
     pub up_in_run: ::core::option::Option<u64>,
-    /// Seconds until it may spend more than that, if it will without spending less before.
-    #[prost(uint32, optional, tag = "4")]
+    /// Received in the rest of the run, where that is capped.
+    #[prost(uint64, optional, tag = "4")]
+    pub down_in_run: ::core::option::Option<u64>,
+    /// Seconds until it may spend more than that, if it ever may.
+    #[prost(uint32, optional, tag = "5")]
     pub renews_in_s: ::core::option::Option<u32>,
 }
 /// Names one update.

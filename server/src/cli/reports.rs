@@ -1,12 +1,12 @@
 //! `status`, `rounds`, `clients`, `ledger`: read from the store, also while a coordinator serves.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use nibble_server::{
     models::hex,
     round::Outcome,
-    store::{Bytes, Report as Row, ReportKind, RunRow, Store},
+    store::{Bytes, Device, Report as Row, ReportKind, RunRow, Store},
 };
 use serde::Serialize;
 
@@ -41,6 +41,7 @@ struct Round {
     state: String,
     closed: Option<String>,
     selected: usize,
+    cohort: Vec<u64>,
     accepted: usize,
     rejected: usize,
     discarded: usize,
@@ -63,6 +64,17 @@ struct Round {
 struct Client {
     client: u64,
     name: String,
+    /// Bytes on the socket in the run, as the ledger has them.
+    sent_bytes: u64,
+    received_bytes: u64,
+    /// Rounds of the run that it was selected for.
+    rounds: u64,
+    /// What it said it may spend when it last checked in: in a round, and of its cap for the run; null for any number.
+    may_send_bytes: Option<u64>,
+    may_receive_bytes: Option<u64>,
+    may_send_in_run_bytes: Option<u64>,
+    /// Rounds that the last of these is enough for, if they go on as those before.
+    rounds_left: Option<f64>,
     enrolled_unix: u64,
     revoked_unix: Option<u64>,
     seen_unix: Option<u64>,
@@ -158,6 +170,7 @@ pub(super) fn rounds(command: &Report) -> Result<()> {
             state: row.state.to_string(),
             closed: row.why,
             selected: cohort.len(),
+            cohort: cohort.iter().map(|client| client.0).collect(),
             accepted: accepted.len(),
             rejected: count(|outcome| matches!(outcome, Outcome::Rejected(_))),
             discarded: count(|outcome| matches!(outcome, Outcome::Discarded(_))),
@@ -216,33 +229,56 @@ fn uncounted(report: &Row) -> Option<(u64, String)> {
 
 pub(super) fn clients(command: &Report) -> Result<()> {
     let settings = settings(&command.config.config, &command.config.set)?;
-    let seconds = |time: Duration| time.as_secs();
-    let devices = Store::look_at(&settings.state)?.devices()?;
-    let clients: Vec<_> = devices
-        .into_iter()
-        .map(|device| Client {
+    let store = Store::look_at(&settings.state)?;
+    let run = command.run.clone().unwrap_or(settings.run);
+    let (mut moved, mut turns) = (BTreeMap::<_, Bytes>::new(), BTreeMap::<_, u64>::new());
+    for row in store.ledger(&run)? {
+        *moved.entry(row.client).or_default() += row.bytes;
+    }
+    for row in store.rounds(&run)? {
+        store.cohort(&run, row.round)?.into_iter().for_each(|client| *turns.entry(client).or_default() += 1);
+    }
+    let describe = |device: Device| {
+        let bytes = moved.get(&Some(device.client)).copied().unwrap_or_default();
+        let rounds = turns.get(&device.client).copied().unwrap_or_default();
+        let left = device.allowance.up_in_run.filter(|_| rounds > 0 && bytes.wire_up > 0);
+        Client {
             client: device.client.0,
             name: device.name,
+            sent_bytes: bytes.wire_up,
+            received_bytes: bytes.wire_down,
+            rounds,
+            may_send_bytes: device.allowance.up,
+            may_receive_bytes: device.allowance.down,
+            may_send_in_run_bytes: device.allowance.up_in_run,
+            rounds_left: left.map(|left| left as f64 * rounds as f64 / bytes.wire_up as f64),
             enrolled_unix: device.enrolled.as_secs(),
-            revoked_unix: device.revoked.map(seconds),
-            seen_unix: device.seen.map(seconds),
+            revoked_unix: device.revoked.map(|time| time.as_secs()),
+            seen_unix: device.seen.map(|time| time.as_secs()),
             certificate_ends_unix: device.not_after_unix,
-        })
-        .collect();
+        }
+    };
+    let clients: Vec<_> = store.devices()?.into_iter().map(describe).collect();
     if command.format == Format::Json {
         return print_json(&clients);
     }
     let day = |unix: Option<u64>| unix.map_or_else(|| "-".into(), date);
-    let mut text =
-        format!("{:>6}  {:24} {:17} {:17} {:17} {}\n", "client", "name", "enrolled", "last seen", "certificate to", "");
+    let mut text = format!(
+        "{:>6}  {:24} {:17} {:17} {:17} {:>9} {:>9} {:>9} {:>11} {}\n",
+        "client", "name", "enrolled", "last seen", "certificate to", "sent", "received", "may send", "rounds left", ""
+    );
     for client in &clients {
         text += &format!(
-            "{:>6}  {:24} {:17} {:17} {:17} {}\n",
+            "{:>6}  {:24} {:17} {:17} {:17} {:>9} {:>9} {:>9} {:>11} {}\n",
             client.client,
             client.name,
             date(client.enrolled_unix),
             day(client.seen_unix),
             day(client.certificate_ends_unix),
+            size(client.sent_bytes),
+            size(client.received_bytes),
+            client.may_send_bytes.map_or_else(|| "-".into(), size),
+            client.rounds_left.map_or_else(|| "-".into(), |rounds| format!("{rounds:.0}")),
             client.revoked_unix.map_or_else(String::new, |at| format!("revoked {}", date(at))),
         );
     }

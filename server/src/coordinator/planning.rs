@@ -69,20 +69,26 @@ impl Coordinator {
     /// Remembers of a client that was given its part in a round what it will have left; it may not come to say so.
     pub(super) fn foresee(&mut self, client: ClientId, ready: &Ready, scheme: Scheme) {
         let mut left = ready.allowance;
-        let update = wire::up(scheme.coding.payload_bytes(&self.parts.plan.layout));
-        left.up_in_run = left.up_in_run.map(|bytes| bytes.saturating_sub(update));
-        left.up = left.up.min(left.up_in_run).or(left.up_in_run);
-        if left.renews_in.is_none() && left.up_in_run.is_some() {
-            self.unable.insert(client, Ready { allowance: left, ..*ready });
+        if left.renews_in.is_some() || left.up_in_run.or(left.down_in_run).is_none() {
+            return;
         }
+        let after = |before: Option<u64>, taken: u64| before.map(|bytes| bytes.saturating_sub(taken));
+        left.up_in_run = after(left.up_in_run, wire::up(scheme.coding.payload_bytes(&self.parts.plan.layout)));
+        left.down_in_run = after(left.down_in_run, wire::down(self.model_bytes(ready)));
+        left.up = [left.up, left.up_in_run].into_iter().flatten().min();
+        left.down = [left.down, left.down_in_run].into_iter().flatten().min();
+        self.unable.insert(client, Ready { allowance: left, ..*ready });
+    }
+
+    /// Bytes of the frames that bring a client the model.
+    fn model_bytes(&self, ready: &Ready) -> u64 {
+        self.path(ready.held).map_or(self.served.frame_bytes, |path| path.frame_bytes.iter().sum())
     }
 
     /// The scheme of a client's update in the open round; none, if it cannot afford one, or the model.
     pub(super) fn scheme_for(&self, ready: &Ready) -> Option<Scheme> {
         let (plan, round) = (&self.parts.plan, self.round.as_ref()?);
-        let path = self.path(ready.held);
-        let model = path.map_or(self.served.frame_bytes, |path| path.frame_bytes.iter().sum());
-        if ready.allowance.down.is_some_and(|most| wire::down(model) > most) {
+        if ready.allowance.down.is_some_and(|most| wire::down(self.model_bytes(ready)) > most) {
             return None;
         }
         plan.policy.plan(&Situation {

@@ -40,9 +40,9 @@ impl CoordinatorService for Services {
         let pending = message.pending.clone().map(|update| convert::update_ref(Some(update))).transpose()?;
         let held = Some(&message.held_sha256).filter(|name| !name.is_empty());
         let held = held.map(|name| convert::sha256("held_sha256", name)).transpose()?;
-        let v1::Allowance { up, down, up_in_run, renews_in_s } = message.allowance.unwrap_or_default();
+        let v1::Allowance { up, down, up_in_run, down_in_run, renews_in_s } = message.allowance.unwrap_or_default();
         let renews_in = renews_in_s.map(|seconds| Duration::from_secs(seconds.into()));
-        let allowance = Allowance { up, down, up_in_run, renews_in };
+        let allowance = Allowance { up, down, up_in_run, down_in_run, renews_in };
         let asks = Asks { pending, held, allowance, hold };
         let asked = self.coordinator.ask(|reply| Command::CheckIn { client, asks, reply });
         let answer = convert::instruction(asked.await?);

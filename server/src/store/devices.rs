@@ -36,6 +36,8 @@ pub struct Allowance {
     pub down: Option<u64>,
     /// Sent in the rest of the run.
     pub up_in_run: Option<u64>,
+    /// Received in the rest of the run.
+    pub down_in_run: Option<u64>,
     /// When it may spend more than that, if ever.
     pub renews_in: Option<Duration>,
 }
@@ -200,7 +202,7 @@ impl Store {
         let devices = rows.query_map([], |row| {
             let bytes = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(unsigned));
             Ok(Device {
-                allowance: Allowance { up: bytes(6)?, down: bytes(7)?, up_in_run: bytes(8)?, renews_in: None },
+                allowance: Allowance { up: bytes(6)?, down: bytes(7)?, up_in_run: bytes(8)?, ..Allowance::default() },
                 client: ClientId(unsigned(row.get(0)?)),
                 name: row.get(1)?,
                 enrolled: duration(row.get(2)?),

@@ -1,7 +1,7 @@
 //! A coordinator's process, followed by what it logs.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io::{BufRead, BufReader},
     process::{Child, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
@@ -9,10 +9,17 @@ use std::{
     time::Duration,
 };
 
+use nibble_client::budget::Budget;
+use nibble_seed::ClientId;
 use serde::Deserialize;
 
 use super::{files::Files, processes::Program};
-use crate::{error::SimError, results::RoundRow};
+use crate::{
+    classes::{self, ALL},
+    error::SimError,
+    links::Fleet,
+    results::{ClassRow, RoundRow},
+};
 
 /// How long a coordinator may take from its start to its port.
 const START: Duration = Duration::from_secs(60);
@@ -49,12 +56,24 @@ struct Fields {
     address: Option<String>,
 }
 
+/// Bytes of a client in a round as `nibble-server ledger --format json` prints them.
+#[derive(Deserialize)]
+struct Entry {
+    client: Option<u64>,
+    payload_up: u64,
+    payload_down: u64,
+    wire_up: u64,
+    wire_down: u64,
+}
+
 /// A round as `nibble-server rounds --format json` prints it.
 #[derive(Deserialize)]
 struct Round {
     round: u64,
     closed: Option<String>,
     selected: u64,
+    cohort: Vec<u64>,
+    uncounted: BTreeMap<u64, String>,
     accepted: u64,
     rejected: u64,
     discarded: u64,
@@ -154,6 +173,43 @@ impl Coordinator {
             });
         }
         Ok(rows)
+    }
+
+    /// Adds what clients did and spent to what is known of their kinds of links.
+    pub(super) fn tally(
+        &self,
+        (server, files): (&Program, &Files),
+        fleet: Option<&Fleet>,
+        budgets: &[Budget],
+        classes: &mut [ClassRow],
+    ) -> Result<(), SimError> {
+        let config = files.config().display().to_string();
+        let print = |what: &str| server.output(&[what, "--format", "json", "--config", &config]);
+        let wrong = |error: serde_json::Error| SimError::io("nibble-server")(error.into());
+        let rounds: Vec<Round> = serde_json::from_str(&print("rounds")?).map_err(wrong)?;
+        let entries: Vec<Entry> = serde_json::from_str(&print("ledger")?).map_err(wrong)?;
+        for (client, budget) in (0..).zip(budgets) {
+            let name = fleet.map_or(ALL, |fleet| fleet.name(ClientId(client)));
+            let Some(row) = classes.iter_mut().find(|row| row.class == name) else { continue };
+            for round in rounds.iter().filter(|round| round.cohort.contains(&client)) {
+                let counted = !round.uncounted.contains_key(&client);
+                row.selected += 1;
+                row.counted += u64::from(counted);
+                row.uncounted += u64::from(!counted);
+            }
+            let (mut up, mut down) = (0, 0);
+            for entry in entries.iter().filter(|entry| entry.client == Some(client)) {
+                (up, down) = (up + entry.wire_up, down + entry.wire_down);
+                row.uplink_bytes += entry.payload_up;
+                row.downlink_bytes += entry.payload_down;
+            }
+            let (joules_down, joules_up) = fleet.map_or((0.0, 0.0), |fleet| fleet.kind(ClientId(client)).microjoules());
+            row.spent_up += up;
+            row.spent_down += down;
+            row.joules += (up as f64 * joules_up + down as f64 * joules_down) * 1e-6;
+            classes::fill(row, budget, (up, down));
+        }
+        Ok(())
     }
 
     /// The next line of the log; `None` if there was none in time, or if the process has ended well.

@@ -19,6 +19,7 @@ use nibble_codec::Payload;
 use nibble_seed::{ClientId, Seed};
 
 use crate::{
+    budgets, classes,
     compare::{Observer, Played, Went},
     error::SimError,
     experiment::{Codecs, Experiment},
@@ -45,7 +46,10 @@ pub(crate) fn run(
     observer: &mut dyn Observer,
     interrupted: &AtomicBool,
 ) -> Result<Played, SimError> {
-    check(experiment, links::fleet(experiment, seed)?.as_ref())?;
+    let fleet = links::fleet(experiment, seed)?;
+    check(experiment, fleet.as_ref())?;
+    let clients = (0..experiment.raw.data.clients as u64).map(ClientId);
+    let budgets: Vec<_> = clients.map(|client| budgets::of(experiment, fleet.as_ref(), client)).collect();
     let (server, client) = (Program::beside("nibble-server")?, Program::beside("nibble-client")?);
     let files = Files::lay_out(experiment, (codecs, seed), directory, &server)?;
     let mut coordinator = Coordinator::start(&server, &files)?;
@@ -77,6 +81,8 @@ pub(crate) fn run(
             Said::Nothing => running.iter_mut().try_for_each(processes::Running::check)?,
         }
     };
+    let mut classes = classes::all(experiment, fleet.as_ref(), &budgets);
+    coordinator.tally((&server, &files), fleet.as_ref(), &budgets, &mut classes)?;
     let model = files.model(&server)?;
     drop((running, coordinator)); // killed if they still run: what they need is on disk
     let global = match model {
@@ -93,7 +99,7 @@ pub(crate) fn run(
         None => Vec::new(),
     };
     let summary = RunSummary::of(&rows, (codecs, seed), federation.layout().coordinates(), &global, None);
-    Ok(Played { went, result: RunResult { summary, rounds: rows, classes: Vec::new() }, global })
+    Ok(Played { went, result: RunResult { summary, rounds: rows, classes }, global })
 }
 
 /// What only virtual time can do is refused.

@@ -18,11 +18,9 @@ use nibble_server::{
     wire,
 };
 
-use super::{
-    behaviour,
-    run::{ALL, Run},
-};
+use super::{behaviour, run::Run};
 use crate::{
+    classes::{self, ALL},
     clock::Stopwatch,
     error::SimError,
     links::{Fleet, Load},
@@ -205,6 +203,8 @@ impl Run<'_> {
             let name = fleet.map_or(ALL, |fleet| fleet.name(client));
             let (joules_down, joules_up) = fleet.map_or((0.0, 0.0), |fleet| fleet.kind(client).microjoules());
             let Some(row) = self.progress.classes.iter_mut().find(|row| row.class == name) else { continue };
+            let account = self.accounts.get(&client).copied().unwrap_or_default();
+            classes::fill(row, &self.budgets[client.0 as usize], (account.up.run, account.down.run));
             row.selected += 1;
             row.downlink_bytes += downlink_bytes;
             row.spent_down += wire::down(downlink_bytes);

@@ -13,7 +13,7 @@ use nibble_server::broadcast::Broadcast;
 
 use super::{checkpoint::Checkpoint, residuals::Residuals, workers::Workers};
 use crate::{
-    budgets,
+    budgets, classes,
     clock::peak_rss_bytes,
     error::SimError,
     experiment::{Codecs, Experiment},
@@ -99,7 +99,7 @@ impl<'a> Run<'a> {
             None => {
                 let global = federation.trainer().init(seed);
                 let broadcast = broadcast(global.clone(), Vec::new());
-                let classes = classes(experiment, fleet.as_ref(), &budgets);
+                let classes = classes::all(experiment, fleet.as_ref(), &budgets);
                 let progress = Progress { rows: Vec::new(), global, clock: Duration::ZERO, classes };
                 let residuals = Residuals::restore(spill, cap_bytes, &Default::default())?;
                 (progress, residuals, broadcast, BTreeMap::new(), BTreeMap::new())
@@ -203,31 +203,6 @@ impl<'a> Run<'a> {
         RunResult { summary, rounds: rows.clone(), classes: self.progress.classes.clone() }
     }
 }
-
-/// Kinds of clients, with what all of a kind may spend in the run, and nothing done yet. Without links there is one kind,
-/// and without budgets none.
-fn classes(experiment: &Experiment, fleet: Option<&Fleet>, budgets: &[Budget]) -> Vec<ClassRow> {
-    if fleet.is_none() && experiment.raw.budget.is_none() {
-        return Vec::new();
-    }
-    let mut classes: BTreeMap<&str, ClassRow> = BTreeMap::new();
-    for (client, budget) in (0..).map(ClientId).zip(budgets) {
-        let class = fleet.map_or(ALL, |fleet| fleet.name(client));
-        let row = classes.entry(class).or_insert_with(|| ClassRow {
-            class: class.into(),
-            budget_up: Some(0),
-            budget_down: Some(0),
-            ..ClassRow::default()
-        });
-        row.clients += 1;
-        row.budget_up = row.budget_up.zip(budget.up.run).map(|(all, more)| all + more);
-        row.budget_down = row.budget_down.zip(budget.down.run).map(|(all, more)| all + more);
-    }
-    classes.into_values().collect()
-}
-
-/// The kind of clients where there are no links.
-pub(super) const ALL: &str = "all";
 
 fn check_same(checkpoint: &Checkpoint, codecs: Codecs, seed: Seed, dir: &Path) -> Result<(), SimError> {
     if (checkpoint.scheme.as_str(), checkpoint.seed) == (codecs.to_string().as_str(), seed.0) {

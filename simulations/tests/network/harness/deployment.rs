@@ -113,13 +113,18 @@ impl Deployment {
 
     /// Starts client `index`, whose samples are the `index`-th of `parts` parts, or starts it again on its state.
     pub(crate) fn client(&self, index: usize, parts: usize) -> Process {
+        self.client_with(index, parts, "")
+    }
+
+    /// As [`Deployment::client`], with more of a configuration.
+    pub(crate) fn client_with(&self, index: usize, parts: usize, more: &str) -> Process {
         let (address, state) = (self.address(), self.state_of(index));
         let server = match self.secure {
             true => format!("server = \"https://{address}\"\n"),
             false => format!("server = \"http://{address}\"\ninsecure_client = {index}\n"),
         };
         let file = self.path(&format!("client-{index}.toml"));
-        let config = format!("{server}state = {state:?}\n[data]\nshare = {{ index = {index}, clients = {parts} }}\n");
+        let config = format!("{server}state = {state:?}\n[data]\nshare = {{ index = {index}, clients = {parts} }}\n{more}");
         fs::write(&file, config).expect("a file for the test");
         let mut command = Program::Client.command();
         Process::start(format!("client {index}"), command.args(["--log-format", "json", "run"]).arg(file))
@@ -130,7 +135,7 @@ impl Deployment {
         (0..count).map(|index| self.client(index, parts)).collect()
     }
 
-    fn state_of(&self, index: usize) -> String {
+    pub(crate) fn state_of(&self, index: usize) -> String {
         self.path(&format!("state-{index}")).display().to_string()
     }
 
@@ -142,6 +147,19 @@ impl Deployment {
     /// How the run stands.
     pub(crate) fn status(&self) -> serde_json::Value {
         serde_json::from_str(&self.report("status")).expect("a status as JSON")
+    }
+
+    /// Bytes that the coordinator counted on its sockets for each client, up and down.
+    pub(crate) fn wire(&self) -> BTreeMap<u64, (u64, u64)> {
+        let entries: Vec<serde_json::Value> = serde_json::from_str(&self.report("ledger")).expect("a ledger as JSON");
+        let mut wire = BTreeMap::new();
+        for entry in &entries {
+            let Some(client) = entry["client"].as_u64() else { continue };
+            let (up, down): &mut (u64, u64) = wire.entry(client).or_default();
+            *up += entry["wire_up"].as_u64().expect("bytes");
+            *down += entry["wire_down"].as_u64().expect("bytes");
+        }
+        wire
     }
 
     fn report(&self, what: &str) -> String {

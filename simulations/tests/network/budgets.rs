@@ -1,0 +1,89 @@
+//! Budgets on real sockets: the coordinator's own counters stay under every client's caps, whatever happens on the way, and
+//! a run whose clients have nothing left comes to its end.
+
+use nibble_client::{agent::Purse, budget::Account};
+
+use crate::harness::{Deployment, Moments, Process};
+
+const CLIENTS: usize = 6;
+const ROUNDS: u64 = 30;
+
+/// What a client may spend: less than thirty rounds take, a few more for some than for others.
+fn caps(index: usize) -> (u64, u64) {
+    (16_000 + 2_000 * index as u64, 60_000 + 5_000 * index as u64)
+}
+
+fn config(uplink: &str) -> String {
+    format!(
+        "[run]\nname = \"budgets\"\nrounds = {ROUNDS}\n[model]\nname = \"logreg\"\n[data]\ndataset = \"mnist-10k\"\n\
+         [cohort]\nsize = 3\navailable = {CLIENTS}\n[compression]\nuplink = {uplink:?}\ndownlink = \"auto:0.5\"\n"
+    )
+}
+
+fn start(deployment: &Deployment, index: usize) -> Process {
+    let (up, down) = caps(index);
+    let budget = format!("[budget]\nuplink_bytes = {up}\ndownlink_bytes = {down}\n");
+    deployment.client_with(index, 50, &budget)
+}
+
+/// What the client says that it spent.
+fn spent(deployment: &Deployment, index: usize) -> Account {
+    Purse::peek(deployment.state_of(index).as_ref()).unwrap().unwrap()
+}
+
+/// Holds what the coordinator's sockets carried, and what clients say that they did, against the caps.
+fn check(deployment: &Deployment) {
+    let wire = deployment.wire();
+    for index in 0..CLIENTS {
+        let ((most_up, most_down), account) = (caps(index), spent(deployment, index));
+        let (up, down) = wire[&(index as u64)];
+        assert!(up <= most_up && down <= most_down, "client {index}: {up} and {down} of {most_up} and {most_down}");
+        assert!(account.up.run <= most_up && account.down.run <= most_down, "client {index}: {account:?}");
+        // What a client sent and the coordinator never read is in the one count and not in the other.
+        assert!(account.up.run >= up, "client {index}: {account:?}, but {up} were read");
+    }
+}
+
+#[test]
+fn a_run_ends_when_nobody_has_bytes_left_and_nobody_spent_more() {
+    for uplink in ["int4+ef", "fit+ef"] {
+        let mut deployment = Deployment::insecure(&config(uplink));
+        let mut coordinator = deployment.start();
+        let clients: Vec<_> = (0..CLIENTS).map(|index| start(&deployment, index)).collect();
+        coordinator.line(|line| line.contains("the run is over"));
+        drop(clients); // some may be told only later that it is
+        coordinator.terminate();
+        coordinator.ends_with(0);
+        check(&deployment);
+        let rounds = deployment.rounds();
+        assert_eq!(rounds.len() as u64, ROUNDS);
+        let counted = rounds.iter().take_while(|round| round.accepted > 0).count();
+        match uplink {
+            // 16 to 26 kB for updates of 4.2 kB, messages included: three to five for each of six clients, three a round.
+            "int4+ef" => assert!((3..=9).contains(&counted), "{counted} rounds"),
+            _ => assert!(counted >= 12, "{counted} rounds"),
+        }
+        for round in rounds.iter().skip(counted + 2) {
+            assert_eq!(round.closed.as_deref(), Some("abandoned: too few clients"), "{round:?}");
+        }
+    }
+}
+
+#[test]
+fn kills_and_new_connections_spend_from_the_same_purse() {
+    let mut deployment = Deployment::insecure(&config("fit+ef"));
+    let mut coordinator = deployment.start();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|index| start(&deployment, index)).collect();
+    let mut moments = Moments::of(77);
+    for _ in 0..12 {
+        let index = moments.index(CLIENTS);
+        std::thread::sleep(moments.below(std::time::Duration::from_millis(120)));
+        clients.remove(index).kill_after(std::time::Duration::ZERO);
+        clients.insert(index, start(&deployment, index));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    drop(clients);
+    coordinator.terminate();
+    coordinator.ends_with(0);
+    check(&deployment);
+}
