@@ -7,6 +7,18 @@
   const shown = schemes.map(() => true);
   const charts = new Map();
   let byteScale = "log";
+  let against = "up";
+
+  // What accuracy can be held against: bytes of all clients so far, or virtual time.
+  const sum = (a, b) => a.map((v, i) => v + b[i]);
+  const AGAINST = {
+    up: { of: (s) => s.up, name: "bytes sent", long: "payload bytes sent by all clients so far", at: (v) => `With ${bytes(v)} sent` },
+    down: { of: (s) => s.down, name: "bytes received", long: "payload bytes sent to all clients so far", at: (v) => `With ${bytes(v)} received` },
+    both: { of: (s) => s.both, name: "bytes moved", long: "payload bytes of all clients in both directions so far", at: (v) => `With ${bytes(v)} moved` },
+    time: { of: (s) => s.seconds, name: "time", long: "virtual time so far", at: (v) => `After ${duration(v)}` },
+  };
+  schemes.forEach((s) => { s.both = sum(s.up, s.down); });
+  const xs = (s) => AGAINST[against].of(s);
 
   const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const ink = (s) => css(s.place === null ? "--s-base" : `--s${s.place % 7}`);
@@ -27,6 +39,11 @@
     const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
     return `${value.toFixed(digits)} ${units[unit]}`;
   }
+  function duration(value) {
+    const [unit, name] = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([size]) => value >= 1.5 * size) || [0.001, "ms"];
+    return `${Number((value / unit).toPrecision(3))} ${name}`;
+  }
+  const tickX = (value) => (against === "time" ? duration(value) : tickBytes(value));
   const tickBytes = (value) => bytes(value).replace(/\.0+ /, " ");
   const small = (value) => (value >= 0.0001 ? String(Number(value.toPrecision(3))) : value.toExponential(1));
 
@@ -39,7 +56,8 @@
       const step = [1, 2, 4, 5, 10, 20].find((s) => span / s <= room) || 40;
       for (let e = Math.ceil(Math.log2(min) / step) * step; 2 ** e <= max; e += step) out.push(2 ** e);
     } else {
-      const step = 2 ** Math.ceil(Math.log2((max - min) / room));
+      const rough = (max - min) / room;
+      const step = against === "time" ? [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400].find((v) => v >= rough) || 86400 * Math.ceil(rough / 86400) : 2 ** Math.ceil(Math.log2(rough));
       for (let v = Math.ceil(min / step) * step; v <= max; v += step) out.push(v);
     }
     return out;
@@ -166,23 +184,23 @@
   // The byte axis fits the schemes shown, unless it is zoomed.
   const ofShown = (range) => (u, min, max) => {
     const [first, last] = [u.data[0][0], u.data[0].at(-1)];
-    const seen = schemes.filter((_s, i) => shown[i]).flatMap((s) => s.bytes.filter((b) => b > 0));
+    const seen = schemes.filter((_s, i) => shown[i]).flatMap((s) => xs(s).filter((b) => b > 0));
     if (min !== first || max !== last || seen.length === 0) return range(u, min, max);
     return range(u, seen.reduce((a, b) => Math.min(a, b)), seen.reduce((a, b) => Math.max(a, b)));
   };
 
   function drawBytes() {
     const log = byteScale === "log";
-    const data = columns((s) => s.bytes, accuracy, all, (x) => x > 0);
+    const data = columns(xs, accuracy, all, (x) => x > 0);
     const range = ofShown(log ? aroundLog(0.02) : around(0.02, 1));
     const x = log ? { time: false, distr: 3, log: 2, range } : { time: false, range };
     const axes = [
-      axis({ size: 30, splits: byteSplits, filter: every, values: (_u, splits) => splits.map(tickBytes), grid: { stroke: css("--grid"), width: 1, filter: every } }),
+      axis({ size: 30, splits: byteSplits, filter: every, values: (_u, splits) => splits.map(tickX), grid: { stroke: css("--grid"), width: 1, filter: every } }),
       axis({ size: 44 }),
     ];
     plot("bytes", height(), data, { x, y: { range: around(0.05, 1) } }, axes, (value) => ({
-      title: `With ${bytes(value)} sent`,
-      rows: rowsBy((s) => s.bytes.findLastIndex((b) => b > 0 && b <= value), accuracy, percent, (s, at) => [`round ${s.rounds[at]}`]),
+      title: AGAINST[against].at(value),
+      rows: rowsBy((s) => xs(s).findLastIndex((b) => b > 0 && b <= value), accuracy, percent, (s, at) => [`round ${s.rounds[at]}`]),
     }), reached);
   }
 
@@ -246,6 +264,14 @@
     switches.forEach((button) => button.addEventListener("click", () => {
       byteScale = button.dataset.scale;
       switches.forEach((b) => b.setAttribute("aria-pressed", String(b === button)));
+      drawBytes();
+    }));
+    const choices = document.querySelectorAll("[data-against]");
+    choices.forEach((button) => button.addEventListener("click", () => {
+      against = button.dataset.against;
+      choices.forEach((b) => b.setAttribute("aria-pressed", String(b === button)));
+      byId("against").textContent = AGAINST[against].name;
+      byId("against-what").textContent = AGAINST[against].long;
       drawBytes();
     }));
     byId("copy").addEventListener("click", async () => {

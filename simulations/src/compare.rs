@@ -19,7 +19,7 @@ use crate::{
     deployed,
     engine::Run,
     error::SimError,
-    experiment::{Codecs, Experiment},
+    experiment::{Codecs, Experiment, Variant},
     federation::Federation,
     files::write_whole,
     model_file, report,
@@ -68,50 +68,94 @@ pub enum Unfinished {
 /// Sees how a comparison goes on.
 pub trait Observer {
     /// A run begins, or goes on with `done` of its `rounds`. `index` counts from 0 over all `runs`.
-    fn run_begins(&mut self, index: usize, runs: usize, scheme: Codecs, seed: Seed, done: u64, rounds: u64);
+    fn run_begins(&mut self, index: usize, runs: usize, name: &str, done: u64, rounds: u64);
     /// A round was played.
     fn round_ended(&mut self, row: &RoundRow);
     /// A run reached its last round.
     fn run_ended(&mut self, summary: &RunSummary);
 }
 
-/// Runs what `experiment` describes and writes the results. When `interrupted` becomes true the current round is
+/// Runs what the experiments describe, at least one, and writes the results. When `interrupted` becomes true the current round is
 /// finished, the state kept, the results so far written, and [`SimError::Interrupted`] returned.
 ///
 /// # Errors
 /// If the experiment cannot run here, or its results cannot be written.
 pub fn compare(
-    experiment: &Experiment,
+    variants: &[Variant],
     options: &Options,
     observer: &mut dyn Observer,
     interrupted: &AtomicBool,
 ) -> Result<Comparison, SimError> {
-    let federation = Federation::load(experiment)?;
-    check_budget(experiment, &federation)?;
+    let load = |variant: &Variant| {
+        let federation = Federation::load(&variant.experiment)?;
+        check_budget(&variant.experiment, &federation).map(|()| federation)
+    };
+    // Every mistake is found before anything runs.
+    let federations = variants.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     let _lock = lock(&options.out)?;
-    let state = State::open(experiment, options)?;
-    let planned: Vec<_> = experiment
-        .schemes
-        .iter()
-        .flat_map(|&scheme| experiment.seeds.iter().map(move |&seed| (scheme, seed)))
-        .collect();
-    let mut comparison = describe(experiment, &federation, options);
-    for (index, &(scheme, seed)) in planned.iter().enumerate() {
-        if let Some(finished) = state.finished(scheme, seed)? {
+    let state = State::open(variants, options)?;
+    let mut planned = Vec::new();
+    for (variant, federation) in variants.iter().zip(&federations) {
+        for &scheme in &variant.experiment.schemes {
+            let seeds = variant.experiment.seeds.iter();
+            planned.extend(seeds.map(|&seed| Planned { variant, federation, scheme, seed }));
+        }
+    }
+    let mut comparison = describe(variants, &federations[0], options);
+    for (index, run) in planned.iter().enumerate() {
+        if let Some(finished) = state.finished(run)? {
             comparison.runs.push(finished);
             continue;
         }
-        let current = state.current(scheme, seed);
-        let begins = |observer: &mut dyn Observer, done| {
-            observer.run_begins(index, planned.len(), scheme, seed, done, experiment.raw.rounds);
-        };
-        let Played { went, result, global } = match options.transport {
+        let Played { went, mut result, global } =
+            run.play(&state, options, observer, interrupted, (index, planned.len()))?;
+        result.summary.variant.clone_from(&run.variant.label);
+        if went == Went::Interrupted {
+            comparison.runs.extend((!result.rounds.is_empty()).then_some(result));
+            return Err(stop(&comparison, options, planned.len()));
+        }
+        let model = options.out.join("models").join(format!("{}.safetensors", run.slug()));
+        model_file::write(&model, run.federation.layout(), &global)?;
+        state.finish(run, &result)?;
+        observer.run_ended(&result.summary);
+        comparison.runs.push(result);
+    }
+    comparison.complete = true;
+    write_results(&comparison, &options.out)?;
+    state.remove()?;
+    Ok(comparison)
+}
+
+/// A run that is to be played.
+struct Planned<'a> {
+    variant: &'a Variant,
+    federation: &'a Federation,
+    scheme: Codecs,
+    seed: Seed,
+}
+
+impl Planned<'_> {
+    fn play(
+        &self,
+        state: &State,
+        options: &Options,
+        observer: &mut dyn Observer,
+        interrupted: &AtomicBool,
+        (index, runs): (usize, usize),
+    ) -> Result<Played, SimError> {
+        let &Self { variant: Variant { label, experiment }, federation, scheme, seed } = self;
+        let current = state.current(self);
+        let gap = if label.is_empty() { "" } else { " " };
+        let name = format!("{scheme}{gap}{label} seed {}", seed.0);
+        let begins =
+            |observer: &mut dyn Observer, done| observer.run_begins(index, runs, &name, done, experiment.raw.rounds);
+        match options.transport {
             Transport::Grpc => {
                 begins(observer, 0);
-                deployed::run(experiment, &federation, (scheme, seed), &current, observer, interrupted)?
+                deployed::run(experiment, federation, (scheme, seed), &current, observer, interrupted)
             }
             Transport::Memory => {
-                let mut run = Run::open(experiment, &federation, (scheme, seed), options.threads, &current)?;
+                let mut run = Run::open(experiment, federation, (scheme, seed), options.threads, &current)?;
                 if let Some(dir) = &options.save_updates {
                     run.save_updates(dir)?;
                 }
@@ -120,23 +164,19 @@ pub fn compare(
                 if went == Went::Interrupted {
                     run.checkpoint()?;
                 }
-                Played { went, result: run.result(), global: run.into_global() }
+                Ok(Played { went, result: run.result(), global: run.into_global() })
             }
-        };
-        if went == Went::Interrupted {
-            comparison.runs.extend((!result.rounds.is_empty()).then_some(result));
-            return Err(stop(&comparison, options, planned.len()));
         }
-        let model = options.out.join("models").join(format!("{}.safetensors", slug(scheme, seed)));
-        model_file::write(&model, federation.layout(), &global)?;
-        state.finish(scheme, seed, &result)?;
-        observer.run_ended(&result.summary);
-        comparison.runs.push(result);
     }
-    comparison.complete = true;
-    write_results(&comparison, &options.out)?;
-    state.remove()?;
-    Ok(comparison)
+
+    /// Names the run in file names.
+    fn slug(&self) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "+-.@".contains(c) { c } else { '-' };
+        let scheme = self.scheme.to_string().replace([':', '/'], "-");
+        let label: String = self.variant.label.chars().map(plain).collect();
+        let gap = if label.is_empty() { "" } else { "-" };
+        format!("{scheme}{gap}{label}-seed{}", self.seed.0)
+    }
 }
 
 /// A run as far as it went.
@@ -194,7 +234,8 @@ fn write_results(comparison: &Comparison, out: &Path) -> Result<(), SimError> {
     report::write(comparison, out).map_err(SimError::from)
 }
 
-fn describe(experiment: &Experiment, federation: &Federation, options: &Options) -> Comparison {
+fn describe(variants: &[Variant], federation: &Federation, options: &Options) -> Comparison {
+    let experiment = &variants[0].experiment;
     let coordinates = federation.layout().coordinates();
     Comparison {
         name: experiment.raw.name.clone(),
@@ -202,11 +243,22 @@ fn describe(experiment: &Experiment, federation: &Federation, options: &Options)
         model: format!("{} with {coordinates} parameters", experiment.raw.model.name),
         coordinates: coordinates as u64,
         command: options.command.clone(),
-        experiment: resolved(experiment),
+        experiment: all_resolved(variants),
         machine: crate::machine::describe(options.threads),
         target_accuracy: experiment.raw.target_accuracy,
         complete: false,
         runs: Vec::new(),
+    }
+}
+
+/// Every experiment with every key spelled out.
+fn all_resolved(variants: &[Variant]) -> String {
+    match variants {
+        [Variant { label, experiment }] if label.is_empty() => resolved(experiment),
+        _ => {
+            let one = |variant: &Variant| format!("# --- {}\n{}", variant.label, resolved(&variant.experiment));
+            variants.iter().map(one).collect::<Vec<_>>().join("\n")
+        }
     }
 }
 
@@ -235,11 +287,6 @@ pub fn check_budget(experiment: &Experiment, federation: &Federation) -> Result<
     Err(SimError::Budget { scheme: over.to_string(), needed: needed(&over), budget, mend })
 }
 
-/// Names a run in file names.
-fn slug(scheme: Codecs, seed: Seed) -> String {
-    format!("{}-seed{}", scheme.to_string().replace([':', '/'], "-"), seed.0)
-}
-
 /// Keeps other processes out of the output directory until the file is dropped.
 fn lock(out: &Path) -> Result<File, SimError> {
     fs::create_dir_all(out).map_err(SimError::io(out))?;
@@ -261,10 +308,10 @@ struct State {
 }
 
 impl State {
-    fn open(experiment: &Experiment, options: &Options) -> Result<Self, SimError> {
+    fn open(variants: &[Variant], options: &Options) -> Result<Self, SimError> {
         let dir = options.out.join("state");
         let file = dir.join("experiment.toml");
-        let (mine, found) = (resolved(experiment), fs::read_to_string(&file).ok());
+        let (mine, found) = (all_resolved(variants), fs::read_to_string(&file).ok());
         match (found, options.unfinished) {
             (Some(_), Unfinished::Refuse) => {
                 return Err(SimError::Usage {
@@ -292,13 +339,13 @@ impl State {
         Ok(Self { dir })
     }
 
-    /// Where the run of `scheme` and `seed` keeps its checkpoint.
-    fn current(&self, scheme: Codecs, seed: Seed) -> PathBuf {
-        self.dir.join(slug(scheme, seed))
+    /// Where a run keeps its checkpoint.
+    fn current(&self, run: &Planned<'_>) -> PathBuf {
+        self.dir.join(run.slug())
     }
 
-    fn finished(&self, scheme: Codecs, seed: Seed) -> Result<Option<RunResult>, SimError> {
-        let path = self.result_file(scheme, seed);
+    fn finished(&self, run: &Planned<'_>) -> Result<Option<RunResult>, SimError> {
+        let path = self.result_file(run);
         if !path.exists() {
             return Ok(None);
         }
@@ -310,16 +357,16 @@ impl State {
         })
     }
 
-    fn finish(&self, scheme: Codecs, seed: Seed, result: &RunResult) -> Result<(), SimError> {
-        let path = self.result_file(scheme, seed);
+    fn finish(&self, run: &Planned<'_>, result: &RunResult) -> Result<(), SimError> {
+        let path = self.result_file(run);
         let json = serde_json::to_vec(result).map_err(|error| SimError::io(&path)(error.into()))?;
         write_whole(&path, &json)?;
-        let current = self.current(scheme, seed);
+        let current = self.current(run);
         fs::remove_dir_all(&current).map_err(SimError::io(current))
     }
 
-    fn result_file(&self, scheme: Codecs, seed: Seed) -> PathBuf {
-        self.dir.join("runs").join(format!("{}.json", slug(scheme, seed)))
+    fn result_file(&self, run: &Planned<'_>) -> PathBuf {
+        self.dir.join("runs").join(format!("{}.json", run.slug()))
     }
 
     fn remove(self) -> Result<(), SimError> {

@@ -46,6 +46,9 @@ pub struct RoundRow {
 pub struct RunSummary {
     /// Scheme as configured, e.g. `int4+ef`.
     pub scheme: String,
+    /// What the run's experiment differs in from the others of a sweep; empty without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub variant: String,
     /// Seed of the run.
     pub seed: u64,
     /// Rounds done.
@@ -74,6 +77,12 @@ pub struct RunSummary {
 }
 
 impl RunSummary {
+    /// The scheme, and what else tells it apart.
+    #[must_use]
+    pub fn name(&self) -> String {
+        if self.variant.is_empty() { self.scheme.clone() } else { format!("{} {}", self.scheme, self.variant) }
+    }
+
     /// The sums of `rows`, with the model they ended in.
     #[must_use]
     pub fn of(
@@ -89,6 +98,7 @@ impl RunSummary {
         let last = &rows[rows.len().saturating_sub(5)..];
         Self {
             scheme: codecs.to_string(),
+            variant: String::new(),
             seed: seed.0,
             rounds: rows.len() as u64,
             final_accuracy: rows.last().map_or(f64::NAN, |row| row.accuracy),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use nibble_codec::Scheme;
-use nibble_sim::experiment::Override;
+use nibble_sim::experiment::{Override, Sweep};
 
 /// Federated learning over slow links, simulated: compare what compression costs in accuracy and saves in bytes.
 ///
@@ -112,6 +112,9 @@ pub(super) struct CompareArgs {
     /// Seeds, one run of every scheme each, e.g. 0,1,2.
     #[arg(long, value_delimiter = ',')]
     pub(super) seeds: Vec<u64>,
+    /// Run the experiment once for each value of a key, e.g. links.profile=lte,nb-iot; of several keys, every combination.
+    #[arg(long = "sweep", value_name = "KEY=A,B,...")]
+    pub(super) sweeps: Vec<Sweep>,
     #[command(flatten)]
     pub(super) running: RunningArgs,
 }

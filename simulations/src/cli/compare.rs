@@ -14,7 +14,7 @@ use std::{
 use nibble_sim::{
     compare::{Options, Transport, Unfinished, compare as run_comparison},
     error::SimError,
-    experiment::{Experiment, Override, Source},
+    experiment::{Experiment, Override, Source, Sweep, Variant},
     report,
 };
 
@@ -33,9 +33,9 @@ pub(super) fn compare(args: CompareArgs) -> Result<(), SimError> {
     if !args.seeds.is_empty() {
         source.overrides.push(Override::new("seeds", integers(&args.seeds)?));
     }
-    let experiment = source.load()?;
-    let out = PathBuf::from("results").join(&experiment.raw.name);
-    execute(&experiment, &args.running, out, None)
+    let variants = Sweep::variants(&source, &args.sweeps)?;
+    let out = PathBuf::from("results").join(&variants[0].experiment.raw.name);
+    execute(&variants, &args.running, out, None)
 }
 
 pub(super) fn run(args: RunArgs) -> Result<(), SimError> {
@@ -44,7 +44,8 @@ pub(super) fn run(args: RunArgs) -> Result<(), SimError> {
     raw.seeds = vec![args.seed.unwrap_or(raw.seeds[0])];
     let name = format!("{}-{}-seed{}", raw.name, raw.compression.uplink[0].replace([':', '/'], "-"), raw.seeds[0]);
     let experiment = Experiment::try_from(raw)?;
-    execute(&experiment, &args.running, PathBuf::from("results").join(name), args.save_updates)
+    let variant = Variant { label: String::new(), experiment };
+    execute(&[variant], &args.running, PathBuf::from("results").join(name), args.save_updates)
 }
 
 /// The experiment's file and overrides as the command line gives them.
@@ -80,7 +81,7 @@ fn integers(values: &[u64]) -> Result<Vec<i64>, SimError> {
 }
 
 fn execute(
-    experiment: &Experiment,
+    variants: &[Variant],
     running: &RunningArgs,
     default_out: PathBuf,
     save_updates: Option<PathBuf>,
@@ -107,7 +108,7 @@ fn execute(
     };
     let interrupted = watch_for_interrupts();
     let mut reporter = Reporter::new();
-    let result = run_comparison(experiment, &options, &mut reporter, &interrupted);
+    let result = run_comparison(variants, &options, &mut reporter, &interrupted);
     reporter.finish();
     let comparison = result?;
     let rounds = || comparison.runs.iter().flat_map(|run| &run.rounds);

@@ -3,11 +3,9 @@
 use std::{io::IsTerminal, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use nibble_seed::Seed;
 use nibble_sim::{
     clock::Stopwatch,
     compare::Observer,
-    experiment::Codecs,
     results::{RoundRow, RunSummary},
 };
 
@@ -55,8 +53,7 @@ impl Bars {
 }
 
 impl Observer for Reporter {
-    fn run_begins(&mut self, index: usize, runs: usize, scheme: Codecs, seed: Seed, done: u64, rounds: u64) {
-        let name = format!("{scheme} seed {}", seed.0);
+    fn run_begins(&mut self, index: usize, runs: usize, name: &str, done: u64, rounds: u64) {
         if let Some(bars) = &self.bars {
             bars.all.set_length(runs as u64 * rounds);
             bars.all.set_position(index as u64 * rounds + done);
@@ -64,12 +61,12 @@ impl Observer for Reporter {
             bars.run.reset();
             bars.run.set_length(rounds);
             bars.run.set_position(done);
-            bars.run.set_prefix(name.clone());
+            bars.run.set_prefix(name.to_owned());
             bars.run.set_message("");
         } else if done > 0 {
             eprintln!("{name}: goes on after round {done} of {rounds}");
         }
-        self.run = Some((name, Stopwatch::start()));
+        self.run = Some((name.to_owned(), Stopwatch::start()));
     }
 
     fn round_ended(&mut self, row: &RoundRow) {

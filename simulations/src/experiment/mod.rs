@@ -6,12 +6,14 @@ mod codecs;
 mod overrides;
 mod raw;
 mod source;
+mod sweep;
 mod validated;
 
 pub use codecs::Codecs;
 pub use overrides::Override;
 pub use raw::{Availability, Budget, Cohort, Compression, Data, Define, Links, Local, ModelChoice, Raw, Windows};
 pub use source::Source;
+pub use sweep::{Sweep, Variant};
 pub use validated::{Experiment, ExperimentError};
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::ReportError;
 use crate::results::{Comparison, RunSummary};
 
-/// Columns of `rounds.csv`: the run, then the fields of `RoundRow` by their names.
-const COLUMNS: [&str; 15] = [
+/// Columns of `rounds.csv`: the run, then the fields of `RoundRow` by their names, then what a sweep calls it.
+const COLUMNS: [&str; 16] = [
     "scheme",
     "seed",
     "round",
@@ -25,6 +25,29 @@ const COLUMNS: [&str; 15] = [
     "seconds",
     "virtual_seconds",
     "closed_by",
+    "variant",
+];
+
+/// Columns of `clients.csv`: the run, then the fields of `ClassRow` by their names.
+const CLIENT_COLUMNS: [&str; 18] = [
+    "scheme",
+    "variant",
+    "seed",
+    "class",
+    "clients",
+    "selected",
+    "counted",
+    "uncounted",
+    "last",
+    "seconds",
+    "uplink_bytes",
+    "downlink_bytes",
+    "spent_up",
+    "spent_down",
+    "budget_up",
+    "budget_down",
+    "fullest",
+    "joules",
 ];
 
 /// `{ "results": [RunSummary...] }`, indented. A value that is not finite is `null`.
@@ -46,10 +69,25 @@ pub(super) fn rounds_csv(comparison: &Comparison) -> Result<Vec<u8>, ReportError
     writer.write_record(COLUMNS)?;
     for run in &comparison.runs {
         for row in &run.rounds {
-            writer.serialize((&run.summary.scheme, run.summary.seed, row))?;
+            writer.serialize((&run.summary.scheme, run.summary.seed, row, &run.summary.variant))?;
         }
     }
     writer.into_inner().map_err(|e| ReportError::Csv(e.into_error().into()))
+}
+
+/// What clients did in every run, by kind of link; none, where there are no links and budgets.
+pub(super) fn clients_csv(comparison: &Comparison) -> Result<Option<Vec<u8>>, ReportError> {
+    if comparison.runs.iter().all(|run| run.classes.is_empty()) {
+        return Ok(None);
+    }
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    writer.write_record(CLIENT_COLUMNS)?;
+    for run in &comparison.runs {
+        for class in &run.classes {
+            writer.serialize((&run.summary.scheme, &run.summary.variant, run.summary.seed, class))?;
+        }
+    }
+    writer.into_inner().map(Some).map_err(|e| ReportError::Csv(e.into_error().into()))
 }
 
 /// Writes beside the target and renames, so a reader sees the old file or the new one, never a part.

@@ -4,6 +4,7 @@
 //! the same report. Sizes are in binary units (1 KiB = 1024 bytes), accuracies in percent, differences in points.
 
 mod chart;
+mod clients;
 mod files;
 mod page;
 mod payload;
@@ -63,7 +64,7 @@ pub fn headline(comparison: &Comparison) -> String {
     units::visible(&words::headline(comparison, &Overview::of(comparison)).join(" "))
 }
 
-/// Writes `rounds.csv`, `summary.json`, `accuracy_vs_bytes.svg`, `accuracy_vs_bytes.png` and `report.html` into `dir`,
+/// Writes `rounds.csv`, `summary.json`, where there are links or budgets `clients.csv`, `accuracy_vs_bytes.svg`, `accuracy_vs_bytes.png` and `report.html` into `dir`,
 /// which is made if it is not there. Each file is replaced as a whole or not at all.
 pub fn write(comparison: &Comparison, dir: &Path) -> Result<(), ReportError> {
     std::fs::create_dir_all(dir).map_err(|source| ReportError::Io { path: dir.to_owned(), source })?;
@@ -77,7 +78,8 @@ pub fn write(comparison: &Comparison, dir: &Path) -> Result<(), ReportError> {
         ("report.html", page::html(comparison, &overview, &svg)?.into_bytes()),
         ("accuracy_vs_bytes.svg", svg.into_bytes()),
     ];
-    for (name, content) in files {
+    let clients = files::clients_csv(comparison)?.map(|content| ("clients.csv", content));
+    for (name, content) in files.into_iter().chain(clients) {
         files::write_atomically(&dir.join(name), &content)?;
     }
     Ok(())

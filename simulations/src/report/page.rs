@@ -3,13 +3,16 @@
 //! Layout, style and script are in `assets/`; here their places are filled. Every text from the results is escaped on its
 //! way in, and a content security policy in the page forbids it to load anything.
 
-use super::ReportError;
 use super::chart::figure::color_places;
 use super::payload;
 use super::stats::{Estimate, Overview, Scheme};
 use super::table::{target_cells, target_head, with_spread};
 use super::units::{ABSENT, bytes, count, factor, fixed, percent, plural, seconds, signed};
-use super::words::{headline, notes, spread_words};
+use super::words::{front, headline, notes, spread_words};
+use super::{
+    ReportError,
+    clients::{NOTE, Shown},
+};
 use crate::results::{Comparison, RunResult};
 
 const TEMPLATE: &str = include_str!("../../assets/report.html");
@@ -28,9 +31,11 @@ pub(super) fn html(comparison: &Comparison, overview: &Overview<'_>, figure: &st
         "notes" => note_list(&notes(comparison, overview)),
         "hidden" => if overview.rounds == 0 { "hidden" } else { "" }.into(),
         "spread" => escape(&spread_words(overview)),
+        "front" => front(overview).map_or_else(String::new, |text| escape(&text)),
         "schemes" => each(overview, scheme_row),
         "bars" => bars(overview),
         "target" => target(comparison, overview),
+        "clients" => clients_section(overview),
         "figure" => figure.into(),
         "data" => escape(&comparison.data),
         "model" => escape(&comparison.model),
@@ -127,7 +132,7 @@ fn scheme_row(s: &Scheme<'_>, dot: &str) -> String {
         seconds(s.round_seconds),
     ];
     let cells: String = numbers.iter().map(|n| format!("<td>{n}</td>")).collect();
-    format!("<tr><th scope=\"row\"><i class=\"dot {dot}\"></i>{}</th>{cells}</tr>\n", escape(s.name))
+    format!("<tr><th scope=\"row\"><i class=\"dot {dot}\"></i>{}</th>{cells}</tr>\n", escape(&s.name))
 }
 
 /// How long and how many bytes it took to reach the accuracy that was asked for; nothing if none was.
@@ -140,7 +145,7 @@ fn target(comparison: &Comparison, overview: &Overview<'_>) -> String {
     let head = cells(&target_head(accuracy).map(|name| capital(&name)), "<th scope=\"col\">", "</th>");
     let row = |s: &Scheme<'_>, dot: &str| {
         let rest = cells(&target_cells(s)[1..], "<td>", "</td>");
-        format!("<tr><th scope=\"row\"><i class=\"dot {dot}\"></i>{}</th>{rest}</tr>\n", escape(s.name))
+        format!("<tr><th scope=\"row\"><i class=\"dot {dot}\"></i>{}</th>{rest}</tr>\n", escape(&s.name))
     };
     let places = color_places(overview);
     let rows: String = overview.schemes.iter().zip(places).map(|(s, place)| row(s, &dot_class(place))).collect();
@@ -150,6 +155,30 @@ fn target(comparison: &Comparison, overview: &Overview<'_>) -> String {
          <thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n\
          <p class=\"quiet small\">Downlink and virtual time are of the whole run; the rest is up to the first round that \
          reached {to}, means over the seeds that did. Bytes are of all clients together.</p>\n</section>\n"
+    )
+}
+
+/// What clients did and spent; nothing without links and budgets.
+fn clients_section(overview: &Overview<'_>) -> String {
+    let Some(shown) = Shown::of(&overview.schemes) else { return String::new() };
+    let head = |name: &str| format!("<th scope=\"col\">{}</th>", escape(&capital(name)));
+    let head: String = shown.head().into_iter().map(head).collect();
+    let places = color_places(overview);
+    let rows_of = |(s, place): (&Scheme<'_>, Option<usize>)| -> String {
+        let dot = dot_class(place);
+        let row = |cells: Vec<String>| {
+            let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+            format!("<tr><th scope=\"row\"><i class=\"dot {dot}\"></i>{}</th>{cells}</tr>\n", escape(&s.name))
+        };
+        shown.rows(s).into_iter().map(row).collect()
+    };
+    let rows: String = overview.schemes.iter().zip(places).map(rows_of).collect();
+    format!(
+        "<section aria-labelledby=\"clients\">\n<h2 id=\"clients\">What clients did and spent, by link</h2>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"clients\">\n<table>\n\
+         <thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n\
+         <p class=\"quiet small\">{}</p>\n</section>\n",
+        escape(NOTE)
     )
 }
 
@@ -178,7 +207,7 @@ fn bars(overview: &Overview<'_>) -> String {
     let bar = |(s, place): (&Scheme<'_>, Option<usize>)| {
         let share = 100.0 * s.bytes_per_update / most;
         let width = if share.is_finite() { share.clamp(0.0, 100.0) } else { 0.0 };
-        let (name, dot) = (escape(s.name), dot_class(place));
+        let (name, dot) = (escape(&s.name), dot_class(place));
         let (size, rate) = (bytes(s.bytes_per_update), fixed(s.bits_per_coordinate, 2));
         format!(
             "<div class=\"bar\"><span>{name}</span><span class=\"track\"><i class=\"{dot}\" style=\"width:{width:.2}%\">\

@@ -15,7 +15,11 @@ struct Curve<'a> {
     /// Rounds done, from 1.
     rounds: Vec<u64>,
     /// Payload bytes all clients sent up to here, mean over seeds.
-    bytes: Vec<f64>,
+    up: Vec<f64>,
+    /// Payload bytes sent to all clients up to here.
+    down: Vec<f64>,
+    /// Virtual seconds up to here.
+    seconds: Vec<f64>,
     /// In percent.
     accuracy: Band,
     nmse: Band,
@@ -34,12 +38,14 @@ pub(super) fn json(overview: &Overview<'_>) -> Result<String, ReportError> {
     Ok(inert(&serde_json::to_string(&curves)?))
 }
 
-fn curve<'a>(scheme: &Scheme<'a>, place: Option<usize>) -> Curve<'a> {
+fn curve<'a>(scheme: &'a Scheme<'_>, place: Option<usize>) -> Curve<'a> {
     Curve {
-        name: scheme.name,
+        name: &scheme.name,
         place,
         rounds: scheme.curve.iter().map(|p| p.rounds).collect(),
-        bytes: scheme.curve.iter().map(|p| p.uplink_bytes.round()).collect(),
+        up: scheme.curve.iter().map(|p| p.uplink_bytes.round()).collect(),
+        down: scheme.curve.iter().map(|p| p.downlink_bytes.round()).collect(),
+        seconds: scheme.curve.iter().map(|p| short(p.virtual_seconds)).collect(),
         accuracy: band(&scheme.curve, 100.0, |p| p.accuracy),
         nmse: band(&scheme.curve, 1.0, |p| p.nmse),
     }

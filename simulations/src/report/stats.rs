@@ -60,6 +60,9 @@ pub(super) struct Point {
     pub(super) rounds: u64,
     /// Payload bytes all clients sent up to here.
     pub(super) uplink_bytes: f64,
+    /// Payload bytes sent to all clients up to here.
+    pub(super) downlink_bytes: f64,
+    pub(super) virtual_seconds: f64,
     pub(super) accuracy: Estimate,
     pub(super) nmse: Estimate,
 }
@@ -91,7 +94,10 @@ impl Target {
 /// One scheme over its seeds.
 #[derive(Debug)]
 pub(super) struct Scheme<'a> {
-    pub(super) name: &'a str,
+    /// The scheme, and what else tells its runs from others of a sweep.
+    pub(super) name: String,
+    /// The latter alone.
+    pub(super) variant: &'a str,
     /// The runs it is summed up from, all of them `rounds` long.
     pub(super) runs: Vec<&'a RunResult>,
     /// Runs of this scheme that stopped earlier.
@@ -112,6 +118,8 @@ pub(super) struct Scheme<'a> {
     pub(super) downlink_bytes: f64,
     /// Virtual seconds of the run.
     pub(super) virtual_seconds: f64,
+    /// Whether no other is as accurate with fewer bytes.
+    pub(super) on_front: bool,
     /// What it took to reach the target accuracy; of fewer values than there are runs where not all did.
     pub(super) target: Option<Target>,
     pub(super) curve: Vec<Point>,
@@ -119,7 +127,7 @@ pub(super) struct Scheme<'a> {
 
 impl Scheme<'_> {
     pub(super) fn is_baseline(&self) -> bool {
-        self.name == BASELINE
+        self.runs.first().is_some_and(|run| run.summary.scheme == BASELINE)
     }
 }
 
@@ -135,17 +143,18 @@ pub(super) struct Overview<'a> {
 
 impl<'a> Overview<'a> {
     pub(super) fn of(comparison: &'a Comparison) -> Self {
-        let mut names: Vec<&str> = Vec::new();
+        let mut names: Vec<String> = Vec::new();
         for run in &comparison.runs {
-            if !names.contains(&run.summary.scheme.as_str()) {
-                names.push(&run.summary.scheme);
+            if !names.contains(&run.summary.name()) {
+                names.push(run.summary.name());
             }
         }
         let mut schemes: Vec<Scheme<'a>> = {
             let scheme = |name| scheme(name, &comparison.runs, comparison.target_accuracy);
             names.into_iter().map(scheme).collect()
         };
-        compare(&mut schemes, comparison.coordinates);
+        compare(&mut schemes);
+        find_front(&mut schemes);
         Overview {
             rounds: schemes.iter().map(|s| s.rounds).max().unwrap_or(0),
             seeds: schemes.iter().map(|s| s.runs.len()).max().unwrap_or(0),
@@ -158,13 +167,15 @@ impl<'a> Overview<'a> {
     }
 }
 
-fn scheme<'a>(name: &'a str, runs: &'a [RunResult], target: Option<f64>) -> Scheme<'a> {
-    let of_scheme: Vec<&RunResult> = runs.iter().filter(|r| r.summary.scheme == name).collect();
+fn scheme(name: String, runs: &[RunResult], target: Option<f64>) -> Scheme<'_> {
+    let of_scheme: Vec<&RunResult> = runs.iter().filter(|r| r.summary.name() == name).collect();
     let rounds = of_scheme.iter().map(|r| r.summary.rounds).max().unwrap_or(0);
     let kept: Vec<&RunResult> = of_scheme.iter().copied().filter(|r| r.summary.rounds == rounds).collect();
     let over = |value: fn(&RunResult) -> f64| Estimate::of(kept.iter().map(|r| value(r)));
     Scheme {
         name,
+        variant: of_scheme.first().map_or("", |run| &run.summary.variant),
+        on_front: false,
         left_out: of_scheme.len() - kept.len(),
         rounds,
         accuracy: over(|r| r.summary.final_accuracy),
@@ -183,19 +194,28 @@ fn scheme<'a>(name: &'a str, runs: &'a [RunResult], target: Option<f64>) -> Sche
     }
 }
 
-/// Fills in what needs the baseline. Without one, savings are against four bytes per coordinate.
-fn compare(schemes: &mut [Scheme<'_>], coordinates: u64) {
-    let baseline = schemes.iter().position(Scheme::is_baseline);
-    let measured = baseline.map(|b| schemes[b].bytes_per_update).filter(|b| b.is_finite());
-    let full = measured.unwrap_or(4.0 * coordinates as f64);
+/// Fills in what needs a baseline: that of the same variant. Without one, savings are against 32 bits a coordinate.
+fn compare(schemes: &mut [Scheme<'_>]) {
+    let bases: Vec<_> = schemes.iter().filter(|s| s.is_baseline()).map(|s| (s.variant, s.runs.clone())).collect();
     for scheme in schemes.iter_mut() {
-        let saving = full / scheme.bytes_per_update;
+        let base = bases.iter().find(|(variant, _)| *variant == scheme.variant).map(|(_, runs)| &runs[..]);
+        let full = base.map(|runs| Estimate::of(runs.iter().map(|run| run.summary.uplink_bytes_per_update)).mean);
+        let raw = 32.0 / scheme.bits_per_coordinate;
+        let saving = full.filter(|full| full.is_finite()).map_or(raw, |full| full / scheme.bytes_per_update);
         scheme.saving = if saving > 0.0 { saving } else { f64::NAN };
+        if let Some(base) = base.filter(|_| !scheme.is_baseline()) {
+            let differences: Vec<f64> = scheme.runs.iter().filter_map(|run| paired(run, base)).collect();
+            scheme.change = Some(Estimate::of(differences)).filter(|e| e.n > 0);
+        }
     }
-    let Some(base) = baseline.map(|b| schemes[b].runs.clone()) else { return };
-    for scheme in schemes.iter_mut().filter(|s| !s.is_baseline()) {
-        let differences: Vec<f64> = scheme.runs.iter().filter_map(|run| paired(run, &base)).collect();
-        scheme.change = Some(Estimate::of(differences)).filter(|e| e.n > 0);
+}
+
+/// Marks the Pareto front: who is not beaten both in final accuracy and in bytes of both directions.
+fn find_front(schemes: &mut [Scheme<'_>]) {
+    let points: Vec<_> = schemes.iter().map(|s| (s.accuracy.mean, s.uplink_bytes + s.downlink_bytes)).collect();
+    for (scheme, (accuracy, bytes)) in schemes.iter_mut().zip(&points) {
+        let beaten = points.iter().any(|(a, b)| a >= accuracy && b <= bytes && (a > accuracy || b < bytes));
+        scheme.on_front = accuracy.is_finite() && !beaten;
     }
 }
 
@@ -207,16 +227,19 @@ fn paired(run: &RunResult, base: &[&RunResult]) -> Option<f64> {
 
 fn curve(runs: &[&RunResult]) -> Vec<Point> {
     let rounds = runs.iter().map(|r| r.rounds.len()).min().unwrap_or(0);
-    let mut sent = vec![0.0; runs.len()];
+    let mut moved = vec![[0.0; 2]; runs.len()];
     let mut points = Vec::with_capacity(rounds);
     for round in 0..rounds {
-        for (sum, run) in sent.iter_mut().zip(runs) {
-            *sum += run.rounds[round].uplink_bytes as f64;
+        for ([up, down], run) in moved.iter_mut().zip(runs) {
+            *up += run.rounds[round].uplink_bytes as f64;
+            *down += run.rounds[round].downlink_bytes as f64;
         }
         let over = |value: fn(&RoundRow) -> f64| Estimate::of(runs.iter().map(|r| value(&r.rounds[round])));
         points.push(Point {
             rounds: round as u64 + 1,
-            uplink_bytes: Estimate::of(sent.iter().copied()).mean,
+            uplink_bytes: Estimate::of(moved.iter().map(|[up, _]| *up)).mean,
+            downlink_bytes: Estimate::of(moved.iter().map(|[_, down]| *down)).mean,
+            virtual_seconds: over(|r| r.virtual_seconds).mean,
             accuracy: over(|r| r.accuracy),
             nmse: over(|r| r.update_nmse),
         });

@@ -1,9 +1,9 @@
 //! The table for the terminal: one row per scheme, at most 100 columns at usual name lengths.
 
-use super::Style;
 use super::stats::{Estimate, Overview, Scheme};
 use super::units::{ABSENT, bytes, factor, fixed, percent, seconds, signed, visible};
-use super::words::{notes, spread_words};
+use super::words::{front, notes, spread_words};
+use super::{Style, clients::Shown};
 use crate::results::Comparison;
 
 const HEAD: [&str; 8] =
@@ -27,7 +27,16 @@ pub fn table(comparison: &Comparison, style: Style) -> String {
         let rows: Vec<_> = overview.schemes.iter().map(|scheme| (target_cells(scheme), "")).collect();
         out += &drawn(&head.each_ref().map(String::as_str), &rows, style);
     }
-    for text in std::iter::once(spread_words(&overview)).chain(notes(comparison, &overview)) {
+    let schemes = &overview.schemes;
+    if let Some(shown) = Shown::of(schemes).filter(|shown| shown.caps || shown.kinds) {
+        let named = |scheme: &Scheme<'_>| {
+            let name = visible(&scheme.name);
+            let rows = shown.rows(scheme).into_iter();
+            rows.map(|row| ([vec![name.clone()], row].concat(), "")).collect::<Vec<_>>()
+        };
+        out += &drawn(&shown.head(), &schemes.iter().flat_map(named).collect::<Vec<_>>(), style);
+    }
+    for text in std::iter::once(spread_words(&overview)).chain(front(&overview)).chain(notes(comparison, &overview)) {
         out += &paint(&visible(&text), DIM, style);
         out.push('\n');
     }
@@ -73,7 +82,7 @@ pub(super) fn target_cells(s: &Scheme<'_>) -> Vec<String> {
     let of = |value: Option<f64>, show: fn(f64) -> String| value.map_or(ABSENT.into(), show);
     let target = s.target.filter(|target| target.seconds.n > 0);
     vec![
-        visible(s.name),
+        visible(&s.name),
         bytes(s.downlink_bytes),
         seconds(s.virtual_seconds),
         of(target.map(|target| target.seconds.mean), seconds),
@@ -85,7 +94,7 @@ pub(super) fn target_cells(s: &Scheme<'_>) -> Vec<String> {
 
 fn cells(s: &Scheme<'_>) -> [String; 8] {
     [
-        visible(s.name),
+        visible(&s.name),
         with_spread(&s.accuracy, |v| percent(v, 2)),
         s.change.map_or(ABSENT.into(), |change| with_spread(&change, |v| signed(v, 2))),
         bytes(s.bytes_per_update),

@@ -59,6 +59,17 @@ pub(super) fn notes(comparison: &Comparison, overview: &Overview<'_>) -> Vec<Str
     notes
 }
 
+/// Who is not beaten both in accuracy and in bytes, from the fewest bytes on; nothing where all are.
+pub(super) fn front(overview: &Overview<'_>) -> Option<String> {
+    let mut front: Vec<_> = overview.schemes.iter().filter(|s| s.on_front).collect();
+    if overview.schemes.len() < 3 || front.len() == overview.schemes.len() {
+        return None;
+    }
+    front.sort_by(|a, b| (a.uplink_bytes + a.downlink_bytes).total_cmp(&(b.uplink_bytes + b.downlink_bytes)));
+    let names: Vec<_> = front.iter().map(|s| s.name.as_str()).collect();
+    Some(format!("Pareto front of accuracy and bytes in both directions: {}.", names.join(", ")))
+}
+
 /// What the figures for accuracy are, by how many seeds schemes have.
 pub(super) fn spread_words(overview: &Overview<'_>) -> String {
     let two = overview.schemes.iter().any(|s| s.runs.len() == 2);

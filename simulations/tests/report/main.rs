@@ -44,6 +44,7 @@ fn the_table_is_aligned_and_complete() {
 │ int2    │ 76.13 ± 0.50 │ −8.77 ± 0.42 │   53.8 KiB │       2.13 │ 10.5 MiB │  15.0× │ 600 ms │
 └─────────┴──────────────┴──────────────┴────────────┴────────────┴──────────┴────────┴────────┘
 Mean ± sample standard deviation over 3 seeds.
+Pareto front of accuracy and bytes in both directions: int2+ef, int4+ef, int8+ef, fp32.
 ";
     assert_eq!(table(&comparison(&LEVELS, 3, 20), Style::Plain), expected);
 }

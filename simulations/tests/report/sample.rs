@@ -55,6 +55,7 @@ pub(crate) fn run((scheme, bits, loss, nmse): Level, seed: u64, rounds: u64) -> 
     let last5: Vec<f64> = rows.iter().rev().take(5).map(|r| r.accuracy).collect();
     let summary = RunSummary {
         scheme: scheme.into(),
+        variant: String::new(),
         seed,
         rounds,
         final_accuracy: rows.last().map_or(f64::NAN, |r| r.accuracy),

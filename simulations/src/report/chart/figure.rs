@@ -145,7 +145,7 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
             let y = TOP + 8.0 + pitch * row as f64;
             self.stroke(&[(KEY, y), (KEY + 24.0, y)], *place)?;
             self.dot((KEY + 24.0, y), 4.0, color(*place))?;
-            self.text(&short(scheme.name), (text, y), 14.0, TEXT, Weight::Semibold, HPos::Left);
+            self.text(&short(&scheme.name), (text, y), 14.0, TEXT, Weight::Semibold, HPos::Left);
             if pitch > 32.0 {
                 self.text(&figures(scheme), (text, y + 17.0), 12.0, QUIET, Weight::Regular, HPos::Left);
             }

@@ -124,7 +124,8 @@ impl Deployment {
             false => format!("server = \"http://{address}\"\ninsecure_client = {index}\n"),
         };
         let file = self.path(&format!("client-{index}.toml"));
-        let config = format!("{server}state = {state:?}\n[data]\nshare = {{ index = {index}, clients = {parts} }}\n{more}");
+        let config =
+            format!("{server}state = {state:?}\n[data]\nshare = {{ index = {index}, clients = {parts} }}\n{more}");
         fs::write(&file, config).expect("a file for the test");
         let mut command = Program::Client.command();
         Process::start(format!("client {index}"), command.args(["--log-format", "json", "run"]).arg(file))
