@@ -51,6 +51,10 @@
   function byteSplits(u, _axis, min, max) {
     const room = Math.max(2, Math.floor(u.bbox.width / devicePixelRatio / 90));
     const out = [];
+    if (byteScale === "log" && against === "time") {
+      const nice = [0.001, 0.01, 0.1, 1, 4, 15, 60, 240, 900, 3600, 14400, 43200, 86400, 345600, 1382400].filter((v) => v >= min && v <= max);
+      return nice.length >= 2 ? nice.filter((_v, i) => i % Math.ceil(nice.length / room) === 0) : [min, max];
+    }
     if (byteScale === "log") {
       const span = Math.log2(max / min);
       const step = [1, 2, 4, 5, 10, 20].find((s) => span / s <= room) || 40;

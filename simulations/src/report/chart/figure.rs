@@ -19,10 +19,11 @@ use super::scale::{Span, byte_ticks, linear_ticks};
 
 const KEY_ROWS: usize = 22;
 
-/// Place of a scheme in the order of colours; `None` is fp32, which is grey.
+/// Place of a scheme in the order of colours; `None` is fp32, which is grey if there is but one.
 pub(in super::super) fn color_places(overview: &Overview<'_>) -> Vec<Option<usize>> {
     let mut next = 0..;
-    overview.schemes.iter().map(|s| if s.is_baseline() { None } else { next.next() }).collect()
+    let alone = overview.schemes.iter().filter(|s| s.is_baseline()).count() == 1;
+    overview.schemes.iter().map(|s| if alone && s.is_baseline() { None } else { next.next() }).collect()
 }
 
 /// The figure.
