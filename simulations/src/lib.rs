@@ -11,6 +11,7 @@ mod deployed;
 pub mod engine;
 pub mod error;
 pub mod experiment;
+pub mod export;
 pub mod federation;
 pub mod files;
 pub mod links;

@@ -178,11 +178,9 @@ impl Workbench {
     pub(super) fn settle(&mut self, outcome: Settlement) -> Result<(), AgentError> {
         let summary = self.store.summary().clone();
         let mut vector = self.store.vector()?;
-        if outcome == Settlement::Accepted {
-            if !vector.is_empty() {
-                let payload = self.store.payload()?;
-                vector = left_out(vector, &payload, &summary.layout).map_err(AgentError::Settling)?;
-            }
+        if outcome == Settlement::Accepted && !vector.is_empty() {
+            let payload = self.store.payload()?;
+            vector = left_out(vector, &payload, &summary.layout).map_err(AgentError::Settling)?;
         }
         Ok(self.store.settle(&summary.run, &summary.layout, &vector)?)
     }

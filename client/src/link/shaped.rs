@@ -98,7 +98,7 @@ impl Way {
                 let now = Instant::now();
                 if free + SLACK < now {
                     free = now;
-                    latency = self.latency + self.jitter.mul_f64(f64::from(self.draws.next_unit()));
+                    latency = self.latency + self.jitter.mul_f64(self.draws.next_unit());
                 }
                 free += Duration::from_secs_f64(8.0 * count as f64 / self.rate);
                 if free > now + SLACK {

@@ -32,6 +32,8 @@ pub(super) enum Command {
     /// Encode, decode and measure single updates.
     #[command(subcommand)]
     Codec(CodecCommand),
+    /// Write results as the files of other tools.
+    Export(ExportArgs),
     /// Measure the speed and memory of simulated rounds on this machine.
     Bench(BenchArgs),
     /// Hold accuracies on Fashion-MNIST against PyTorch's, round by round.
@@ -56,6 +58,26 @@ pub(super) struct ExperimentArgs {
     /// Set any key of the experiment, e.g. --set local.lr=0.05. Can be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(super) sets: Vec<Override>,
+}
+
+#[derive(Clone, Debug, ClapArgs)]
+pub(super) struct ExportArgs {
+    /// The results directory of a comparison or run.
+    pub(super) results: PathBuf,
+    /// For which tool.
+    #[arg(long, value_enum)]
+    pub(super) to: ExportFormat,
+    /// Where to write. Default: tensorboard or rounds.parquet in the results directory.
+    #[arg(long, value_name = "PATH")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExportFormat {
+    /// Event files, one directory a run.
+    Tensorboard,
+    /// One table; in builds with the feature `parquet`.
+    Parquet,
 }
 
 /// How to run it, and where the results go.

@@ -14,6 +14,7 @@ mod codec;
 mod compare;
 mod config;
 mod data;
+mod export;
 mod progress;
 mod reference;
 
@@ -45,6 +46,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(command) => config::config(command),
         Command::Data(command) => data::data(command),
         Command::Codec(command) => codec::codec(command),
+        Command::Export(command) => export::export(&command),
         Command::Reference(command) => reference::reference(&command),
         Command::Bench(command) => bench::bench(&command, started),
     };

@@ -157,7 +157,7 @@ pub struct Define {
     pub microjoules_per_byte_down: f64,
     /// Energy of a byte sent. Default: 0.
     pub microjoules_per_byte_up: f64,
-    /// Training time. Default: what [availability] says.
+    /// Training time. Default: what `[availability]` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_per_sample: Option<f64>,
     /// When it is there. Default: always.

@@ -74,11 +74,11 @@ async fn round(followers: &mut [&mut Follower]) {
 
 #[test]
 fn after_1_5_or_50_missed_rounds_a_late_start_or_a_loss_all_have_the_same_model() {
-    let mut deployment = Deployment::insecure(&format!(
+    let mut deployment = Deployment::insecure(
         "[run]\nname = \"absences\"\nrounds = 1000\n[model]\nname = \"none\"\ninitial = \"zero.safetensors\"\n\
          [data]\ndataset = \"none\"\n[compression]\nuplink = \"int4\"\ndownlink = \"auto:1\"\n\
-         [cohort]\nsize = 2\navailable = 2\n"
-    ));
+         [cohort]\nsize = 2\navailable = 2\n",
+    );
     let layout = Layout::new([("all", vec![COORDINATES])]).unwrap();
     model_file::write(&deployment.path("coordinator/zero.safetensors"), &layout, &[0.0; COORDINATES]).unwrap();
     let mut coordinator = deployment.start();
