@@ -262,3 +262,24 @@ fn rounds_that_all_fail_are_not_passed_over() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && stderr.contains("2 of 2 rounds were abandoned"), "{stderr}");
 }
+
+#[test]
+fn a_sweep_runs_every_combination_and_its_results_are_exported() {
+    let sandbox = Sandbox::new();
+    let args = ["--rounds", "2", "--seeds", "0", "--set", "data.clients=20", "--set", "model.name=logreg"];
+    let sweeps = ["--sweep", "compression.uplink=int4,fit", "--sweep", "links.profile=lte,nb-iot"];
+    let budget = ["--set", "budget.uplink_bytes=20000", "--format", "json", "--out", "out"];
+    let printed = json(&sandbox.ok(&[&["compare"], &args[..], &sweeps, &budget].concat()));
+    let names =
+        |run: &serde_json::Value| format!("{} {}", run["scheme"].as_str().unwrap(), run["variant"].as_str().unwrap());
+    let results = printed["results"].as_array().unwrap();
+    let found: Vec<_> = results.iter().map(names).collect();
+    assert_eq!(found, ["int4 profile=lte", "int4 profile=nb-iot", "fit profile=lte", "fit profile=nb-iot"]);
+    assert_eq!(results[0]["model_hash"], results[1]["model_hash"], "links change times, not models");
+    let clients = fs::read_to_string(sandbox.path("out/clients.csv")).unwrap();
+    assert!(clients.lines().count() == 5 && clients.contains("fit,profile=nb-iot,0,nb-iot,20,"), "{clients}");
+    let said = sandbox.ok(&["export", "out", "--to", "tensorboard"]);
+    assert!(said.contains("4 runs of 8 rounds"), "{said}");
+    let events = fs::read(sandbox.path("out/tensorboard/fit-profile=lte-seed0/events.out.tfevents.0.nibble")).unwrap();
+    assert!(events.windows(8).any(|bytes| bytes == b"accuracy"));
+}

@@ -116,7 +116,7 @@ impl House {
             Admission::Decided(outcome) => return (update, Some(outcome)),
             Admission::Stored => return (update, None),
             Admission::Send { scheme, rounding } => {
-                assert_eq!((scheme, rounding), (assigned.scheme, assigned.rounding))
+                assert_eq!((scheme, rounding), (assigned.scheme, assigned.rounding));
             }
         }
         let mut upload = self.spool.resume(place).unwrap();

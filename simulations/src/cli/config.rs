@@ -18,7 +18,8 @@ pub(super) fn config(command: ConfigCommand) -> Result<(), SimError> {
             say!("{}", federation.describe_data(&experiment));
             say!("{} with {} parameters", experiment.raw.model.name, federation.layout().coordinates());
             for scheme in &experiment.schemes {
-                say!("{scheme}: at most {} bytes an update", scheme.up.most_bytes(federation.layout()));
+                let most = if scheme.up.scheme().is_some() { "" } else { " at most" };
+                say!("{scheme}: {} bytes an update{most}", scheme.up.most_bytes(federation.layout()));
             }
             say!("ok");
         }

@@ -18,7 +18,22 @@ fn every_shipped_experiment_is_valid_and_the_built_in_one_is_among_them() {
     let load = |file| Source { file: Some(file), overrides: Vec::new() }.load().unwrap();
     let mut names: Vec<_> = fs::read_dir(&shipped).unwrap().map(|entry| load(entry.unwrap().path()).raw.name).collect();
     names.sort();
-    assert_eq!(names, ["budgets", "levels", "links", "non-iid", "population", "rate", "shaped", "two-bits"]);
+    assert_eq!(
+        names,
+        [
+            "budgets",
+            "fleet",
+            "levels",
+            "links",
+            "non-iid",
+            "population",
+            "rate",
+            "schedules",
+            "shaped",
+            "stragglers",
+            "two-bits"
+        ]
+    );
     assert_eq!(load(shipped.join("levels.toml")).raw, Source::default().load().unwrap().raw);
 }
 
