@@ -75,7 +75,7 @@ fn the_containers_configurations_are_ones() {
 fn the_tables_list_every_key() {
     let tables = ["", "tls", "limits", "run", "model", "data", "local", "cohort", "compression"];
     assert_eq!(listed("Keys of the coordinator"), known(server, &tables, ""));
-    assert_eq!(listed("Keys of a client"), known(client, &["", "data"], "share"));
+    assert_eq!(listed("Keys of a client"), known(client, &["", "budget", "shape", "data"], "share"));
 }
 
 /// What a chapter's table lists.

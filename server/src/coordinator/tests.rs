@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use nibble_codec::{Encoder, Layout, PayloadId};
+use nibble_codec::{Encoder, Layout, PayloadId, Scheme};
 use nibble_seed::{ClientId, RoundId, Seed};
 use sha2::{Digest, Sha256};
 use tokio::{sync::watch, task::JoinHandle};
@@ -20,7 +20,7 @@ use crate::{
     models::Models,
     round::{DiscardReason, Outcome, RejectReason, RoundConfig},
     spool::{Place, Spool},
-    store::{Metrics, RoundState, Store},
+    store::{Allowance, Metrics, RoundState, Store},
 };
 
 const HOLD: Duration = Duration::from_secs(30);
@@ -68,6 +68,10 @@ struct House {
 
 impl House {
     async fn open(directory: &Path, plan: Plan) -> Self {
+        Self::open_with(directory, plan, || vec![1.0, 2.0, 3.0]).await
+    }
+
+    async fn open_with(directory: &Path, plan: Plan, initial: fn() -> Vec<f32>) -> Self {
         let spool = Spool::open(directory.join("spool")).unwrap();
         let models = Arc::new(Models::open(directory.join("models"), None, "run").unwrap());
         let (clock, (over, is_over)) = (Arc::new(Hand::default()), watch::channel(false));
@@ -82,16 +86,25 @@ impl House {
             evaluations: None,
             over,
         };
-        let coordinator = Coordinator::start(parts, || vec![1.0, 2.0, 3.0]).await.unwrap();
+        let coordinator = Coordinator::start(parts, initial).await.unwrap();
         let (handle, commands) = Handle::new();
         let task = tokio::spawn(coordinator.run(commands, std::future::pending()));
         Self { handle, spool, models, clock, over: is_over, task }
     }
 
     async fn check_in(&self, client: u64, pending: Option<UpdateRef>) -> Instruction {
-        let client = ClientId(client);
-        let asks = Asks { pending, hold: HOLD, ..Asks::default() };
+        self.ask(client, Asks { pending, ..Asks::default() }).await
+    }
+
+    async fn ask(&self, client: u64, asks: Asks) -> Instruction {
+        let (client, asks) = (ClientId(client), Asks { hold: HOLD, ..asks });
         self.handle.ask(|reply| Command::CheckIn { client, asks, reply }).await.unwrap()
+    }
+
+    /// Checks in with so many bytes to send in the run, and no other cap.
+    async fn check_in_with(&self, client: u64, up: u64) -> Instruction {
+        let allowance = Allowance { up: Some(up), up_in_run: Some(up), ..Allowance::default() };
+        self.ask(client, Asks { allowance, ..Asks::default() }).await
     }
 
     async fn both_assigned(&self) -> [Assignment; 2] {
@@ -261,4 +274,54 @@ async fn a_run_does_not_go_on_under_another_configuration() {
     let other = Coordinator::start(parts(plan(3, RoundConfig::new(2).unwrap())), || vec![0.0; 3]).await;
     let error = other.err().unwrap().to_string();
     assert!(error.contains("rounds = 2") && error.contains("rounds = 3"), "{error}");
+}
+
+fn assigned(instruction: Instruction) -> Assignment {
+    match instruction {
+        Instruction::Assign(assignment) => assignment,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_get_the_scheme_that_they_can_afford_also_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = || Layout::new([("w", vec![100, 100])]).unwrap();
+    let whole = || Plan {
+        policy: "fit".parse().unwrap(),
+        layout: layout(),
+        max_payload_bytes: 20_000,
+        ..plan(4, RoundConfig::new(2).unwrap())
+    };
+    let house = House::open_with(directory.path(), whole(), || vec![0.5; 10_000]).await;
+    let (rich, poor) = tokio::join!(house.check_in_with(0, 24_000), house.check_in_with(1, 12_000));
+    let (rich, poor) = (assigned(rich), assigned(poor));
+    // A quarter each, less what messages and framing take.
+    let bytes = |assignment: &Assignment| crate::wire::up(assignment.scheme.coding.payload_bytes(&layout()));
+    assert!((5_990..=6_000).contains(&bytes(&rich)), "{}", rich.scheme);
+    assert!((2_990..=3_000).contains(&bytes(&poor)), "{}", poor.scheme);
+    house.kill();
+    let house = House::open_with(directory.path(), whole(), || vec![0.5; 10_000]).await;
+    assert_eq!(assigned(house.check_in_with(1, 1).await).scheme, poor.scheme, "the same again, whatever is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_pay_is_not_assigned_and_a_run_of_such_clients_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut house = House::open(directory.path(), plan(3, RoundConfig::new(2).unwrap())).await;
+    let costs = crate::wire::up("fp32".parse::<Scheme>().unwrap().coding.payload_bytes(&layout()));
+    // One that waits for tomorrow is told when to come back, and the round waits for it.
+    let tomorrow = Duration::from_secs(300);
+    let allowance = Allowance { up: Some(costs - 1), renews_in: Some(tomorrow), ..Allowance::default() };
+    let told = house.ask(1, Asks { allowance, ..Asks::default() }).await;
+    assert!(matches!(told, Instruction::Wait(pause) if pause == tomorrow), "{told:?}");
+    // Then both can, once: what is left is foreseen, and the other rounds end without a word of theirs.
+    let (a, b) = tokio::join!(house.check_in_with(0, costs + 100), house.check_in_with(1, costs));
+    let (a, b) = (assigned(a), assigned(b));
+    house.send(0, &a, [1.0, 0.0, 0.0]).await;
+    house.send(1, &b, [0.0, 1.0, 0.0]).await;
+    assert!(*house.over.wait_for(|over| *over).await.unwrap());
+    let store = Store::look_at(directory.path()).unwrap();
+    let states: Vec<_> = store.rounds("run").unwrap().into_iter().map(|row| row.state).collect();
+    assert_eq!(states, [RoundState::Committed, RoundState::Abandoned, RoundState::Abandoned]);
 }

@@ -267,3 +267,37 @@ fn a_resumed_round_ends_as_the_unbroken_one() {
     assert!(told.iter().any(|effect| matches!(effect, Effect::Aggregate(counted) if counted.len() == 2)));
     assert_eq!(resumed.assignment(cohort[1]), None);
 }
+
+#[test]
+fn a_round_that_too_few_can_afford_is_abandoned_and_one_that_enough_can_goes_on_without_the_rest() {
+    let config = || RoundConfig::new(3).unwrap().quorum(2).unwrap().select_among(5, None);
+    let open = || Round::open(RoundId(0), Seed(0), config(), NOW);
+    let there =
+        |able: u64| (0..5).map(move |client| (client, if client < able { Event::CheckIn } else { Event::Unable }));
+    let events = |able| there(able).map(|(client, event)| (client, event(ClientId(client)))).collect::<Vec<_>>();
+
+    let mut round = open();
+    assert!(play(&mut round, events(1)[..4].to_vec()).is_empty(), "the fifth is waited for");
+    let effects = play(&mut round, events(1));
+    assert_eq!(record(&effects).closed, Closed::TooFewClients);
+
+    let effects = play(&mut open(), events(2));
+    let assigned = effects.iter().filter(|effect| matches!(effect, Effect::Assign { .. })).count();
+    assert_eq!(assigned, 2, "those who can, as they make the quorum");
+
+    // Who can again, or cannot any more, counts once.
+    let mut round = open();
+    play(
+        &mut round,
+        vec![(0, Event::Unable(ClientId(0))), (1, Event::CheckIn(ClientId(0))), (2, Event::Unable(ClientId(1)))],
+    );
+    play(
+        &mut round,
+        vec![(3, Event::CheckIn(ClientId(1))), (4, Event::Unable(ClientId(0))), (5, Event::Lost(ClientId(2)))],
+    );
+    assert!(round.is_selecting());
+    let effects = play(&mut round, (2..5).map(|client| (6, Event::CheckIn(ClientId(client)))).collect());
+    let assigned: Vec<_> = effects.iter().filter(|effect| matches!(effect, Effect::Assign { .. })).collect();
+    assert_eq!(assigned.len(), 3);
+    assert!(!assigned.iter().any(|effect| matches!(effect, Effect::Assign { client: ClientId(0), .. })));
+}
