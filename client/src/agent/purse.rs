@@ -49,7 +49,7 @@ pub(super) enum Exhausted {
 }
 
 /// What a new connection may take, up and down: handshake, certificates, HTTP/2's settings.
-const CONNECT: [u64; 2] = [2048, 4096];
+const CONNECT: [u64; 2] = [1500, 3500];
 /// What pings may take while a client trains.
 const PINGS: [u64; 2] = [4096, 4096];
 /// What the messages of a call take, up and down.
@@ -88,14 +88,22 @@ impl Purse {
         Ok(kept.map(|kept| kept.account))
     }
 
-    /// What may be spent now.
+    /// What may be spent now, up and down.
+    fn left(&self) -> [Option<u64>; 2] {
+        let (Budget { up, down }, account) = (self.budget, &self.kept.account);
+        [up.left(&account.up), down.left(&account.down)]
+    }
+
+    /// What a coordinator may plan with: what is left but for one new connection, which may be needed at any time.
     pub(super) fn allowance(&self) -> Allowance {
         let (Budget { up, down }, account) = (self.budget, &self.kept.account);
+        let plan = |left: Option<u64>, way: usize| left.map(|bytes| bytes.saturating_sub(CONNECT[way]));
+        let [up_now, down_now] = self.left();
         Allowance {
-            up: up.left(&account.up),
-            down: down.left(&account.down),
-            up_in_run: up.left_of_run(&account.up),
-            down_in_run: down.left_of_run(&account.down),
+            up: plan(up_now, 0),
+            down: plan(down_now, 1),
+            up_in_run: plan(up.left_of_run(&account.up), 0),
+            down_in_run: plan(down.left_of_run(&account.down), 1),
             renews_in_s: (up.day.is_some() || down.day.is_some()).then(|| self.day_ends_in() as u32),
         }
     }
@@ -106,11 +114,13 @@ impl Purse {
         self.kept.account.begin_round();
     }
 
-    /// A round of this run is assigned.
+    /// A round of this run is assigned. What was spent before the first run was heard of is the first one's.
     pub(super) fn is_of(&mut self, run: &str) {
         if self.kept.run != run {
-            self.kept.run = run.into();
-            (self.kept.account.up.run, self.kept.account.down.run) = (0, 0);
+            let before = std::mem::replace(&mut self.kept.run, run.into());
+            if !before.is_empty() {
+                (self.kept.account.up.run, self.kept.account.down.run) = (0, 0);
+            }
         }
     }
 
@@ -121,7 +131,7 @@ impl Purse {
         if let Some(exhausted) = self.lacks(needed) {
             return Ok(Err(exhausted));
         }
-        let Allowance { up, down, .. } = self.allowance();
+        let [up, down] = self.left();
         let spare = |way: usize| CONNECT[way] + if training { PINGS[way] } else { 0 };
         let aside = |way: usize, left: Option<u64>| left.map_or(0, |left| left.min(needed[way] + spare(way)));
         self.kept.aside = [aside(0, up), aside(1, down)];
@@ -208,10 +218,11 @@ mod tests {
         assert_eq!(Purse::peek(dir.path()).unwrap().unwrap().up.run, aside);
         std::mem::forget(purse); // as a kill does
         let mut purse = open(dir.path(), caps);
-        assert_eq!(purse.allowance().up_in_run, Some(10_000 - aside));
+        assert_eq!(purse.left()[0], Some(10_000 - aside));
+        assert_eq!(purse.allowance().up_in_run, Some(10_000 - aside - CONNECT[0]));
         assert_eq!(purse.set_aside([1000, 0], false).unwrap(), Ok(()));
         drop(purse);
-        assert_eq!(open(dir.path(), caps).allowance().up_in_run, Some(10_000 - aside), "nothing had moved");
+        assert_eq!(open(dir.path(), caps).left()[0], Some(10_000 - aside), "nothing had moved");
     }
 
     #[test]
@@ -222,7 +233,10 @@ mod tests {
         assert_eq!(purse.set_aside([601, 0], false).unwrap(), Err(Exhausted::Day(43_200)));
         assert_eq!(purse.set_aside([701, 0], false).unwrap(), Err(Exhausted::Run));
         assert_eq!(purse.set_aside([500, u64::MAX], false).unwrap(), Ok(()));
+        purse.kept.account.spend(300, 0);
+        purse.is_of("the first run");
+        assert_eq!(purse.kept.account.up.run, 300, "what it took to hear of it counts");
         purse.is_of("another run");
-        assert_eq!(purse.allowance().up_in_run, Some(700));
+        assert_eq!(purse.kept.account.up.run, 0);
     }
 }

@@ -388,6 +388,10 @@ impl Agent {
         self.download = None;
         reason.truncate(reason.floor_char_boundary(REASON_BYTES));
         tracing::warn!(phase = "decline", reason, "this client takes no part in the round");
+        if let Some(purse) = &mut self.purse {
+            // Where even this is too much, nothing passes, and the call fails.
+            let _ = purse.set_aside(CALL, false)?;
+        }
         self.link.decline(run, round, reason).await?;
         // A coordinator that assigns the same again would otherwise be declined without a pause.
         sleep(self.backoff.pause()).await;

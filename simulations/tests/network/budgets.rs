@@ -6,22 +6,25 @@ use nibble_client::{agent::Purse, budget::Account};
 use crate::harness::{Deployment, Moments, Process};
 
 const CLIENTS: usize = 6;
-const ROUNDS: u64 = 30;
 
-/// What a client may spend: less than thirty rounds take, a few more for some than for others.
+/// What a client may spend: less than thirty rounds take, more for some than for others.
 fn caps(index: usize) -> (u64, u64) {
     (16_000 + 2_000 * index as u64, 60_000 + 5_000 * index as u64)
 }
 
-fn config(uplink: &str) -> String {
+/// As little as one update may take of it.
+fn scarce(index: usize) -> (u64, u64) {
+    (4_000 + 500 * index as u64, 30_000)
+}
+
+fn config(uplink: &str, rounds: u64) -> String {
     format!(
-        "[run]\nname = \"budgets\"\nrounds = {ROUNDS}\n[model]\nname = \"logreg\"\n[data]\ndataset = \"mnist-10k\"\n\
+        "[run]\nname = \"budgets\"\nrounds = {rounds}\n[model]\nname = \"logreg\"\n[data]\ndataset = \"mnist-10k\"\n\
          [cohort]\nsize = 3\navailable = {CLIENTS}\n[compression]\nuplink = {uplink:?}\ndownlink = \"auto:0.5\"\n"
     )
 }
 
-fn start(deployment: &Deployment, index: usize) -> Process {
-    let (up, down) = caps(index);
+fn start(deployment: &Deployment, index: usize, (up, down): (u64, u64)) -> Process {
     let budget = format!("[budget]\nuplink_bytes = {up}\ndownlink_bytes = {down}\n");
     deployment.client_with(index, 50, &budget)
 }
@@ -32,7 +35,7 @@ fn spent(deployment: &Deployment, index: usize) -> Account {
 }
 
 /// Holds what the coordinator's sockets carried, and what clients say that they did, against the caps.
-fn check(deployment: &Deployment) {
+fn check(deployment: &Deployment, caps: fn(usize) -> (u64, u64)) {
     let wire = deployment.wire();
     for index in 0..CLIENTS {
         let ((most_up, most_down), account) = (caps(index), spent(deployment, index));
@@ -46,22 +49,27 @@ fn check(deployment: &Deployment) {
 
 #[test]
 fn a_run_ends_when_nobody_has_bytes_left_and_nobody_spent_more() {
-    for uplink in ["int4+ef", "fit+ef"] {
-        let mut deployment = Deployment::insecure(&config(uplink));
+    for (uplink, planned, caps) in
+        [("int4+ef", 30, caps as fn(usize) -> _), ("fit+ef", 30, caps), ("fit+ef", 2, scarce)]
+    {
+        let mut deployment = Deployment::secure(&config(uplink, planned));
         let mut coordinator = deployment.start();
-        let clients: Vec<_> = (0..CLIENTS).map(|index| start(&deployment, index)).collect();
+        (0..CLIENTS).for_each(|index| deployment.enrol(index));
+        let clients: Vec<_> = (0..CLIENTS).map(|index| start(&deployment, index, caps(index))).collect();
         coordinator.line(|line| line.contains("the run is over"));
         drop(clients); // some may be told only later that it is
         coordinator.terminate();
         coordinator.ends_with(0);
-        check(&deployment);
+        check(&deployment, caps);
         let rounds = deployment.rounds();
-        assert_eq!(rounds.len() as u64, ROUNDS);
+        assert_eq!(rounds.len() as u64, planned);
         let counted = rounds.iter().take_while(|round| round.accepted > 0).count();
-        match uplink {
+        match (uplink, planned) {
             // 16 to 26 kB for updates of 4.2 kB, messages included: three to five for each of six clients, three a round.
-            "int4+ef" => assert!((3..=9).contains(&counted), "{counted} rounds"),
-            _ => assert!(counted >= 12, "{counted} rounds"),
+            ("int4+ef", _) => assert!((3..=9).contains(&counted), "{counted} rounds"),
+            (_, 30) => assert!(counted >= 12, "{counted} rounds"),
+            // Each takes part about once, with all that it has.
+            _ => assert_eq!(counted, 2),
         }
         for round in rounds.iter().skip(counted + 2) {
             assert_eq!(round.closed.as_deref(), Some("abandoned: too few clients"), "{round:?}");
@@ -71,19 +79,19 @@ fn a_run_ends_when_nobody_has_bytes_left_and_nobody_spent_more() {
 
 #[test]
 fn kills_and_new_connections_spend_from_the_same_purse() {
-    let mut deployment = Deployment::insecure(&config("fit+ef"));
+    let mut deployment = Deployment::insecure(&config("fit+ef", 30));
     let mut coordinator = deployment.start();
-    let mut clients: Vec<_> = (0..CLIENTS).map(|index| start(&deployment, index)).collect();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|index| start(&deployment, index, caps(index))).collect();
     let mut moments = Moments::of(77);
     for _ in 0..12 {
         let index = moments.index(CLIENTS);
         std::thread::sleep(moments.below(std::time::Duration::from_millis(120)));
         drop(clients.remove(index)); // killed, unless it has spent all
-        clients.insert(index, start(&deployment, index));
+        clients.insert(index, start(&deployment, index, caps(index)));
     }
     std::thread::sleep(std::time::Duration::from_millis(500));
     drop(clients);
     coordinator.terminate();
     coordinator.ends_with(0);
-    check(&deployment);
+    check(&deployment, caps);
 }
