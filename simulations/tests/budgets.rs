@@ -15,8 +15,12 @@ use proptest::prelude::*;
 const ROUNDS: u64 = 8;
 
 fn experiment(scheme: &str, budget: Option<Budget>, dropout: f64, links: Option<Links>) -> Experiment {
+    of_model("logreg", scheme, budget, dropout, links)
+}
+
+fn of_model(model: &str, scheme: &str, budget: Option<Budget>, dropout: f64, links: Option<Links>) -> Experiment {
     let mut raw = Raw { rounds: ROUNDS, budget, links, ..Raw::default() };
-    raw.model.name = "logreg".into();
+    raw.model.name = model.into();
     raw.data.clients = 12;
     raw.cohort.size = 4;
     raw.cohort.quorum = Some(1);
@@ -68,8 +72,11 @@ proptest! {
         class in cap(1_500..20_000),
         seconds in prop::option::weighted(0.3, 0.1..20.0),
         dropout in prop::sample::select(vec![0.0, 0.3]),
+        (model, times) in prop::sample::select(vec![("logreg", 1), ("mlp", 25)]),
         seed in 0u64..1000,
     ) {
+        let larger = |cap: Option<u64>| cap.map(|bytes| bytes * times);
+        let (up, down, class) = (up.map(larger), down.map(larger), larger(class));
         let budget = Budget {
             // `fit` wants one that is there.
             uplink_bytes: up[0].or(Some(50_000)),
@@ -82,7 +89,7 @@ proptest! {
             classes: [("nb-iot".into(), Budget { uplink_bytes: class, ..Budget::default() })].into(),
         };
         let links = Links { profiles: [("nb-iot".into(), 1.0), ("lte".into(), 1.0)].into(), ..Links::default() };
-        play(&experiment(scheme, Some(budget), dropout, Some(links)), seed, within);
+        play(&of_model(model, scheme, Some(budget), dropout, Some(links)), seed, within);
     }
 }
 

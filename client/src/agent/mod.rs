@@ -21,6 +21,7 @@ mod error;
 mod order;
 mod purse;
 mod run;
+mod spending;
 mod trainers;
 mod workbench;
 

@@ -12,7 +12,8 @@ use tracing::Instrument;
 use super::{
     AgentError, Backoff, TrainerSource, Training,
     order::Order,
-    purse::{self, CALL, Exhausted, Purse},
+    purse::{CALL, Purse},
+    spending::{Affordable, ROUND_IS_SPENT},
     workbench::{Setback, Settlement, Workbench},
 };
 use crate::{
@@ -24,8 +25,6 @@ use crate::{
 
 /// Shortest and longest pause that a coordinator can ask for.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
-/// How long a client waits for an outcome that it has no bytes left to ask for.
-const ROUND_IS_SPENT: Duration = Duration::from_secs(60);
 /// Most bytes of a reason that a coordinator keeps.
 const REASON_BYTES: usize = 200;
 /// How long after a renewal that failed the next one is tried.
@@ -86,7 +85,7 @@ pub struct Agent {
     upload: Option<Upload>,
     renew_after: Option<Instant>,
     /// What may be spent, if that is capped.
-    purse: Option<Purse>,
+    pub(super) purse: Option<Purse>,
 }
 
 impl Agent {
@@ -157,23 +156,10 @@ impl Agent {
     /// One check-in and what it leads to.
     async fn turn(&mut self) -> Result<Option<Ended>, AgentError> {
         let pending = self.pending();
-        match self.afford_check_in(pending.is_some())? {
-            Ok(()) => {}
-            Err(Exhausted::Run) => {
-                tracing::warn!(pending = pending.is_some(), "the budget for the run is spent");
-                return Ok(Some(Ended::Spent));
-            }
-            Err(Exhausted::Day(seconds)) => {
-                tracing::info!(seconds, "the budget for the day is spent: waiting for the next");
-                sleep(Duration::from_secs(seconds)).await;
-                return Ok(None);
-            }
-            Err(Exhausted::Round) => {
-                tracing::info!("the budget for the round is spent: asking for the outcome later");
-                sleep(ROUND_IS_SPENT).await;
-                self.begin_round();
-                return Ok(None);
-            }
+        match self.afford_check_in(pending.is_some()).await? {
+            Affordable::Now => {}
+            Affordable::Later => return Ok(None),
+            Affordable::Never => return Ok(Some(Ended::Spent)),
         }
         self.renew().await?;
         let (held, allowance) = (self.bench().held(), self.allowance());
@@ -211,39 +197,6 @@ impl Agent {
             }
         }
         Ok(None)
-    }
-
-    /// Sets bytes aside for a check-in.
-    fn afford_check_in(&mut self, is_pending: bool) -> Result<Result<(), Exhausted>, AgentError> {
-        if !is_pending {
-            self.begin_round();
-        }
-        let Some(purse) = &mut self.purse else { return Ok(Ok(())) };
-        Ok(purse.set_aside(CALL, false)?)
-    }
-
-    /// What is spent from now on counts for another round.
-    fn begin_round(&mut self) {
-        self.purse.iter_mut().for_each(Purse::begin_round);
-    }
-
-    /// What may be spent, for the coordinator.
-    fn allowance(&self) -> Option<v1::Allowance> {
-        self.purse.as_ref().map(Purse::allowance)
-    }
-
-    /// Sets bytes aside for frames and the messages around them; says why not.
-    fn afford(&mut self, what: &str, frames: [u64; 2], training: bool) -> Result<Result<(), String>, AgentError> {
-        let Some(purse) = &mut self.purse else { return Ok(Ok(())) };
-        let needed = [0, 1].map(|way| CALL[way] + purse::framed(frames[way]));
-        let why = |cap| {
-            format!("{what} takes {} bytes, more than the budget for the {cap} leaves", needed.iter().sum::<u64>())
-        };
-        Ok(purse.set_aside(needed, training)?.map_err(|exhausted| match exhausted {
-            Exhausted::Round => why("round"),
-            Exhausted::Day(_) => why("day"),
-            Exhausted::Run => why("run"),
-        }))
     }
 
     /// Trains for a round and sends the update.

@@ -348,7 +348,8 @@ fn advance(state: u32, start: u32, count: u32, reciprocal: u32) -> u32 {
     let quotient = ((u64::from(state) * u64::from(reciprocal)) >> 32) as u32;
     let rest = state - quotient * count;
     let more = u32::from(rest >= count);
-    ((quotient + more) << TOTAL_BITS) + rest - more * count + start
+    // In this order no sum is beyond 32 bits: what is left of the division and `start` are together below 2^12.
+    ((quotient + more) << TOTAL_BITS) + (rest - more * count + start)
 }
 
 /// What is left of a body.
@@ -486,4 +487,24 @@ fn round_small(x: f32) -> i32 {
 /// To the nearest integer, ties to even.
 fn round(x: f32) -> i32 {
     if x.abs() < SMALL { round_small(x) } else { (libm::rintf(x) as i32).clamp(-MOST, MOST) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_after_a_symbol_is_that_of_a_division_up_to_the_highest() {
+        let total = 1 << TOTAL_BITS;
+        for count in 1..total {
+            let reciprocal = ((1u64 << 32) / u64::from(count)).min(u64::from(u32::MAX)) as u32;
+            let limit = count << (32 - TOTAL_BITS);
+            let near = (0..3 * count).step_by(count as usize / 7 + 1).map(|below| limit - 1 - below);
+            for state in near.chain([LOW, LOW + 1, limit / 2]).filter(|state| *state < limit) {
+                let start = total - count;
+                let expected = u64::from(state / count) * u64::from(total) + u64::from(state % count + start);
+                assert_eq!(u64::from(advance(state, start, count, reciprocal)), expected, "{state} by {count}");
+            }
+        }
+    }
 }

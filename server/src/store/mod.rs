@@ -5,6 +5,7 @@
 //!
 //! Absent on purpose: payloads and models (files of their own), secrets (tokens are kept as digests), and any clock.
 
+mod cohort;
 mod devices;
 mod error;
 mod ledger;

@@ -7,6 +7,7 @@
 
 mod behaviour;
 mod checkpoint;
+mod offers;
 mod residuals;
 mod round;
 mod run;

@@ -12,7 +12,6 @@ use nibble_learning::TrainReport;
 use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 use nibble_server::{
     Aggregate, Contribution, Round,
-    policy::Situation,
     round::{Counted, Effect, Event, Outcome, Record},
     strategy::{FedAvg, Strategy},
     wire,
@@ -27,8 +26,6 @@ use crate::{
     model_file,
     results::RoundRow,
 };
-
-const DAY_SECONDS: f64 = 86_400.0;
 
 /// A client's assignment, as the round issued it.
 #[derive(Clone, Copy, Debug)]
@@ -154,39 +151,6 @@ impl Run<'_> {
         (assigned, abandoned)
     }
 
-    /// Clients that can afford a round; where too few can today, those who can tomorrow, which it then is.
-    fn able(&mut self, round: RoundId, whole: u64) -> Vec<ClientId> {
-        let today = self.today();
-        let on = |day: u64| {
-            let clients = (0..self.experiment.raw.data.clients as u64).map(ClientId);
-            clients.filter(|&client| self.scheme(round, client, whole, day).is_some()).collect::<Vec<_>>()
-        };
-        let mut able = on(today);
-        if able.len() < self.experiment.round.selected() {
-            let tomorrow = on(today + 1);
-            if tomorrow.len() > able.len() {
-                able = tomorrow;
-                self.progress.clock = Duration::from_secs_f64((today + 1) as f64 * DAY_SECONDS);
-            }
-        }
-        let today = self.today();
-        self.accounts.values_mut().for_each(|account| account.on(today));
-        able
-    }
-
-    fn today(&self) -> u64 {
-        (self.progress.clock.as_secs_f64() / DAY_SECONDS) as u64
-    }
-
-    /// Lets time pass until enough clients are online; gives those who are.
-    fn wait_for(&mut self, able: Vec<ClientId>) -> Vec<ClientId> {
-        let Some(fleet) = &self.fleet else { return able };
-        let wanted = self.experiment.round.selected().min(able.len());
-        let (now, online) = fleet.gather(&able, wanted, self.progress.clock);
-        self.progress.clock = now;
-        online
-    }
-
     /// Adds to what is known of each kind of link.
     fn tally(
         &mut self,
@@ -219,38 +183,6 @@ impl Run<'_> {
             row.spent_up += wire::up(uplink_bytes);
             row.joules += wire::up(uplink_bytes) as f64 * joules_up * 1e-6;
         }
-    }
-
-    /// The scheme of a client's update in a round on a day; none, if it cannot afford one, or the model.
-    fn scheme(&self, round: RoundId, client: ClientId, whole: u64, day: u64) -> Option<Scheme> {
-        let budget = &self.budgets[client.0 as usize];
-        let mut account = self.accounts.get(&client).copied().unwrap_or_default();
-        account.on(day);
-        account.begin_round();
-        let model = wire::down(self.model_bytes(client, whole));
-        if budget.down.left(&account.down).is_some_and(|left| left < model) {
-            return None;
-        }
-        let raw = &self.experiment.raw;
-        let losses: Vec<f64> = match self.codecs.up.scheme() {
-            Some(_) => Vec::new(),
-            None => self.progress.rows.iter().filter(|row| row.counted > 0).map(|row| row.train_loss).collect(),
-        };
-        self.codecs.up.plan(&Situation {
-            layout: self.federation.layout(),
-            round: round.0,
-            rounds: raw.rounds,
-            participation: self.experiment.round.selected() as f64 / raw.data.clients as f64,
-            losses: &losses,
-            may_send: budget.up.left(&account.up),
-            left: budget.up.left_of_run(&account.up),
-        })
-    }
-
-    /// Bytes that bring a client the model.
-    fn model_bytes(&self, client: ClientId, whole: u64) -> u64 {
-        let Some(broadcast) = &self.broadcast else { return whole };
-        broadcast.path(self.versions.get(&client).copied().unwrap_or(0)).bytes()
     }
 
     /// Brings a client up to date, unless it is lost on the way; gives the bytes that takes, lost or not.

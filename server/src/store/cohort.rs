@@ -1,0 +1,69 @@
+//! Cohorts: who takes part in a round, and how each codes its update.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use nibble_codec::Scheme;
+use nibble_seed::{ClientId, RoundId};
+use rusqlite::OptionalExtension;
+
+use super::{Store, StoreError, nanos, signed, unsigned};
+
+impl Store {
+    /// Fixes the cohort of a round, and how its members code their updates.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn assign(
+        &self,
+        run: &str,
+        round: RoundId,
+        cohort: &[(ClientId, Scheme)],
+        at: Duration,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE rounds SET state = 'collecting', assigned = ?3 WHERE run = ?1 AND round = ?2";
+        self.connection.execute(sql, (run, signed(round.0), nanos(at)))?;
+        let sql = "INSERT INTO cohort (run, round, place, client, scheme) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let mut insert = self.connection.prepare_cached(sql)?;
+        for (place, (client, scheme)) in cohort.iter().enumerate() {
+            insert.execute((run, signed(round.0), place as i64, signed(client.0), scheme.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// The cohort of a round in the order it was drawn.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn cohort(&self, run: &str, round: RoundId) -> Result<Vec<ClientId>, StoreError> {
+        let sql = "SELECT client FROM cohort WHERE run = ?1 AND round = ?2 ORDER BY place";
+        let mut rows = self.connection.prepare_cached(sql)?;
+        let clients = rows.query_map((run, signed(round.0)), |row| Ok(ClientId(unsigned(row.get(0)?))))?;
+        Ok(clients.collect::<Result<_, _>>()?)
+    }
+
+    /// How the members of a round's cohort code their updates.
+    ///
+    /// # Errors
+    /// If the store fails, or holds a scheme that there is not.
+    pub fn schemes(&self, run: &str, round: RoundId) -> Result<BTreeMap<ClientId, Scheme>, StoreError> {
+        let sql = "SELECT client, scheme FROM cohort WHERE run = ?1 AND round = ?2";
+        let mut rows = self.connection.prepare_cached(sql)?;
+        let read = |row: &rusqlite::Row<'_>| Ok((ClientId(unsigned(row.get(0)?)), row.get::<_, String>(1)?));
+        let rows = rows.query_map((run, signed(round.0)), read)?.collect::<Result<Vec<_>, _>>()?;
+        let parsed = |(client, name): (ClientId, String)| match name.parse() {
+            Ok(scheme) => Ok((client, scheme)),
+            Err(_) => Err(StoreError::Value { what: "a scheme", value: name }),
+        };
+        rows.into_iter().map(parsed).collect()
+    }
+
+    /// Whether `client` was of the cohort of a round.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn was_selected(&self, run: &str, round: RoundId, client: ClientId) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM cohort WHERE run = ?1 AND round = ?2 AND client = ?3";
+        let key = (run, signed(round.0), signed(client.0));
+        Ok(self.connection.prepare_cached(sql)?.query_row(key, |_| Ok(())).optional()?.is_some())
+    }
+}

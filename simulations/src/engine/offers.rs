@@ -1,0 +1,78 @@
+//! Who is offered a round: clients that can afford it and are online, and how their updates are coded.
+
+use std::time::Duration;
+
+use nibble_codec::Scheme;
+use nibble_seed::{ClientId, RoundId};
+use nibble_server::{policy::Situation, wire};
+
+use super::Run;
+
+const DAY_SECONDS: f64 = 86_400.0;
+
+impl Run<'_> {
+    /// Clients that can afford a round; where too few can today, those who can tomorrow, which it then is.
+    pub(super) fn able(&mut self, round: RoundId, whole: u64) -> Vec<ClientId> {
+        let today = self.today();
+        let on = |day: u64| {
+            let clients = (0..self.experiment.raw.data.clients as u64).map(ClientId);
+            clients.filter(|&client| self.scheme(round, client, whole, day).is_some()).collect::<Vec<_>>()
+        };
+        let mut able = on(today);
+        if able.len() < self.experiment.round.selected() {
+            let tomorrow = on(today + 1);
+            if tomorrow.len() > able.len() {
+                able = tomorrow;
+                self.progress.clock = Duration::from_secs_f64((today + 1) as f64 * DAY_SECONDS);
+            }
+        }
+        let today = self.today();
+        self.accounts.values_mut().for_each(|account| account.on(today));
+        able
+    }
+
+    pub(super) fn today(&self) -> u64 {
+        (self.progress.clock.as_secs_f64() / DAY_SECONDS) as u64
+    }
+
+    /// Lets time pass until enough clients are online; gives those who are.
+    pub(super) fn wait_for(&mut self, able: Vec<ClientId>) -> Vec<ClientId> {
+        let Some(fleet) = &self.fleet else { return able };
+        let wanted = self.experiment.round.selected().min(able.len());
+        let (now, online) = fleet.gather(&able, wanted, self.progress.clock);
+        self.progress.clock = now;
+        online
+    }
+
+    /// The scheme of a client's update in a round on a day; none, if it cannot afford one, or the model.
+    pub(super) fn scheme(&self, round: RoundId, client: ClientId, whole: u64, day: u64) -> Option<Scheme> {
+        let budget = &self.budgets[client.0 as usize];
+        let mut account = self.accounts.get(&client).copied().unwrap_or_default();
+        account.on(day);
+        account.begin_round();
+        let model = wire::down(self.model_bytes(client, whole));
+        if budget.down.left(&account.down).is_some_and(|left| left < model) {
+            return None;
+        }
+        let raw = &self.experiment.raw;
+        let losses: Vec<f64> = match self.codecs.up.scheme() {
+            Some(_) => Vec::new(),
+            None => self.progress.rows.iter().filter(|row| row.counted > 0).map(|row| row.train_loss).collect(),
+        };
+        self.codecs.up.plan(&Situation {
+            layout: self.federation.layout(),
+            round: round.0,
+            rounds: raw.rounds,
+            participation: self.experiment.round.selected() as f64 / raw.data.clients as f64,
+            losses: &losses,
+            may_send: budget.up.left(&account.up),
+            left: budget.up.left_of_run(&account.up),
+        })
+    }
+
+    /// Bytes that bring a client the model.
+    pub(super) fn model_bytes(&self, client: ClientId, whole: u64) -> u64 {
+        let Some(broadcast) = &self.broadcast else { return whole };
+        broadcast.path(self.versions.get(&client).copied().unwrap_or(0)).bytes()
+    }
+}
