@@ -296,6 +296,7 @@ mod tests {
         assert!((3_990..=4_000).contains(&spent), "{spent}");
         let spent = up(plan("fit", &Situation { left: Some(20_000), may_send: Some(2_000), ..now }));
         assert!((1_990..=2_000).contains(&spent), "{spent}");
+        assert_eq!(plan("fit", &now).unwrap(), "auto:10000B", "where nothing is capped");
         // At the end everything, but no more than 8 bits a coordinate make use of.
         let last = Situation { left: Some(1 << 20), may_send: Some(1 << 20), round: 9, ..now };
         assert_eq!(plan("fit", &last).unwrap(), "auto:10000B");

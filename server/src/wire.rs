@@ -7,19 +7,19 @@
 /// Bytes that a client sends for an update of so many bytes, with all that it asks and says in the round.
 #[must_use]
 pub fn up(update: u64) -> u64 {
-    ROUND_UP + framed(update)
+    framed(update).saturating_add(ROUND_UP)
 }
 
 /// Bytes that a client is sent for a model of so many bytes, with all that it is told in the round.
 #[must_use]
 pub fn down(model: u64) -> u64 {
-    ROUND_DOWN + framed(model)
+    framed(model).saturating_add(ROUND_DOWN)
 }
 
 /// The largest update whose bytes on the socket are at most so many; `None` if none is.
 #[must_use]
 pub fn update_within(bytes: u64) -> Option<u64> {
-    let content = bytes.checked_sub(ROUND_UP)?;
+    let content = bytes.min(MOST).checked_sub(ROUND_UP)?;
     let guess = (content as f64 / (1.0 + FRAMING)) as u64;
     (guess.saturating_sub(4)..=guess + 4).rev().find(|update| framed(*update) <= content)
 }
@@ -31,8 +31,11 @@ const ROUND_DOWN: u64 = 900;
 /// A chunk's message, its HTTP/2 frames, and TLS records of 16 KiB.
 const FRAMING: f64 = 0.0042;
 
+/// More than any link carries.
+const MOST: u64 = 1 << 60;
+
 fn framed(bytes: u64) -> u64 {
-    bytes + (bytes as f64 * FRAMING).ceil() as u64
+    bytes.saturating_add((bytes as f64 * FRAMING).ceil() as u64)
 }
 
 #[cfg(test)]
@@ -46,5 +49,6 @@ mod tests {
             let update = update_within(bytes).unwrap();
             assert!(up(update) <= bytes && up(update + 1) > bytes, "{update} within {bytes}");
         }
+        assert!(update_within(u64::MAX).is_some_and(|update| up(update) <= MOST) && up(u64::MAX) == u64::MAX);
     }
 }

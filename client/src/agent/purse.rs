@@ -32,6 +32,8 @@ pub struct Purse {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Kept {
     run: String,
+    /// For whoever looks at it; the configuration decides.
+    budget: Budget,
     account: Account,
     /// Bytes that may have been spent beyond that, up and down.
     aside: [u64; 2],
@@ -73,19 +75,20 @@ impl Purse {
         // What a crash left set aside counts as spent.
         let [up, down] = std::mem::take(&mut kept.aside);
         kept.account.spend(up, down);
+        kept.budget = budget;
         Ok(Self { budget, path, kept, meter, now })
     }
 
-    /// What the client of a state directory has spent; none, if it never had a budget.
+    /// What the client of a state directory may spend, and what it has; none, if it never had a budget.
     ///
     /// # Errors
     /// If that cannot be read.
-    pub fn peek(dir: &Path) -> Result<Option<Account>, StateError> {
+    pub fn peek(dir: &Path) -> Result<Option<(Budget, Account)>, StateError> {
         let mut kept = read(&dir.join("spent.json"))?;
         if let Some(Kept { account, aside: [up, down], .. }) = &mut kept {
             account.spend(*up, *down);
         }
-        Ok(kept.map(|kept| kept.account))
+        Ok(kept.map(|kept| (kept.budget, kept.account)))
     }
 
     /// What may be spent now, up and down.
@@ -215,7 +218,7 @@ mod tests {
         let mut purse = open(dir.path(), caps);
         assert_eq!(purse.set_aside([1000, 0], false).unwrap(), Ok(()));
         let aside = 1000 + CONNECT[0];
-        assert_eq!(Purse::peek(dir.path()).unwrap().unwrap().up.run, aside);
+        assert_eq!(Purse::peek(dir.path()).unwrap().unwrap().1.up.run, aside);
         std::mem::forget(purse); // as a kill does
         let mut purse = open(dir.path(), caps);
         assert_eq!(purse.left()[0], Some(10_000 - aside));

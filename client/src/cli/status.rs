@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nibble_client::{
     agent::Purse,
-    budget::{Account, Spent},
+    budget::{Account, Budget},
     identity::{Device, IdentityError},
     state::{Store, Summary},
 };
@@ -28,7 +28,8 @@ struct Status {
     /// Of the pending update's intent while one is pending, else of the residual.
     kept_norm: f64,
     certificate: Option<Certificate>,
-    /// Bytes on the socket, of a client that has a budget.
+    /// Of a client that has a budget: most bytes on the socket, and those that it has spent.
+    budget: Option<Budget>,
     spent: Option<Account>,
 }
 
@@ -87,7 +88,7 @@ impl Status {
             train_loss: update.train_loss,
             nmse: update.nmse,
         });
-        let spent = Purse::peek(dir)?;
+        let (budget, spent) = Purse::peek(dir)?.unzip();
         let (parameters, layout) = (layout.coordinates(), format!("{:016x}", layout.hash()));
         Ok(Self {
             run: Some(run).filter(|run| !run.is_empty()),
@@ -96,6 +97,7 @@ impl Status {
             pending,
             kept_norm,
             certificate,
+            budget,
             spent,
         })
     }
@@ -128,9 +130,11 @@ fn print(status: &Status) -> Result<(), CliError> {
         }
         None => say(format_args!("certificate  none"))?,
     }
-    let Some(Account { up, down, .. }) = &status.spent else { return Ok(()) };
-    for (way, spent) in [("sent        ", up), ("received    ", down)] {
-        let Spent { round, day, run } = spent;
+    let Some((budget, spent)) = status.budget.zip(status.spent) else { return Ok(()) };
+    for (way, caps, spent) in [("sent        ", budget.up, spent.up), ("received    ", budget.down, spent.down)] {
+        let of =
+            |spent: u64, cap: Option<u64>| cap.map_or_else(|| spent.to_string(), |cap| format!("{spent} of {cap}"));
+        let (run, day, round) = (of(spent.run, caps.run), of(spent.day, caps.day), of(spent.round, caps.round));
         say(format_args!("{way} {run} bytes in the run, {day} on its last day, {round} in the round"))?;
     }
     Ok(())

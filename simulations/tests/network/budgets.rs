@@ -31,7 +31,7 @@ fn start(deployment: &Deployment, index: usize, (up, down): (u64, u64)) -> Proce
 
 /// What the client says that it spent.
 fn spent(deployment: &Deployment, index: usize) -> Account {
-    Purse::peek(deployment.state_of(index).as_ref()).unwrap().unwrap()
+    Purse::peek(deployment.state_of(index).as_ref()).unwrap().unwrap().1
 }
 
 /// Holds what the coordinator's sockets carried, and what clients say that they did, against the caps.
