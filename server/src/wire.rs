@@ -4,16 +4,19 @@
 //! (updates and models of 125 bytes to 800 kB) and leave a fifth more for the fixed part; `simulations/tests/network`
 //! holds the ledger of real runs against them. TCP and IP headers, some 3 %, come on top of what a socket sees.
 
+use nibble_codec::Layout;
+
 /// Bytes that a client sends for an update of so many bytes, with all that it asks and says in the round.
 #[must_use]
 pub fn up(update: u64) -> u64 {
     framed(update).saturating_add(ROUND_UP)
 }
 
-/// Bytes that a client is sent for a model of so many bytes, with all that it is told in the round.
+/// Bytes that a client is sent for a model of so many bytes, with all that it is told in the round: every tensor, too.
 #[must_use]
-pub fn down(model: u64) -> u64 {
-    framed(model).saturating_add(ROUND_DOWN)
+pub fn down(model: u64, layout: &Layout) -> u64 {
+    let described = layout.tensors().iter().map(|tensor| tensor.name.len() + 4 * tensor.shape.len() + 8).sum::<usize>();
+    framed(model).saturating_add(ROUND_DOWN + described as u64)
 }
 
 /// The largest update whose bytes on the socket are at most so many; `None` if none is.
@@ -26,8 +29,8 @@ pub fn update_within(bytes: u64) -> Option<u64> {
 
 /// Sent for messages without their frames: check-ins, requests, the update's header.
 const ROUND_UP: u64 = 1250;
-/// Received for messages without their frames: the assignment, which names every tensor, and the receipt.
-const ROUND_DOWN: u64 = 900;
+/// Received for messages without their frames: the assignment without its tensors, and the receipt.
+const ROUND_DOWN: u64 = 800;
 /// A chunk's message, its HTTP/2 frames, and TLS records of 16 KiB.
 const FRAMING: f64 = 0.0042;
 
@@ -41,6 +44,14 @@ fn framed(bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_assignment_names_every_tensor() {
+        let few = Layout::new([("w", vec![3])]).unwrap();
+        let many = Layout::new((0..100).map(|i| (format!("block.{i:02}.weight"), vec![3, 3]))).unwrap();
+        assert_eq!(down(0, &few), 800 + 1 + 4 + 8);
+        assert_eq!(down(0, &many), 800 + 100 * (15 + 8 + 8));
+    }
 
     #[test]
     fn the_largest_update_is_just_within() {

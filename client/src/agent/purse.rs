@@ -53,7 +53,9 @@ pub(super) enum Exhausted {
 /// What a new connection may take, up and down: handshake, certificates, HTTP/2's settings.
 const CONNECT: [u64; 2] = [1500, 3500];
 /// What pings may take while a client trains.
-const PINGS: [u64; 2] = [4096, 4096];
+pub(super) const PINGS: [u64; 2] = [4096, 4096];
+/// What an assignment may take that names many tensors.
+pub(super) const ASSIGNMENT: [u64; 2] = [0, 65_536];
 /// What the messages of a call take, up and down.
 pub(super) const CALL: [u64; 2] = [600, 700];
 
@@ -127,16 +129,16 @@ impl Purse {
         }
     }
 
-    /// Sets bytes aside for a step that takes `needed`, and for what may go wrong with it.
-    pub(super) fn set_aside(&mut self, needed: [u64; 2], training: bool) -> Result<Result<(), Exhausted>, StateError> {
+    /// Sets bytes aside for a step that takes `needed` and may take `more`, and for a new connection.
+    pub(super) fn set_aside(&mut self, needed: [u64; 2], more: [u64; 2]) -> Result<Result<(), Exhausted>, StateError> {
         self.count();
         self.kept.account.on((self.now)().as_secs() / DAY_SECONDS);
         if let Some(exhausted) = self.lacks(needed) {
             return Ok(Err(exhausted));
         }
         let [up, down] = self.left();
-        let spare = |way: usize| CONNECT[way] + if training { PINGS[way] } else { 0 };
-        let aside = |way: usize, left: Option<u64>| left.map_or(0, |left| left.min(needed[way] + spare(way)));
+        let wanted = |way: usize| needed[way].saturating_add(more[way] + CONNECT[way]);
+        let aside = |way: usize, left: Option<u64>| left.map_or(0, |left| left.min(wanted(way)));
         self.kept.aside = [aside(0, up), aside(1, down)];
         self.keep()?;
         self.meter.restart([up.and(Some(self.kept.aside[0])), down.and(Some(self.kept.aside[1]))]);
@@ -216,14 +218,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let caps = Caps { run: Some(10_000), ..Caps::default() };
         let mut purse = open(dir.path(), caps);
-        assert_eq!(purse.set_aside([1000, 0], false).unwrap(), Ok(()));
+        assert_eq!(purse.set_aside([1000, 0], [0; 2]).unwrap(), Ok(()));
         let aside = 1000 + CONNECT[0];
         assert_eq!(Purse::peek(dir.path()).unwrap().unwrap().1.up.run, aside);
         std::mem::forget(purse); // as a kill does
         let mut purse = open(dir.path(), caps);
         assert_eq!(purse.left()[0], Some(10_000 - aside));
         assert_eq!(purse.allowance().up_in_run, Some(10_000 - aside - CONNECT[0]));
-        assert_eq!(purse.set_aside([1000, 0], false).unwrap(), Ok(()));
+        assert_eq!(purse.set_aside([1000, 0], [0; 2]).unwrap(), Ok(()));
         drop(purse);
         assert_eq!(open(dir.path(), caps).left()[0], Some(10_000 - aside), "nothing had moved");
     }
@@ -232,10 +234,10 @@ mod tests {
     fn what_is_short_says_for_how_long() {
         let dir = tempfile::tempdir().unwrap();
         let mut purse = open(dir.path(), Caps { round: Some(500), day: Some(600), run: Some(700) });
-        assert_eq!(purse.set_aside([501, 0], false).unwrap(), Err(Exhausted::Round));
-        assert_eq!(purse.set_aside([601, 0], false).unwrap(), Err(Exhausted::Day(43_200)));
-        assert_eq!(purse.set_aside([701, 0], false).unwrap(), Err(Exhausted::Run));
-        assert_eq!(purse.set_aside([500, u64::MAX], false).unwrap(), Ok(()));
+        assert_eq!(purse.set_aside([501, 0], [0; 2]).unwrap(), Err(Exhausted::Round));
+        assert_eq!(purse.set_aside([601, 0], [0; 2]).unwrap(), Err(Exhausted::Day(43_200)));
+        assert_eq!(purse.set_aside([701, 0], [0; 2]).unwrap(), Err(Exhausted::Run));
+        assert_eq!(purse.set_aside([500, u64::MAX], [0; 2]).unwrap(), Ok(()));
         purse.kept.account.spend(300, 0);
         purse.is_of("the first run");
         assert_eq!(purse.kept.account.up.run, 300, "what it took to hear of it counts");

@@ -343,7 +343,7 @@ impl Agent {
         tracing::warn!(phase = "decline", reason, "this client takes no part in the round");
         if let Some(purse) = &mut self.purse {
             // Where even this is too much, nothing passes, and the call fails.
-            let _ = purse.set_aside(CALL, false)?;
+            let _ = purse.set_aside(CALL, [0; 2])?;
         }
         self.link.decline(run, round, reason).await?;
         // A coordinator that assigns the same again would otherwise be declined without a pause.

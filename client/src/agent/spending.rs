@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::{
     Agent, AgentError,
-    purse::{self, CALL, Exhausted, Purse},
+    purse::{self, ASSIGNMENT, CALL, Exhausted, PINGS, Purse},
 };
 
 /// How long a client waits for an outcome that it has no bytes left to ask for.
@@ -31,7 +31,7 @@ impl Agent {
             self.begin_round();
         }
         let Some(purse) = &mut self.purse else { return Ok(Affordable::Now) };
-        match purse.set_aside(CALL, false)? {
+        match purse.set_aside(CALL, ASSIGNMENT)? {
             Ok(()) => return Ok(Affordable::Now),
             Err(Exhausted::Run) => {
                 tracing::warn!(pending = is_pending, "the budget for the run is spent");
@@ -72,7 +72,7 @@ impl Agent {
         let why = |cap| {
             format!("{what} takes {} bytes, more than the budget for the {cap} leaves", needed.iter().sum::<u64>())
         };
-        Ok(purse.set_aside(needed, training)?.map_err(|exhausted| match exhausted {
+        Ok(purse.set_aside(needed, if training { PINGS } else { [0; 2] })?.map_err(|exhausted| match exhausted {
             Exhausted::Round => why("round"),
             Exhausted::Day(_) => why("day"),
             Exhausted::Run => why("run"),

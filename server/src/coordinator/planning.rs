@@ -74,21 +74,23 @@ impl Coordinator {
         }
         let after = |before: Option<u64>, taken: u64| before.map(|bytes| bytes.saturating_sub(taken));
         left.up_in_run = after(left.up_in_run, wire::up(scheme.coding.payload_bytes(&self.parts.plan.layout)));
-        left.down_in_run = after(left.down_in_run, wire::down(self.model_bytes(ready)));
+        left.down_in_run = after(left.down_in_run, self.bytes_down(ready));
         left.up = [left.up, left.up_in_run].into_iter().flatten().min();
         left.down = [left.down, left.down_in_run].into_iter().flatten().min();
         self.unable.insert(client, Ready { allowance: left, ..*ready });
     }
 
-    /// Bytes of the frames that bring a client the model.
-    fn model_bytes(&self, ready: &Ready) -> u64 {
-        self.path(ready.held).map_or(self.served.frame_bytes, |path| path.frame_bytes.iter().sum())
+    /// Bytes on the socket that bring a client the model.
+    fn bytes_down(&self, ready: &Ready) -> u64 {
+        let path = self.path(ready.held);
+        let frames = path.map_or(self.served.frame_bytes, |path| path.frame_bytes.iter().sum());
+        wire::down(frames, &self.parts.plan.layout)
     }
 
     /// The scheme of a client's update in the open round; none, if it cannot afford one, or the model.
     pub(super) fn scheme_for(&self, ready: &Ready) -> Option<Scheme> {
         let (plan, round) = (&self.parts.plan, self.round.as_ref()?);
-        if ready.allowance.down.is_some_and(|most| wire::down(self.model_bytes(ready)) > most) {
+        if ready.allowance.down.is_some_and(|most| self.bytes_down(ready) > most) {
             return None;
         }
         plan.policy.plan(&Situation {

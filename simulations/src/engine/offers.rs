@@ -50,7 +50,7 @@ impl Run<'_> {
         let mut account = self.accounts.get(&client).copied().unwrap_or_default();
         account.on(day);
         account.begin_round();
-        let model = wire::down(self.model_bytes(client, whole));
+        let model = wire::down(self.model_bytes(client, whole), self.federation.layout());
         if budget.down.left(&account.down).is_some_and(|left| left < model) {
             return None;
         }

@@ -89,7 +89,9 @@ impl Run<'_> {
                 // Updates are handed over in memory, exactly once: there are no repetitions to tell apart by digest.
                 (Some(trains), Some(Sent { report, payload, .. })) => {
                     let samples = report.samples * u64::from(self.experiment.sgd.epochs);
-                    let load = Load { down: downlink_bytes, up: payload.len() as u64, samples, trains };
+                    let down = wire::down(downlink_bytes, self.federation.layout());
+                    let (fetches, up) = (downlink_bytes > 0, wire::up(payload.len() as u64));
+                    let load = Load { fetches, down, up, samples, trains };
                     let arrival = |fleet: &Fleet| fleet.arrival(id, client, now, load);
                     let at = self.fleet.as_ref().map_or(now + trains, arrival);
                     arrivals.insert(client, at);
@@ -171,8 +173,9 @@ impl Run<'_> {
             classes::fill(row, &self.budgets[client.0 as usize], (account.up.run, account.down.run));
             row.selected += 1;
             row.downlink_bytes += downlink_bytes;
-            row.spent_down += wire::down(downlink_bytes);
-            row.joules += wire::down(downlink_bytes) as f64 * joules_down * 1e-6;
+            let down = wire::down(downlink_bytes, self.federation.layout());
+            row.spent_down += down;
+            row.joules += down as f64 * joules_down * 1e-6;
             let Some((sent, arrival)) = sent.get(&client).zip(arrivals.get(&client)) else { continue };
             let uplink_bytes = sent.payload.len() as u64;
             row.counted += u64::from(counts(&client));
@@ -191,7 +194,7 @@ impl Run<'_> {
         if let (Some(broadcast), true) = (&self.broadcast, arrives) {
             self.versions.insert(client, broadcast.version());
         }
-        self.accounts.entry(client).or_default().spend(0, wire::down(bytes));
+        self.accounts.entry(client).or_default().spend(0, wire::down(bytes, self.federation.layout()));
         bytes
     }
 

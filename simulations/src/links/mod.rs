@@ -2,7 +2,7 @@
 //!
 //! A client's part in a round is what the protocol makes of it: the assignment comes down; if there is a model to fetch,
 //! a request goes up and the model comes down; training; the update goes up. Bytes are those of the socket
-//! ([`nibble_server::wire`]), rates those that TCP reaches. The same figures shape real sockets under `--transport grpc`.
+//! (`nibble_server::wire`), rates those that TCP reaches. The same figures shape real sockets under `--transport grpc`.
 //!
 //! Absent on purpose: cells that clients share, and slow starts of TCP: a connection lasts.
 
@@ -12,7 +12,6 @@ mod trace;
 use std::{collections::BTreeMap, time::Duration};
 
 use nibble_seed::{ClientId, Purpose, RoundId, Seed};
-use nibble_server::wire;
 
 use crate::{
     error::SimError,
@@ -38,9 +37,11 @@ pub struct Fleet {
 /// What a client carries, and does, in a round.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Bytes of frames that it fetches.
+    /// Whether it fetches a model.
+    pub fetches: bool,
+    /// Bytes on the socket towards it.
     pub down: u64,
-    /// Bytes of its update.
+    /// Bytes on the socket from it.
     pub up: u64,
     /// Samples that it trains on, all passes counted.
     pub samples: u64,
@@ -116,9 +117,9 @@ impl Fleet {
         let slower = (self.spread * radius * angle.cos()).exp();
         let (down_rate, up_rate) = kind.rates();
         let mut latency = || kind.latency + kind.jitter * stream.next_unit();
-        let fetching = if load.down > 0 { latency() + latency() } else { 0.0 };
-        let down = latency() + fetching + 8.0 * wire::down(load.down) as f64 * slower / down_rate;
-        let up = latency() + 8.0 * wire::up(load.up) as f64 * slower / up_rate;
+        let fetching = if load.fetches { latency() + latency() } else { 0.0 };
+        let down = latency() + fetching + 8.0 * load.down as f64 * slower / down_rate;
+        let up = latency() + 8.0 * load.up as f64 * slower / up_rate;
         let trains = kind.seconds_per_sample.map_or(load.trains.as_secs_f64(), |each| each * load.samples as f64);
         let has_model = self.after(client, now.as_secs_f64(), down);
         let sent = self.after(client, has_model + trains, up);
@@ -203,17 +204,17 @@ mod tests {
     }
 
     fn load(down: u64, up: u64) -> Load {
-        Load { down, up, samples: 100, trains: Duration::from_secs(2) }
+        Load { fetches: down > 0, down, up, samples: 100, trains: Duration::from_secs(2) }
     }
 
     #[test]
     fn a_round_is_its_messages_transfers_and_training() {
         let fleet = Fleet::new(&links(&[("lte-m", 1.0)], 0.0), 5, Seed(1)).unwrap();
         let takes = |load| fleet.arrival(RoundId(0), ClientId(3), Duration::from_secs(10), load).as_secs_f64();
-        let transfers = 8.0 * wire::down(75_000) as f64 / 300e3 + 8.0 * wire::up(37_500) as f64 / 375e3;
+        let transfers = 8.0 * 75e3 / 300e3 + 8.0 * 37.5e3 / 375e3;
         assert!((takes(load(75_000, 37_500)) - (10.0 + 0.4 + transfers + 2.0)).abs() < 1e-6);
         // A model that the client has is not asked for.
-        let transfers = 8.0 * wire::down(0) as f64 / 300e3 + 8.0 * wire::up(37_500) as f64 / 375e3;
+        let transfers = 8.0 * 37.5e3 / 375e3;
         assert!((takes(load(0, 37_500)) - (10.0 + 0.2 + transfers + 2.0)).abs() < 1e-6);
     }
 
