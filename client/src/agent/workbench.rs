@@ -46,6 +46,8 @@ struct Prepared {
 struct Global {
     sha256: [u8; 32],
     parameters: Vec<f32>,
+    /// Whether it is on disk, too.
+    kept: bool,
 }
 
 /// Why there is no update.
@@ -64,7 +66,7 @@ impl From<StateError> for Setback {
 
 impl Workbench {
     pub(super) fn new(store: Store, trainers: Box<dyn TrainerSource>, samples: Vec<u32>) -> Self {
-        let global = store.model().map(Global::new);
+        let global = Global::on_disk(&store);
         Self { store, trainers, samples, participant: None, update_bytes: 0, global }
     }
 
@@ -119,9 +121,12 @@ impl Workbench {
         let base = self.global.take();
         let layout = self.participant(order)?.layout();
         let problem = match decoded(wanted, frames, base, layout) {
-            Ok(global) if global.sha256 == order.model => {
-                if let Err(error) = self.store.keep_model(&global.parameters) {
-                    tracing::warn!(%error, "the model is not kept: after a restart all of it has to be sent again");
+            Ok(mut global) if global.sha256 == order.model => {
+                match self.store.keep_model(&global.parameters) {
+                    Ok(()) => global.kept = true,
+                    Err(error) => {
+                        tracing::warn!(%error, "the model is not kept: after a restart all of it has to be sent again");
+                    }
                 }
                 self.global = Some(global);
                 return Ok(None);
@@ -177,12 +182,19 @@ impl Workbench {
     /// Moves the residual, now that the pending update's outcome is known. Durable on return.
     pub(super) fn settle(&mut self, outcome: Settlement) -> Result<(), AgentError> {
         let summary = self.store.summary().clone();
+        // Its memory is needed now.
+        let set_down = self.global.take_if(|global| global.kept).is_some();
         let mut vector = self.store.vector()?;
         if outcome == Settlement::Accepted && !vector.is_empty() {
             let payload = self.store.payload()?;
             vector = left_out(vector, &payload, &summary.layout).map_err(AgentError::Settling)?;
         }
-        Ok(self.store.settle(&summary.run, &summary.layout, &vector)?)
+        self.store.settle(&summary.run, &summary.layout, &vector)?;
+        drop(vector);
+        if set_down {
+            self.global = Global::on_disk(&self.store);
+        }
+        Ok(())
     }
 
     /// What earlier updates of the order's run left out.
@@ -260,7 +272,11 @@ impl Global {
             sha256.update(bytes);
             Ok(())
         });
-        Self { sha256: sha256.finalize().into(), parameters }
+        Self { sha256: sha256.finalize().into(), parameters, kept: false }
+    }
+
+    fn on_disk(store: &Store) -> Option<Self> {
+        store.model().map(|parameters| Self { kept: true, ..Self::new(parameters) })
     }
 }
 
