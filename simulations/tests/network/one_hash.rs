@@ -1,5 +1,8 @@
 //! One experiment and one seed end in one model, to the bit, in memory and over sockets.
 
+use nibble_codec::Layout;
+use nibble_server::wire;
+
 use crate::harness::{Deployment, Program};
 
 struct Experiment {
@@ -48,6 +51,37 @@ impl Experiment {
         )
     }
 
+    /// What sockets carried is within what is planned with, client by client, but for one connection, and for ten check-ins
+    /// that came to nothing: on a busy machine clients wait, and each wait of 20 seconds takes another.
+    fn hold_wire_against_bounds(&self, deployment: &Deployment) {
+        const BESIDE: (u64, u64) = (1500 + 10 * 300, 3500 + 10 * 200);
+        let shapes: &[(&str, &[usize])] = match self.model {
+            "mlp" => &[
+                ("fc1.weight", &[200, 784]),
+                ("fc1.bias", &[200]),
+                ("fc2.weight", &[200, 200]),
+                ("fc2.bias", &[200]),
+                ("fc3.weight", &[10, 200]),
+                ("fc3.bias", &[10]),
+            ],
+            _ => &[("fc.weight", &[10, 784]), ("fc.bias", &[10])],
+        };
+        let layout = Layout::new(shapes.iter().map(|(name, shape)| (*name, shape.to_vec()))).unwrap();
+        let entries = deployment.ledger();
+        for client in 0..self.clients as u64 {
+            let (mut wire, mut planned) = ((0, 0), BESIDE);
+            for entry in entries.iter().filter(|entry| entry["client"] == client) {
+                let bytes = |key: &str| entry[key].as_u64().unwrap();
+                wire = (wire.0 + bytes("wire_up"), wire.1 + bytes("wire_down"));
+                if bytes("payload_up") > 0 {
+                    planned.0 += wire::up(bytes("payload_up"));
+                    planned.1 += wire::down(bytes("payload_down"), &layout);
+                }
+            }
+            assert!(wire.0 <= planned.0 && wire.1 <= planned.1, "client {client}: {wire:?}, planned {planned:?}");
+        }
+    }
+
     /// Runs a process for every client, and holds what comes of it against the simulation.
     fn check(&self, mut deployment: Deployment, enrol: bool) {
         let coordinator = deployment.start();
@@ -62,6 +96,7 @@ impl Experiment {
         assert_eq!(status["accuracy"], simulated["final_accuracy"]);
         assert_eq!(status["payload_bytes_up"], simulated["uplink_bytes_total"]);
         assert_eq!(status["payload_bytes_down"], simulated["downlink_bytes_total"]);
+        self.hold_wire_against_bounds(&deployment);
         let rounds = deployment.rounds();
         assert_eq!(rounds.len() as u64, self.rounds);
         for round in rounds {

@@ -150,9 +150,14 @@ impl Deployment {
         serde_json::from_str(&self.report("status")).expect("a status as JSON")
     }
 
+    /// The ledger, an entry a client and round.
+    pub(crate) fn ledger(&self) -> Vec<serde_json::Value> {
+        serde_json::from_str(&self.report("ledger")).expect("a ledger as JSON")
+    }
+
     /// Bytes that the coordinator counted on its sockets for each client, up and down.
     pub(crate) fn wire(&self) -> BTreeMap<u64, (u64, u64)> {
-        let entries: Vec<serde_json::Value> = serde_json::from_str(&self.report("ledger")).expect("a ledger as JSON");
+        let entries = self.ledger();
         let mut wire = BTreeMap::new();
         for entry in &entries {
             let Some(client) = entry["client"].as_u64() else { continue };
