@@ -1,58 +1,92 @@
 //! What clients have of the global model, and what brings them up to date: the model goes out like video.
 //!
-//! A *delta frame* is the compressed difference between the global model and what clients have; both ends add what it
-//! decodes to, so that all who follow have the same model to the bit, whatever was lost in compression. What was lost is
-//! part of the next difference (error feedback at the server; Tang et al. 2019, *DoubleSqueeze*). A *keyframe* is what
-//! clients have, whole. Whoever fell behind takes the frames it lacks or a keyframe, whichever is fewer bytes.
+//! A *delta frame* is the compressed difference between the global model and an earlier *version* of it; both ends add what
+//! it decodes to, so that all who follow have the same model to the bit, whatever was lost in compression. Every frame
+//! starts from the last *anchor*: version 0 and every [`Span`]-th after it. A client keeps an anchor, and takes the anchors
+//! that it lacks and one frame more, however many rounds it missed; as that frame is a difference from the anchor, not from
+//! the round before, what was lost in one round is not lost again in the next. What an anchor lost is part of the next
+//! frame (error feedback at the server; Tang et al. 2019, *DoubleSqueeze*). Whoever fell far behind takes the anchor whole.
 //!
 //! Version 0 is the run's initial model, which every client makes from the run's seed, at no cost.
 
-use nibble_codec::{EncodeError, Encoder, Layout, Payload, PayloadId, Scheme};
+use nibble_codec::{Coding, EncodeError, Encoder, Layout, Payload, PayloadId, Scheme, Target};
+
+/// How the model's changes travel to the clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Downlink {
+    /// How they are coded.
+    pub scheme: Scheme,
+    /// Which versions they start from.
+    pub span: Span,
+}
+
+/// Versions from one anchor to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(u64);
 
 /// The model that clients have, and the frames that led to it.
 #[derive(Debug)]
 pub struct Broadcast {
     encoder: Encoder,
+    downlink: Downlink,
+    /// The newest anchor.
+    anchor: Vec<f32>,
+    /// The newest version.
     held: Vec<f32>,
-    /// Bytes of every frame: frame i leads from version i to the next.
+    /// Bytes of every frame: frame i leads to version i + 1.
     frames: Vec<u64>,
     keyframe: u64,
 }
 
 /// What a client is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
-    /// The frames from this version on.
-    Frames {
-        /// The version that the client has.
-        from: u64,
-        /// Bytes of them all.
-        bytes: u64,
-    },
-    /// The whole model.
-    Keyframe {
-        /// Its bytes.
-        bytes: u64,
-    },
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The version that it starts from.
+    pub from: u64,
+    /// Whether that is sent, too, whole.
+    pub whole: bool,
+    /// The versions that delta frames lead to, one after the other.
+    pub versions: Vec<u64>,
+    /// Bytes of it all.
+    pub bytes: u64,
 }
 
-impl Path {
-    /// Bytes that it takes.
+impl Span {
+    /// Where nothing else is said.
+    pub const DEFAULT: Self = Self(16);
+
+    /// A span of that many versions; `None` beyond 1 to 1,000.
     #[must_use]
-    pub fn bytes(self) -> u64 {
-        let (Self::Frames { bytes, .. } | Self::Keyframe { bytes }) = self;
-        bytes
+    pub fn new(versions: u64) -> Option<Self> {
+        (1..=1000).contains(&versions).then_some(Self(versions))
+    }
+
+    /// The newest anchor once there is `version`: what whoever has that keeps.
+    #[must_use]
+    pub fn anchor(self, version: u64) -> u64 {
+        version - version % self.0
+    }
+
+    /// The versions that frames lead to on the way from `from` to `to`; `None` if there is no such way.
+    #[must_use]
+    pub fn route(self, from: u64, to: u64) -> Option<Vec<u64>> {
+        let (mut route, mut at) = (Vec::new(), to);
+        while at > from {
+            route.push(at);
+            at = self.anchor(at - 1);
+        }
+        route.reverse();
+        (at == from).then_some(route)
     }
 }
 
 impl Broadcast {
-    /// Clients have `held` after frames of so many bytes each; at the beginning, the initial model and none. Differences
-    /// are coded as `scheme` says, with feedback whether it says so or not.
+    /// Clients have `held`, whose last anchor is `anchor`, after frames of so many bytes each; at the beginning, both are the
+    /// initial model. Differences are coded contractively, as for feedback, whether the scheme says so or not.
     #[must_use]
-    pub fn new(scheme: Scheme, layout: &Layout, held: Vec<f32>, frames: Vec<u64>) -> Self {
-        let keyframe = nibble_codec::Coding::Fp32.payload_bytes(layout);
-        let encoder = Encoder::new(Scheme { feedback: true, ..scheme });
-        Self { encoder, held, frames, keyframe }
+    pub fn new(downlink: Downlink, layout: &Layout, (anchor, held): (Vec<f32>, Vec<f32>), frames: Vec<u64>) -> Self {
+        let keyframe = Coding::Fp32.payload_bytes(layout);
+        Self { encoder: Encoder::new(downlink.scheme), downlink, anchor, held, frames, keyframe }
     }
 
     /// The model that a client has who follows.
@@ -61,10 +95,22 @@ impl Broadcast {
         &self.held
     }
 
-    /// Its version.
+    /// The newest anchor.
+    #[must_use]
+    pub fn anchor(&self) -> &[f32] {
+        &self.anchor
+    }
+
+    /// The version of the model.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.frames.len() as u64
+    }
+
+    /// The version that a client keeps who follows: the newest anchor.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.downlink.span.anchor(self.version())
     }
 
     /// Bytes of every frame so far.
@@ -81,24 +127,47 @@ impl Broadcast {
         if global == self.held {
             return Ok(None);
         }
-        let delta: Vec<f32> = global.iter().zip(&self.held).map(|(global, held)| global - held).collect();
+        let (version, kept) = (self.version() + 1, self.kept());
+        let delta: Vec<f32> = global.iter().zip(&self.anchor).map(|(global, anchor)| global - anchor).collect();
         let mut frame = Vec::new();
+        self.encoder.set_scheme(over(self.downlink.scheme, version - kept));
         self.encoder.encode(layout, &delta, id, &mut frame)?;
+        self.held.copy_from_slice(&self.anchor);
         let follow = Payload::parse(&frame, layout).and_then(|frame| frame.add_to(&mut self.held));
         follow.expect("it was just encoded");
         self.frames.push(frame.len() as u64);
+        if self.kept() == version {
+            self.anchor.copy_from_slice(&self.held);
+        }
         Ok(Some(frame))
     }
 
     /// What a client that has version `have` is sent.
     #[must_use]
     pub fn path(&self, have: u64) -> Path {
-        let lacks = self.frames.get(have as usize..).unwrap_or_default();
-        match lacks.iter().sum() {
-            bytes if bytes <= self.keyframe => Path::Frames { from: have, bytes },
-            _ => Path::Keyframe { bytes: self.keyframe },
-        }
+        let (span, to) = (self.downlink.span, self.version());
+        let path = |from, whole| {
+            let versions = span.route(from, to)?;
+            let frames: u64 = versions.iter().map(|version| self.frames[*version as usize - 1]).sum();
+            Some(Path { from, whole, versions, bytes: frames + if whole { self.keyframe } else { 0 } })
+        };
+        let whole = path(self.kept(), true).expect("every version has a way from its anchor");
+        path(have, false).filter(|path| path.bytes <= whole.bytes).unwrap_or(whole)
     }
+}
+
+/// `scheme` for the changes of several rounds: those are larger, and are to be known as well as those of one. Half a bit
+/// for every doubling would keep the error at high rates; at the low ones of a downlink less than half of that does, as
+/// measured (docs/experiments.md).
+fn over(scheme: Scheme, rounds: u64) -> Scheme {
+    let coding = match scheme.coding {
+        Coding::Auto(Target::Rate(rate)) => {
+            let more = 2_000.0 * (rounds as f64).log2();
+            Coding::Auto(Target::Rate((rate + more as u32).min(100_000)))
+        }
+        coding => coding,
+    };
+    Scheme { coding, feedback: true, ..scheme }
 }
 
 #[cfg(test)]
@@ -111,6 +180,11 @@ mod tests {
         Layout::new([("w", vec![60, 50]), ("b", vec![60])]).unwrap()
     }
 
+    fn broadcast(scheme: &str, span: u64, initial: Vec<f32>) -> Broadcast {
+        let downlink = Downlink { scheme: scheme.parse().unwrap(), span: Span::new(span).unwrap() };
+        Broadcast::new(downlink, &layout(), (initial.clone(), initial), Vec::new())
+    }
+
     fn follow(layout: &Layout, frame: &[u8], held: &mut [f32]) {
         Payload::parse(frame, layout).unwrap().add_to(held).unwrap();
     }
@@ -121,57 +195,81 @@ mod tests {
         (0..3060).map(at).collect()
     }
 
+    fn publish(broadcast: &mut Broadcast, round: u64) -> Option<Vec<u8>> {
+        let id = PayloadId { round: RoundId(round), seed: Seed(round) };
+        broadcast.publish(&layout(), &global(round), id).unwrap()
+    }
+
+    #[test]
+    fn routes_lead_over_anchors() {
+        let span = Span::new(4).unwrap();
+        assert_eq!(span.route(0, 0), Some(vec![]));
+        assert_eq!(span.route(0, 3), Some(vec![3]));
+        assert_eq!(span.route(0, 4), Some(vec![4]));
+        assert_eq!(span.route(0, 11), Some(vec![4, 8, 11]));
+        assert_eq!(span.route(8, 9), Some(vec![9]));
+        assert_eq!(span.route(7, 9), None, "nobody keeps 7");
+        assert_eq!(span.route(8, 4), None);
+        assert_eq!([0, 3, 4, 11].map(|version| span.anchor(version)), [0, 0, 4, 8]);
+        assert_eq!(Span::new(1).unwrap().route(2, 5), Some(vec![3, 4, 5]));
+        assert_eq!([0, 1001].map(Span::new), [None, None]);
+    }
+
     #[test]
     fn whoever_follows_in_whatever_steps_has_the_same_model() {
-        for scheme in ["auto:0.5", "auto:2", "int4", "int2:nearest", "fp32"] {
+        for (scheme, span) in
+            [("auto:0.5", 16), ("auto:0.5", 1), ("auto:2", 4), ("int4", 8), ("int2:nearest", 5), ("fp32", 3)]
+        {
             let (layout, initial) = (layout(), global(0));
-            let mut broadcast = Broadcast::new(scheme.parse().unwrap(), &layout, initial.clone(), Vec::new());
-            let (mut steady, mut frames) = (initial.clone(), Vec::new());
-            let mut versions = vec![initial];
+            let mut broadcast = broadcast(scheme, span, initial.clone());
+            let (mut frames, mut versions) = (Vec::new(), vec![initial]);
             for round in 1..40 {
-                let id = PayloadId { round: RoundId(round), seed: Seed(round) };
-                let frame = broadcast.publish(&layout, &global(round), id).unwrap().unwrap();
-                follow(&layout, &frame, &mut steady);
-                assert_eq!(steady, broadcast.held(), "{scheme}, round {round}");
-                frames.push(frame);
-                versions.push(steady.clone());
+                frames.push(publish(&mut broadcast, round).unwrap());
+                versions.push(broadcast.held().to_vec());
+                assert_eq!(versions[broadcast.kept() as usize], broadcast.anchor());
             }
-            // One that stops at a version, and takes what it is told to take in one go.
-            for missed in [1, 5, 39] {
-                let have = 39 - missed;
-                let mut late = versions[have].clone();
-                match broadcast.path(have as u64) {
-                    Path::Frames { from, bytes } => {
-                        assert_eq!(bytes, frames[have..].iter().map(|frame| frame.len() as u64).sum::<u64>());
-                        frames[from as usize..].iter().for_each(|frame| follow(&layout, frame, &mut late));
-                        assert_eq!(late, broadcast.held(), "{scheme}, {missed} missed");
-                    }
-                    Path::Keyframe { bytes } => {
-                        let frames = frames[have..].iter().map(|frame| frame.len() as u64).sum::<u64>();
-                        assert!(bytes < frames, "{scheme}: the frames are {frames} bytes, the model {bytes}");
-                    }
+            for have in 0..40 {
+                let path = broadcast.path(have);
+                let mut late = versions[path.from as usize].clone();
+                let mut bytes = if path.whole { Coding::Fp32.payload_bytes(&layout) } else { 0 };
+                for version in &path.versions {
+                    follow(&layout, &frames[*version as usize - 1], &mut late);
+                    bytes += frames[*version as usize - 1].len() as u64;
                 }
+                assert_eq!(
+                    (late.as_slice(), bytes),
+                    (broadcast.held(), path.bytes),
+                    "{scheme}, span {span}, from {have}"
+                );
+                assert!(path.whole || path.from == have);
             }
             // What is not sent does not pile up: as far behind as a few rounds' changes, after 39.
             let apart: f64 = global(39).iter().zip(broadcast.held()).map(|(a, b)| f64::from(a - b).powi(2)).sum();
             let change: f64 = global(39).iter().zip(global(38)).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-            assert!(apart < 30.0 * change, "{scheme}: {}", apart / change);
+            assert!(apart < 30.0 * change, "{scheme}, span {span}: {}", apart / change);
         }
     }
 
     #[test]
     fn the_cheaper_path_is_taken() {
-        let layout = layout();
-        let mut broadcast = Broadcast::new("int8".parse().unwrap(), &layout, global(0), Vec::new());
-        assert_eq!(broadcast.path(0), Path::Frames { from: 0, bytes: 0 });
-        assert_eq!(broadcast.publish(&layout, &global(0), PayloadId { round: RoundId(0), seed: Seed(0) }), Ok(None));
-        for round in 1..6 {
-            let id = PayloadId { round: RoundId(round), seed: Seed(round) };
-            broadcast.publish(&layout, &global(round), id).unwrap();
+        let mut broadcast = broadcast("int8", 1, global(0));
+        assert_eq!(broadcast.path(0), Path { from: 0, whole: false, versions: vec![], bytes: 0 });
+        assert_eq!(publish(&mut broadcast, 0), None);
+        (1..6).for_each(|round| drop(publish(&mut broadcast, round)));
+        let whole = Coding::Fp32.payload_bytes(&layout());
+        assert_eq!(broadcast.path(4), Path { from: 4, whole: false, versions: vec![5], bytes: broadcast.frames()[4] });
+        let keyframe = Path { from: 5, whole: true, versions: vec![], bytes: whole };
+        assert_eq!(broadcast.path(0), keyframe, "five frames of 8 bits are more than 32 bits");
+        assert!(broadcast.path(2).bytes < whole);
+    }
+
+    #[test]
+    fn the_farther_from_its_anchor_the_more_bits_a_frame_has() {
+        let mut broadcast = broadcast("auto:0.5", 16, global(0));
+        let bits = |frame: Vec<u8>| frame.len() as f64 * 8.0 / 3060.0;
+        let bits: Vec<_> = (1..18).map(|round| bits(publish(&mut broadcast, round).unwrap())).collect();
+        for (round, asked) in [(1, 0.5), (2, 0.7), (4, 0.9), (16, 1.3), (17, 0.5)] {
+            assert!((0.93 * asked..=asked).contains(&bits[round - 1]), "round {round}: {} bits", bits[round - 1]);
         }
-        let whole = nibble_codec::Coding::Fp32.payload_bytes(&layout);
-        assert_eq!(broadcast.path(4), Path::Frames { from: 4, bytes: broadcast.frames()[4] });
-        assert_eq!(broadcast.path(0), Path::Keyframe { bytes: whole }, "five frames of 8 bits are more than 32 bits");
-        assert!(broadcast.path(2).bytes() < whole);
     }
 }

@@ -33,6 +33,20 @@ pub(super) struct Path {
     pub(super) initial_seed: Option<Seed>,
     /// Bytes of each.
     pub(super) frame_bytes: Vec<u64>,
+    /// How many of them lead to the model that is to be kept.
+    pub(super) anchor_frames: usize,
+    /// Whether the model they start from can be fetched, whole.
+    pub(super) fetch_base: bool,
+}
+
+impl Order {
+    /// Whether later frames may start from a model that was fetched whole; without delta frames, the same model may be
+    /// ordered again.
+    pub(super) fn is_anchor(&self, model: [u8; 32]) -> bool {
+        let Some(path) = &self.path else { return true };
+        let all_lead_there = path.anchor_frames == path.frame_bytes.len();
+        (model == self.model && all_lead_there) || (model == path.base && path.anchor_frames == 0)
+    }
 }
 
 impl TryFrom<Assignment> for Order {
@@ -71,7 +85,13 @@ fn sha256(bytes: &[u8]) -> Option<[u8; 32]> {
 
 fn path(path: DeltaPath) -> Result<Path, String> {
     let base = sha256(&path.base_sha256).ok_or("the name of the model to start from is not a SHA-256")?;
-    Ok(Path { base, initial_seed: path.initial_seed.map(Seed), frame_bytes: path.frame_bytes })
+    Ok(Path {
+        base,
+        initial_seed: path.initial_seed.map(Seed),
+        anchor_frames: path.anchor_frames as usize,
+        fetch_base: path.base_bytes > 0,
+        frame_bytes: path.frame_bytes,
+    })
 }
 
 fn tensor(tensor: Tensor) -> Option<TensorSpec> {

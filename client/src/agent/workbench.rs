@@ -34,8 +34,10 @@ pub(super) struct Workbench {
     participant: Option<Prepared>,
     /// Most bytes of the update that was prepared for.
     pub(super) update_bytes: u64,
-    /// The global model held last, here and on disk.
+    /// The global model of the last order, or one on the way to it.
     global: Option<Global>,
+    /// Name of the model on disk.
+    kept: Option<[u8; 32]>,
 }
 
 struct Prepared {
@@ -46,8 +48,6 @@ struct Prepared {
 struct Global {
     sha256: [u8; 32],
     parameters: Vec<f32>,
-    /// Whether it is on disk, too.
-    kept: bool,
 }
 
 /// Why there is no update.
@@ -66,13 +66,14 @@ impl From<StateError> for Setback {
 
 impl Workbench {
     pub(super) fn new(store: Store, trainers: Box<dyn TrainerSource>, samples: Vec<u32>) -> Self {
-        let global = Global::on_disk(&store);
-        Self { store, trainers, samples, participant: None, update_bytes: 0, global }
+        let global = store.model().map(Global::new);
+        let kept = global.as_ref().map(|global| global.sha256);
+        Self { store, trainers, samples, participant: None, update_bytes: 0, global, kept }
     }
 
-    /// Name of the global model that is held.
+    /// Name of the global model that is kept.
     pub(super) fn held(&self) -> Option<[u8; 32]> {
-        self.global.as_ref().map(|global| global.sha256)
+        self.kept
     }
 
     /// Makes ready for an order, before anything is downloaded for it. Gives what has to be.
@@ -88,20 +89,43 @@ impl Workbench {
             return Err(format!("an update under {scheme} takes {payload_bytes} bytes, the budget is {budget}"));
         }
         self.update_bytes = payload_bytes;
-        let keyframe = usize::try_from(frame_bytes).map_err(|_| "the model does not fit this machine's memory")?;
-        if let Some(path) = order.path.as_ref().filter(|_| self.held() != Some(order.model)) {
-            self.begin_at(path, order)?;
-        }
-        if self.held() == Some(order.model) {
+        usize::try_from(frame_bytes).map_err(|_| "the model does not fit this machine's memory")?;
+        self.next(order)
+    }
+
+    /// What has to be downloaded next on the way to an order's model.
+    fn next(&mut self, order: &Order) -> Result<Option<Wanted>, String> {
+        if self.has(order.model) {
             return Ok(None);
         }
-        let path = order.path.as_ref().filter(|path| self.held() == Some(path.base));
-        Ok(Some(path.and_then(|path| path.wanted(order, keyframe)).unwrap_or(Wanted::keyframe(order.model, keyframe))))
+        let keyframe = order.frame_bytes as usize;
+        let Some(path) = &order.path else { return Ok(Some(Wanted::keyframe(order.model, keyframe))) };
+        if !self.has(path.base) {
+            self.begin_at(path, order)?;
+            if self.has(order.model) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(match self.has(path.base) {
+            true => path.wanted(order, keyframe).unwrap_or(Wanted::keyframe(order.model, keyframe)),
+            false if path.fetch_base => Wanted::keyframe(path.base, keyframe),
+            false => Wanted::keyframe(order.model, keyframe),
+        }))
+    }
+
+    /// Whether a model is here, once it was taken from the disk if that has it.
+    fn has(&mut self, model: [u8; 32]) -> bool {
+        let is_it = |global: &Global| global.sha256 == model;
+        if !self.global.as_ref().is_some_and(is_it) && self.kept == Some(model) {
+            self.global = None; // one model at a time
+            self.global = self.store.model().map(Global::new);
+        }
+        self.global.as_ref().is_some_and(is_it)
     }
 
     /// Makes the run's first model, if it is that which a path starts from.
     fn begin_at(&mut self, path: &Path, order: &Order) -> Result<(), String> {
-        if let Some(seed) = path.initial_seed.filter(|_| self.held() != Some(path.base)) {
+        if let Some(seed) = path.initial_seed {
             let first = Global::new(self.participant(order)?.trainer().init(seed));
             if first.sha256 == path.base {
                 self.global = Some(first);
@@ -110,8 +134,8 @@ impl Workbench {
         Ok(())
     }
 
-    /// Takes the global model out of frames. Gives what has to be downloaded instead, if it does not come out of delta
-    /// frames.
+    /// Takes a global model out of frames. Gives what has to be downloaded next, or instead, if the model does not come out
+    /// of delta frames.
     pub(super) fn receive(
         &mut self,
         order: &Order,
@@ -119,17 +143,20 @@ impl Workbench {
         frames: Option<Vec<u8>>,
     ) -> Result<Option<Wanted>, String> {
         let base = self.global.take();
-        let layout = self.participant(order)?.layout();
-        let problem = match decoded(wanted, frames, base, layout) {
-            Ok(mut global) if global.sha256 == order.model => {
-                match self.store.keep_model(&global.parameters) {
-                    Ok(()) => global.kept = true,
-                    Err(error) => {
-                        tracing::warn!(%error, "the model is not kept: after a restart all of it has to be sent again");
-                    }
+        let layout = self.participant(order)?.layout().clone();
+        let parameters = base.map(|base| base.parameters).unwrap_or_default();
+        let anchor_frames = order.path.as_ref().map_or(1, |path| path.anchor_frames);
+        let came = match wanted.base {
+            Some(_) => self.follow(wanted, frames, parameters, anchor_frames, &layout),
+            None => decoded(frames, parameters, &layout),
+        };
+        let problem = match came {
+            Ok(global) if global.sha256 == wanted.model => {
+                if wanted.base.is_none() && order.is_anchor(wanted.model) {
+                    self.keep(global.sha256, &global.parameters);
                 }
                 self.global = Some(global);
-                return Ok(None);
+                return self.next(order);
             }
             Ok(_) => "the model that was sent is not the one that was announced: their SHA-256 differ".into(),
             Err(problem) => problem,
@@ -138,7 +165,43 @@ impl Workbench {
             return Err(problem);
         }
         tracing::warn!(problem, "the delta frames do not lead to the model: all of it is fetched");
-        Ok(Some(Wanted::keyframe(order.model, Coding::Fp32.payload_bytes(layout) as usize)))
+        Ok(Some(Wanted::keyframe(order.model, Coding::Fp32.payload_bytes(&layout) as usize)))
+    }
+
+    /// The model that delta frames lead to from `parameters`. That which `anchor_frames` of them lead to is kept.
+    fn follow(
+        &mut self,
+        wanted: &Wanted,
+        frames: Option<Vec<u8>>,
+        mut parameters: Vec<f32>,
+        anchor_frames: usize,
+        layout: &Layout,
+    ) -> Result<Global, String> {
+        let frames = frames.ok_or("the coordinator no longer has the delta frames")?;
+        let mut rest = &frames[..];
+        for (&bytes, followed) in wanted.frame_bytes.iter().zip(1..) {
+            let (frame, later) = rest.split_at(bytes);
+            let add = Payload::parse(frame, layout).and_then(|frame| frame.add_to(&mut parameters));
+            add.map_err(|error| format!("a frame of the model cannot be used: {error}"))?;
+            if followed == anchor_frames {
+                let anchor = Global::new(parameters);
+                self.keep(anchor.sha256, &anchor.parameters);
+                parameters = anchor.parameters;
+            }
+            rest = later;
+        }
+        drop(frames); // training needs the memory
+        Ok(Global::new(parameters))
+    }
+
+    /// Puts a model on disk, in place of the one there.
+    fn keep(&mut self, name: [u8; 32], parameters: &[f32]) {
+        match self.store.keep_model(parameters) {
+            Ok(()) => self.kept = Some(name),
+            Err(error) => {
+                tracing::warn!(%error, "the model is not kept: more of it than otherwise has to be sent next time");
+            }
+        }
     }
 
     /// Trains and encodes, and keeps the update as pending. Durable on return.
@@ -182,18 +245,13 @@ impl Workbench {
     /// Moves the residual, now that the pending update's outcome is known. Durable on return.
     pub(super) fn settle(&mut self, outcome: Settlement) -> Result<(), AgentError> {
         let summary = self.store.summary().clone();
-        // Its memory is needed now.
-        let set_down = self.global.take_if(|global| global.kept).is_some();
+        self.global = None; // its memory is needed now
         let mut vector = self.store.vector()?;
         if outcome == Settlement::Accepted && !vector.is_empty() {
             let payload = self.store.payload()?;
             vector = left_out(vector, &payload, &summary.layout).map_err(AgentError::Settling)?;
         }
         self.store.settle(&summary.run, &summary.layout, &vector)?;
-        drop(vector);
-        if set_down {
-            self.global = Global::on_disk(&self.store);
-        }
         Ok(())
     }
 
@@ -272,16 +330,12 @@ impl Global {
             sha256.update(bytes);
             Ok(())
         });
-        Self { sha256: sha256.finalize().into(), parameters, kept: false }
-    }
-
-    fn on_disk(store: &Store) -> Option<Self> {
-        store.model().map(|parameters| Self { kept: true, ..Self::new(parameters) })
+        Self { sha256: sha256.finalize().into(), parameters }
     }
 }
 
 impl Path {
-    /// Its frames, if they are fewer bytes than the model's own.
+    /// Its frames, if they are no more bytes than the model's own.
     fn wanted(&self, order: &Order, keyframe: usize) -> Option<Wanted> {
         let total = self.frame_bytes.iter().try_fold(0u64, |total, bytes| total.checked_add(*bytes));
         let shorter = total.is_some_and(|total| (1..=keyframe as u64).contains(&total));
@@ -290,22 +344,12 @@ impl Path {
     }
 }
 
-/// The model that frames lead to from `base`.
-fn decoded(wanted: &Wanted, frames: Option<Vec<u8>>, base: Option<Global>, layout: &Layout) -> Result<Global, String> {
-    let frames = frames.ok_or("the coordinator no longer has the delta frames")?;
-    let mut parameters = base.map(|base| base.parameters).unwrap_or_default();
+/// The model of its own frame, in the memory of another.
+fn decoded(frame: Option<Vec<u8>>, mut parameters: Vec<f32>, layout: &Layout) -> Result<Global, String> {
+    let frame = frame.ok_or("the coordinator no longer has the model")?;
     parameters.resize(layout.coordinates(), 0.0);
-    let unusable = |error: DecodeError| format!("a frame of the model cannot be used: {error}");
-    let mut rest = &frames[..];
-    for &bytes in &wanted.frame_bytes {
-        let (frame, later) = rest.split_at(bytes);
-        let frame = Payload::parse(frame, layout).map_err(unusable)?;
-        match wanted.base {
-            Some(_) => frame.add_to(&mut parameters).map_err(unusable)?,
-            None => frame.decode(&mut parameters).map_err(unusable)?,
-        }
-        rest = later;
-    }
-    drop(frames); // training needs the memory
+    let decode = Payload::parse(&frame, layout).and_then(|frame| frame.decode(&mut parameters));
+    decode.map_err(|error| format!("the model's frame cannot be used: {error}"))?;
+    drop(frame); // training needs the memory
     Ok(Global::new(parameters))
 }

@@ -226,6 +226,8 @@ impl Coordinator {
             base_sha256: base.to_vec().into(),
             initial_seed: (base == first).then_some(42),
             frame_bytes: frames.iter().map(|frame| frame.len() as u64).collect(),
+            anchor_frames: frames.len() as u32,
+            base_bytes: 0,
         })
     }
 

@@ -132,10 +132,10 @@ pub struct Assignment {
     #[prost(message, optional, tag = "12")]
     pub path: ::core::option::Option<DeltaPath>,
 }
-/// Delta frames, which lead from a model that the client has to another, in order.
+/// Delta frames, which lead from one model to another, in order.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeltaPath {
-    /// The model they start from: the one that the client said it has, else the run's first.
+    /// The model they start from: one that the client said it has, the run's first, or one that it is to fetch.
     #[prost(bytes = "bytes", tag = "1")]
     pub base_sha256: ::prost::bytes::Bytes,
     /// Seed of the run's first model, if that is where they start and the architecture is built in: a client that knows the
@@ -145,6 +145,13 @@ pub struct DeltaPath {
     /// Bytes of each frame. None: the base is the model.
     #[prost(uint64, repeated, tag = "3")]
     pub frame_bytes: ::prost::alloc::vec::Vec<u64>,
+    /// How many of the frames lead to the model that the client is to keep, and to name when it checks in: later paths start
+    /// there. 0: that is the base.
+    #[prost(uint32, tag = "4")]
+    pub anchor_frames: u32,
+    /// Bytes of the base's own frame, if the client has to fetch that first; else 0.
+    #[prost(uint64, tag = "5")]
+    pub base_bytes: u64,
 }
 /// A global model.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -40,8 +40,12 @@ pub struct DeltaPath {
     pub base: ModelName,
     /// Seed that a built-in architecture makes that model from, if it is the run's first.
     pub initial_seed: Option<Seed>,
+    /// Bytes of that model's own frame, if the client has to fetch it first; else 0.
+    pub base_bytes: u64,
     /// Bytes of each, in order.
     pub frame_bytes: Vec<u64>,
+    /// How many of them lead to the model that the client is to keep, for later frames to start from.
+    pub anchor_frames: u32,
 }
 
 /// What a client does next.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use nibble_codec::{Layout, Scheme};
+use nibble_codec::Layout;
 use nibble_seed::Seed;
 
-use crate::{policy::Policy, round::RoundConfig};
+use crate::{broadcast::Downlink, policy::Policy, round::RoundConfig};
 
 /// A validated run.
 #[derive(Clone, Debug)]
@@ -28,8 +28,8 @@ pub struct Plan {
     pub architecture: String,
     /// How updates are coded.
     pub policy: Policy,
-    /// Scheme of the global model's changes on their way to the clients; without one it goes out whole.
-    pub downlink: Option<Scheme>,
+    /// How the global model's changes travel to the clients; without it, it goes out whole.
+    pub downlink: Option<Downlink>,
     /// Seed of the first model, if a built-in architecture makes it from one.
     pub initial_seed: Option<Seed>,
     /// How clients train.

@@ -83,8 +83,8 @@ impl Coordinator {
     /// Bytes on the socket that bring a client the model.
     fn bytes_down(&self, ready: &Ready) -> u64 {
         let path = self.path(ready.held);
-        let frames = path.map_or(self.served.frame_bytes, |path| path.frame_bytes.iter().sum());
-        wire::down(frames, &self.parts.plan.layout)
+        let frames = path.map(|path| path.base_bytes + path.frame_bytes.iter().sum::<u64>());
+        wire::down(frames.unwrap_or(self.served.frame_bytes), &self.parts.plan.layout)
     }
 
     /// The scheme of a client's update in the open round; none, if it cannot afford one, or the model.

@@ -6,7 +6,7 @@ use nibble_seed::{Purpose, RoundId};
 
 use super::{Coordinator, CoordinatorError, DeltaPath, ModelRef, Parts, Plan};
 use crate::{
-    broadcast::{Broadcast, Path},
+    broadcast::Broadcast,
     crash,
     models::{Chain, DeltaFrame, ModelError, ModelName, Models},
 };
@@ -33,22 +33,24 @@ impl Coordinator {
         Ok(())
     }
 
-    /// The delta frames that bring a client to the model that is served, if they are the shorter way.
+    /// The way to the model that is served, where its changes are compressed.
     pub(super) fn path(&self, held: Option<ModelName>) -> Option<DeltaPath> {
         let broadcast = self.broadcast.as_ref()?;
         let initial_seed = self.parts.plan.initial_seed;
         self.parts.models.with_chain(|chain| {
             let known = held.and_then(|held| chain.version_of(&held));
-            // Whoever knows the architecture makes the first model itself; others need something to start from.
-            let have = known.or(initial_seed.map(|_| 0))?;
-            match broadcast.path(have) {
-                Path::Keyframe { .. } => None,
-                Path::Frames { from, .. } => Some(DeltaPath {
-                    base: *chain.name(from)?,
-                    initial_seed: initial_seed.filter(|_| from == 0),
-                    frame_bytes: broadcast.frames().get(from as usize..)?.to_vec(),
-                }),
-            }
+            // Whoever knows the architecture makes the first model itself; others are sent one to start from, as is
+            // whoever has a version from which no frames lead on: no version is newer than the newest.
+            let have = known.or(initial_seed.map(|_| 0)).unwrap_or(u64::MAX);
+            let path = broadcast.path(have);
+            let frame_bytes = |version: &u64| chain.frame(*version).map(|frame| frame.bytes);
+            Some(DeltaPath {
+                base: *chain.name(path.from)?,
+                base_bytes: if path.whole { keyframe_bytes(&self.parts) } else { 0 },
+                initial_seed: initial_seed.filter(|_| path.from == 0 && !path.whole),
+                anchor_frames: path.versions.iter().filter(|version| **version <= broadcast.kept()).count() as u32,
+                frame_bytes: path.versions.iter().map(frame_bytes).collect::<Option<_>>()?,
+            })
         })
     }
 }
@@ -60,12 +62,14 @@ pub(super) async fn resume(
     first: ModelName,
     steps: Vec<(DeltaFrame, ModelName)>,
 ) -> Result<Option<(Broadcast, ModelName)>, CoordinatorError> {
-    let Some(scheme) = plan.downlink else { return Ok(None) };
+    let Some(downlink) = plan.downlink else { return Ok(None) };
     let held = steps.last().map_or(first, |(_, name)| *name);
+    let kept = downlink.span.anchor(steps.len() as u64);
+    let anchor = kept.checked_sub(1).map_or(first, |step| steps[step as usize].1);
     let bytes = steps.iter().map(|(frame, _)| frame.bytes).collect();
-    models.set_chain(Chain::new(first, steps));
-    let parameters = models.get(&plan.layout, &held).await?;
-    Ok(Some((Broadcast::new(scheme, &plan.layout, parameters, bytes), held)))
+    models.set_chain(Chain::new(downlink.span, first, steps));
+    let models = (models.get(&plan.layout, &anchor).await?, models.get(&plan.layout, &held).await?);
+    Ok(Some((Broadcast::new(downlink, &plan.layout, models, bytes), held)))
 }
 
 /// Bytes of a whole model.

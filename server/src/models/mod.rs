@@ -188,20 +188,20 @@ impl Models {
     /// The delta frames that lead from one model to another, to serve from; `None` if they are not all here.
     #[must_use]
     pub fn deltas(&self, base: &ModelName, to: &ModelName) -> Option<Frames> {
-        let between = |chain: &Chain| Some(chain.between(base, to)?.to_vec());
+        let between = |chain: &Chain| chain.between(base, to);
         Frames::open(self.with_chain(between)?.iter().map(|frame| self.delta_path(&frame.digest)))
     }
 
-    /// Removes the local frames of all models but those in `keep`, delta frames that nobody will be sent, and what a kill
-    /// left unfinished. What is in a bucket stays there.
+    /// Removes the local frames of all models but those in `keep` and the anchors, delta frames that nobody will be sent, and
+    /// what a kill left unfinished. What is in a bucket stays there.
     ///
     /// # Errors
     /// If the disk fails.
     pub fn keep_only(&self, keep: &[ModelName], keyframe_bytes: u64) -> Result<(), ModelError> {
         let mut kept: Vec<_> = keep.iter().map(|name| self.path(name)).collect();
-        self.with_chain(|chain| {
-            kept.extend(chain.wanted(keyframe_bytes).iter().map(|frame| self.delta_path(&frame.digest)));
-        });
+        let (frames, anchors) = self.with_chain(|chain| chain.wanted(keyframe_bytes));
+        kept.extend(frames.iter().map(|frame| self.delta_path(&frame.digest)));
+        kept.extend(anchors.iter().map(|name| self.path(name)));
         for entry in fs::read_dir(&self.directory).map_err(at(&self.directory))?.flatten() {
             let path = entry.path();
             let unfinished = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp"));
@@ -319,6 +319,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> ModelError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broadcast::Span;
 
     fn layout() -> Layout {
         Layout::new([("w", vec![3])]).unwrap()
@@ -346,7 +347,7 @@ mod tests {
         let local = tempfile::tempdir().unwrap();
         let models = Models::open(local.path().into(), None, "run").unwrap();
         let frames = [&b"first"[..], b"", b"the second"].map(|frame| models.put_delta(frame).unwrap());
-        models.set_chain(Chain::new([0; 32], (1..4).map(|i| (frames[i as usize - 1], [i; 32]))));
+        models.set_chain(Chain::new(Span::new(1).unwrap(), [0; 32], (1..4).map(|i| (frames[i as usize - 1], [i; 32]))));
         let whole = b"firstthe second";
         let open = models.deltas(&[0; 32], &[3; 32]).unwrap();
         assert_eq!(open.len_bytes(), 15);
@@ -357,7 +358,7 @@ mod tests {
         assert_eq!(models.deltas(&[3; 32], &[3; 32]).unwrap().len_bytes(), 0);
         assert!(models.deltas(&[3; 32], &[0; 32]).is_none());
         models.keep_only(&[], 0).unwrap();
-        assert!(models.deltas(&[0; 32], &[3; 32]).is_none(), "only the newest is wanted");
+        assert!(models.deltas(&[0; 32], &[3; 32]).is_none(), "only the newest are wanted");
         assert_eq!(models.deltas(&[2; 32], &[3; 32]).unwrap().read(0, 99).unwrap(), &b"the second"[..]);
     }
 

@@ -87,6 +87,8 @@ fn assignment(assigned: &Assignment) -> v1::Assignment {
             base_sha256: path.base.to_vec().into(),
             initial_seed: path.initial_seed.map(|seed| seed.0),
             frame_bytes: path.frame_bytes.clone(),
+            anchor_frames: path.anchor_frames,
+            base_bytes: path.base_bytes,
         }),
         deadline_ms: assigned.deadline.map_or(0, |deadline| millis(deadline).max(1)),
     }

@@ -167,6 +167,9 @@ pub struct Compression {
     /// whole, in fp32.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub downlink: Option<String>,
+    /// Rounds from one model that such changes start from to the next, 1 to 1,000: the more, the fewer bytes for clients that
+    /// take part seldom, and the more for those that always do. Default: 16.
+    pub downlink_span: u64,
     /// Most payload bytes of one update; a scheme that needs more is refused. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uplink_budget_bytes: Option<u64>,
@@ -244,6 +247,6 @@ impl Default for Cohort {
 
 impl Default for Compression {
     fn default() -> Self {
-        Self { uplink: "int4+ef".into(), downlink: None, uplink_budget_bytes: None }
+        Self { uplink: "int4+ef".into(), downlink: None, downlink_span: 16, uplink_budget_bytes: None }
     }
 }

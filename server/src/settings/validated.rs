@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     RoundConfigError,
+    broadcast::{Downlink, Span},
     coordinator::Training,
     listener::{Limits, Rate},
     policy::{Policy, PolicyError},
@@ -59,8 +60,8 @@ pub struct Settings {
     pub decline_pause: Duration,
     /// Scheme of the updates.
     pub policy: Policy,
-    /// Scheme of the model's changes, if they are compressed.
-    pub downlink: Option<Scheme>,
+    /// How the model's changes travel, if they are compressed.
+    pub downlink: Option<Downlink>,
     /// Most bytes of a payload.
     pub uplink_budget_bytes: Option<u64>,
     /// The keys of the run as TOML, every one spelled out.
@@ -200,16 +201,20 @@ impl Settings {
                 let mend = "write SCHEME[@SCHEDULE], e.g. int4+ef, auto:0.5, auto:1@ascending, fit";
                 broken("compression.uplink", error.to_string(), mend)
             })?,
-            downlink: raw
-                .compression
-                .downlink
-                .as_deref()
-                .map(|name| scheme("compression.downlink", name))
-                .transpose()?,
+            downlink: downlink(&raw.compression)?,
             uplink_budget_bytes: raw.compression.uplink_budget_bytes,
             config,
         })
     }
+}
+
+fn downlink(raw: &super::raw::Compression) -> Result<Option<Downlink>, SettingsError> {
+    let versions = raw.downlink_span;
+    let span = Span::new(versions).ok_or_else(|| {
+        broken("compression.downlink_span", format!("{versions} is not a number of rounds"), "set it to 1 to 1000")
+    })?;
+    let scheme = raw.downlink.as_deref().map(|name| scheme("compression.downlink", name)).transpose()?;
+    Ok(scheme.map(|scheme| Downlink { scheme, span }))
 }
 
 fn check_run(raw: &Raw) -> Result<(), SettingsError> {

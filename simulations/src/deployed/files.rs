@@ -93,6 +93,7 @@ impl Files {
         let run = [("name", self.run.clone().into()), ("seed", integer(seed.0)), ("rounds", rounds)];
         let mut compression = table([("uplink", codecs.up.to_string().into())]);
         compression.extend(codecs.down.map(|scheme| ("downlink".into(), scheme.to_string().into())));
+        compression.insert("downlink_span".into(), integer(raw.compression.downlink_span));
         let connections = integer(1024.max(4 * raw.data.clients as u64));
         table([
             ("listen", "127.0.0.1:0".into()),

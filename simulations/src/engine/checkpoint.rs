@@ -31,13 +31,14 @@ pub struct Checkpoint {
     pub rows: Vec<RoundRow>,
     /// SHA-256 of the model, in hexadecimal; the file of this name holds it.
     pub model: String,
-    /// SHA-256 of the model that clients have, where it is another; the file of this name holds it.
-    #[serde(default)]
-    pub held: Option<String>,
+    /// As `model`, of the version that clients have.
+    pub held: String,
+    /// As `model`, of the version that they keep.
+    pub anchor: String,
     /// Bytes of every frame that led there.
     #[serde(default)]
     pub frames: Vec<u64>,
-    /// How many of them each client has.
+    /// Which version each client has.
     #[serde(default)]
     pub versions: BTreeMap<u64, u64>,
     /// What each client has spent.
@@ -53,12 +54,16 @@ pub struct Checkpoint {
 const NAME: &str = "checkpoint.json";
 
 impl Checkpoint {
-    /// Makes the checkpoint durable in `dir`, with the models it names: `global`, and what clients hold.
-    pub(super) fn save(&self, dir: &Path, global: &[f32], held: Option<&[f32]>) -> Result<(), SimError> {
-        let models = [(Some(&self.model), Some(global)), (self.held.as_ref(), held)];
-        let models = models.into_iter().filter_map(|(name, model)| Some((model_file_of(dir, name?), model?)));
+    /// The models it names.
+    fn models(&self) -> [&String; 3] {
+        [&self.model, &self.held, &self.anchor]
+    }
+
+    /// Makes the checkpoint durable in `dir`, with the models it names.
+    pub(super) fn save(&self, dir: &Path, models: [&[f32]; 3]) -> Result<(), SimError> {
         let mut kept = Vec::new();
-        for (path, model) in models {
+        for (name, model) in self.models().into_iter().zip(models) {
+            let path = model_file_of(dir, name);
             if !path.exists() {
                 write_whole(&path, &to_bytes(model))?;
             }
@@ -77,8 +82,7 @@ impl Checkpoint {
     }
 
     /// The checkpoint in `dir` with its models; `None` if there is none.
-    #[allow(clippy::type_complexity)] // a pair of models, the second where there is one
-    pub(super) fn load(dir: &Path) -> Result<Option<(Self, Vec<f32>, Option<Vec<f32>>)>, SimError> {
+    pub(super) fn load(dir: &Path) -> Result<Option<(Self, [Vec<f32>; 3])>, SimError> {
         let path = dir.join(NAME);
         if !path.exists() {
             return Ok(None);
@@ -96,8 +100,9 @@ impl Checkpoint {
             let model = from_bytes(&bytes).filter(|model| model_file::hash(model) == *name);
             model.ok_or_else(|| damaged(&file, "the model in it is damaged".into()))
         };
-        let (global, held) = (model(&checkpoint.model)?, checkpoint.held.as_ref().map(model).transpose()?);
-        Ok(Some((checkpoint, global, held)))
+        let [global, held, anchor] = checkpoint.models().map(model);
+        let models = [global?, held?, anchor?];
+        Ok(Some((checkpoint, models)))
     }
 }
 

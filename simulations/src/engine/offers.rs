@@ -73,6 +73,6 @@ impl Run<'_> {
     /// Bytes that bring a client the model.
     pub(super) fn model_bytes(&self, client: ClientId, whole: u64) -> u64 {
         let Some(broadcast) = &self.broadcast else { return whole };
-        broadcast.path(self.versions.get(&client).copied().unwrap_or(0)).bytes()
+        broadcast.path(self.versions.get(&client).copied().unwrap_or(0)).bytes
     }
 }

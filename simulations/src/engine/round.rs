@@ -192,7 +192,7 @@ impl Run<'_> {
     fn send_model(&mut self, client: ClientId, arrives: bool, whole: u64) -> u64 {
         let bytes = self.model_bytes(client, whole);
         if let (Some(broadcast), true) = (&self.broadcast, arrives) {
-            self.versions.insert(client, broadcast.version());
+            self.versions.insert(client, broadcast.kept());
         }
         self.accounts.entry(client).or_default().spend(0, wire::down(bytes, self.federation.layout()));
         bytes

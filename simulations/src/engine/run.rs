@@ -9,7 +9,7 @@ use std::{
 
 use nibble_client::budget::{Account, Budget};
 use nibble_seed::{ClientId, Seed};
-use nibble_server::broadcast::Broadcast;
+use nibble_server::broadcast::{Broadcast, Downlink};
 
 use super::{checkpoint::Checkpoint, residuals::Residuals, workers::Workers};
 use crate::{
@@ -79,18 +79,20 @@ impl<'a> Run<'a> {
         let workers = Workers::new(federation, threads)?;
         let cap_bytes = experiment.raw.compression.residual_memory_mib.saturating_mul(1 << 20);
         let spill = dir.join("residuals");
-        let broadcast =
-            |held, frames| codecs.down.map(|scheme| Broadcast::new(scheme, federation.layout(), held, frames));
+        let broadcast = |models, frames| {
+            let downlink = codecs.down.map(|scheme| Downlink { scheme, span: experiment.span });
+            downlink.map(|downlink| Broadcast::new(downlink, federation.layout(), models, frames))
+        };
         let fleet = links::fleet(experiment, seed)?;
         let clients = (0..experiment.raw.data.clients as u64).map(ClientId);
         let budgets: Vec<_> = clients.map(|client| budgets::of(experiment, fleet.as_ref(), client)).collect();
         let (progress, residuals, broadcast, versions, accounts) = match Checkpoint::load(dir)? {
-            Some((checkpoint, global, held)) => {
+            Some((checkpoint, [global, held, anchor])) => {
                 check_same(&checkpoint, codecs, seed, dir)?;
                 let residuals = Residuals::restore(spill, cap_bytes, &checkpoint.residuals)?;
                 let clock = Duration::from_nanos(checkpoint.clock_nanos);
                 let versions = checkpoint.versions.into_iter().map(|(client, version)| (ClientId(client), version));
-                let broadcast = broadcast(held.unwrap_or_default(), checkpoint.frames);
+                let broadcast = broadcast((anchor, held), checkpoint.frames);
                 let account = |(client, account)| (ClientId(client), account);
                 let accounts = checkpoint.accounts.into_iter().map(account).collect();
                 let progress = Progress { rows: checkpoint.rows, global, clock, classes: checkpoint.classes };
@@ -98,7 +100,7 @@ impl<'a> Run<'a> {
             }
             None => {
                 let global = federation.trainer().init(seed);
-                let broadcast = broadcast(global.clone(), Vec::new());
+                let broadcast = broadcast((global.clone(), global.clone()), Vec::new());
                 let classes = classes::all(experiment, fleet.as_ref(), &budgets);
                 let progress = Progress { rows: Vec::new(), global, clock: Duration::ZERO, classes };
                 let residuals = Residuals::restore(spill, cap_bytes, &Default::default())?;
@@ -159,20 +161,24 @@ impl<'a> Run<'a> {
     /// If it cannot be written; the checkpoint before is then as it was.
     pub fn checkpoint(&mut self) -> Result<(), SimError> {
         let residuals = self.residuals.save_all()?;
+        let global = &self.progress.global[..];
+        let sent = self.broadcast.as_ref().map(|broadcast| (broadcast.held(), broadcast.anchor()));
+        let (held, anchor) = sent.unwrap_or((global, global));
         let checkpoint = Checkpoint {
             scheme: self.codecs.to_string(),
             seed: self.seed.0,
             clock_nanos: u64::try_from(self.progress.clock.as_nanos()).unwrap_or(u64::MAX),
             rows: self.progress.rows.clone(),
-            model: model_file::hash(&self.progress.global),
-            held: self.broadcast.as_ref().map(|broadcast| model_file::hash(broadcast.held())),
+            model: model_file::hash(global),
+            held: model_file::hash(held),
+            anchor: model_file::hash(anchor),
             frames: self.broadcast.as_ref().map_or_else(Vec::new, |broadcast| broadcast.frames().to_vec()),
             versions: self.versions.iter().map(|(client, &version)| (client.0, version)).collect(),
             accounts: self.accounts.iter().map(|(client, &account)| (client.0, account)).collect(),
             classes: self.progress.classes.clone(),
             residuals,
         };
-        checkpoint.save(&self.dir, &self.progress.global, self.broadcast.as_ref().map(Broadcast::held))?;
+        checkpoint.save(&self.dir, [global, held, anchor])?;
         self.residuals.checkpointed(&checkpoint.residuals)
     }
 

@@ -213,6 +213,9 @@ pub struct Compression {
     /// Schemes of client updates, one run each; after a slash that of the model's changes on their way to the clients,
     /// e.g. "auto:0.25/auto:1". Without one the model goes out whole, in fp32. Default: fp32, int8+ef, int4+ef, int2+ef, int2.
     pub uplink: Vec<String>,
+    /// Rounds from one model that the model's changes start from to the next, 1 to 1,000: the more, the fewer bytes for clients
+    /// that take part seldom, and the more for those that always do. Default: 16.
+    pub downlink_span: u64,
     /// Most payload bytes of one update; a scheme that needs more is refused before anything runs. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uplink_budget_bytes: Option<u64>,
@@ -281,6 +284,6 @@ impl Default for Availability {
 impl Default for Compression {
     fn default() -> Self {
         let uplink = ["fp32", "int8+ef", "int4+ef", "int2+ef", "int2"].map(String::from).to_vec();
-        Self { uplink, uplink_budget_bytes: None, residual_memory_mib: 64 }
+        Self { uplink, downlink_span: 16, uplink_budget_bytes: None, residual_memory_mib: 64 }
     }
 }

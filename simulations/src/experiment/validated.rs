@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use nibble_learning::{SgdConfig, data::DataConfig};
 use nibble_seed::Seed;
-use nibble_server::round::RoundConfig;
+use nibble_server::{broadcast::Span, round::RoundConfig};
 
 use super::{Budget, Codecs, Links, Raw};
 use crate::links;
@@ -24,6 +24,8 @@ pub struct Experiment {
     pub sgd: SgdConfig,
     /// When rounds select and close.
     pub round: RoundConfig,
+    /// Which versions of the model its changes start from, where they are compressed.
+    pub span: Span,
 }
 
 /// An experiment that cannot be run.
@@ -83,9 +85,17 @@ impl TryFrom<Raw> for Experiment {
             },
             sgd: sgd(&raw)?,
             round: round(&raw)?,
+            span: span(&raw)?,
             raw,
         })
     }
+}
+
+fn span(raw: &Raw) -> Result<Span, ExperimentError> {
+    let versions = raw.compression.downlink_span;
+    Span::new(versions).ok_or_else(|| {
+        broken("compression.downlink_span", format!("{versions} is not a number of rounds"), "set it to 1 to 1000")
+    })
 }
 
 fn check_run(raw: &Raw) -> Result<(), ExperimentError> {
