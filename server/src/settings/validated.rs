@@ -300,6 +300,8 @@ fn round(raw: &Raw) -> Result<RoundConfig, SettingsError> {
         .map_err(rule("cohort.over_select", "set it to a fraction such as 0.3"))?
         .quorum(cohort.quorum.unwrap_or(cohort.size))
         .map_err(rule("cohort.quorum", "set it from 1 to cohort.size"))?
+        .select_by(cohort.selection.clone())
+        .map_err(rule("cohort.selection", "see docs/selection.md for the keys of every rule"))?
         .deadline(seconds("cohort.deadline_seconds", cohort.deadline_seconds)?)
         .map_err(rule("cohort.deadline_seconds", "set it above 0"))?;
     let window = cohort.selection_seconds.map(|window| seconds("cohort.selection_seconds", window)).transpose()?;

@@ -13,6 +13,7 @@ use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 use nibble_server::{
     Aggregate, Contribution, Round,
     round::{Counted, Effect, Event, Outcome, Record},
+    selection::Heard,
     strategy::{FedAvg, Strategy},
     wire,
 };
@@ -78,7 +79,7 @@ impl Run<'_> {
         let affordable = able.len();
         let able = self.wait_for(able);
         let config = self.experiment.round.clone().select_among(self.experiment.raw.data.clients, None);
-        let mut round = Round::open(id, self.seed, config, self.progress.clock);
+        let mut round = Round::open(id, self.seed, config, self.progress.clock).knowing(&self.knowledge);
         let mut queue = Queue { events: BTreeMap::new(), put: 0 };
         let (assigned, abandoned) = self.select(&mut round, &mut queue, &able, whole);
         let now = self.progress.clock;
@@ -106,6 +107,7 @@ impl Run<'_> {
         let mut outcomes = self.collect(&mut round, queue, &sent)?;
         outcomes.record = outcomes.record.or(abandoned);
         self.settle(&outcomes, &sent)?;
+        self.learn(&outcomes, &sent, |client| arrivals.get(&client).map(|at| *at - now));
         self.tally(now, &assigned, &arrivals, &sent, &outcomes.counted);
         let downlink_bytes = assigned.iter().map(|client| client.downlink_bytes).sum();
         let mut row = self.account(id, outcomes, &sent, downlink_bytes, stopwatch.elapsed());
@@ -151,6 +153,25 @@ impl Run<'_> {
             }
         }
         (assigned, abandoned)
+    }
+
+    /// Adds what the round taught of its cohort: who was assigned it, and the good updates that came before it closed.
+    fn learn(
+        &mut self,
+        outcomes: &Outcomes,
+        sent: &BTreeMap<ClientId, Sent>,
+        took: impl Fn(ClientId) -> Option<Duration>,
+    ) {
+        let Some(record) = &outcomes.record else { return };
+        record.selected.iter().for_each(|&client| self.knowledge.selected(client, record.round));
+        for (&client, outcome) in &record.outcomes {
+            let (Some(Sent { report, .. }), false) = (sent.get(&client), matches!(outcome, Outcome::Rejected(_)))
+            else {
+                continue;
+            };
+            let heard = Heard { samples: report.samples, loss: Some(report.mean_loss), took: took(client) };
+            self.knowledge.heard(client, heard);
+        }
     }
 
     /// Adds to what is known of each kind of link.

@@ -9,7 +9,7 @@ use std::{
 
 use nibble_client::budget::{Account, Budget};
 use nibble_seed::{ClientId, Seed};
-use nibble_server::broadcast::Broadcast;
+use nibble_server::{broadcast::Broadcast, selection::Knowledge};
 
 use super::{checkpoint::Checkpoint, residuals::Residuals, workers::Workers};
 use crate::{
@@ -55,6 +55,8 @@ pub struct Run<'a> {
     pub(super) budgets: Vec<Budget>,
     /// Bytes on the socket that each client has spent.
     pub(super) accounts: BTreeMap<ClientId, Account>,
+    /// What the rounds so far taught of clients; cohorts may be chosen by it.
+    pub(super) knowledge: Knowledge,
     /// Buffers of payloads that were folded, for the next round's.
     pub(super) spare: Vec<Vec<u8>>,
     /// Where every delta goes as a file, if anywhere.
@@ -84,7 +86,7 @@ impl<'a> Run<'a> {
         let fleet = links::fleet(experiment, seed)?;
         let clients = (0..experiment.raw.data.clients as u64).map(ClientId);
         let budgets: Vec<_> = clients.map(|client| budgets::of(experiment, fleet.as_ref(), client)).collect();
-        let (progress, residuals, broadcast, versions, accounts) = match Checkpoint::load(dir)? {
+        let (progress, residuals, broadcast, versions, accounts, knowledge) = match Checkpoint::load(dir)? {
             Some((checkpoint, global, held)) => {
                 check_same(&checkpoint, codecs, seed, dir)?;
                 let residuals = Residuals::restore(spill, cap_bytes, &checkpoint.residuals)?;
@@ -94,7 +96,8 @@ impl<'a> Run<'a> {
                 let account = |(client, account)| (ClientId(client), account);
                 let accounts = checkpoint.accounts.into_iter().map(account).collect();
                 let progress = Progress { rows: checkpoint.rows, global, clock, classes: checkpoint.classes };
-                (progress, residuals, broadcast, versions.collect(), accounts)
+                let knowledge = checkpoint.known.into_iter().map(|(client, known)| (ClientId(client), known));
+                (progress, residuals, broadcast, versions.collect(), accounts, knowledge.collect())
             }
             None => {
                 let global = federation.trainer().init(seed);
@@ -102,7 +105,7 @@ impl<'a> Run<'a> {
                 let classes = classes::all(experiment, fleet.as_ref(), &budgets);
                 let progress = Progress { rows: Vec::new(), global, clock: Duration::ZERO, classes };
                 let residuals = Residuals::restore(spill, cap_bytes, &Default::default())?;
-                (progress, residuals, broadcast, BTreeMap::new(), BTreeMap::new())
+                (progress, residuals, broadcast, BTreeMap::new(), BTreeMap::new(), Knowledge::default())
             }
         };
         Ok(Self {
@@ -118,6 +121,7 @@ impl<'a> Run<'a> {
             fleet,
             budgets,
             accounts,
+            knowledge,
             spare: Vec::new(),
             save_updates: None,
             dir: dir.into(),
@@ -170,6 +174,7 @@ impl<'a> Run<'a> {
             versions: self.versions.iter().map(|(client, &version)| (client.0, version)).collect(),
             accounts: self.accounts.iter().map(|(client, &account)| (client.0, account)).collect(),
             classes: self.progress.classes.clone(),
+            known: self.knowledge.iter().map(|(client, known)| (client.0, known)).collect(),
             residuals,
         };
         checkpoint.save(&self.dir, &self.progress.global, self.broadcast.as_ref().map(Broadcast::held))?;

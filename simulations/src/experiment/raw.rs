@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use nibble_learning::partition::Partition;
+use nibble_server::selection::Rule;
 use serde::{Deserialize, Serialize};
 
 /// An experiment as written.
@@ -102,6 +103,10 @@ pub struct Cohort {
     /// Virtual seconds after which a round closes with its quorum or is abandoned, above 0. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<f64>,
+    /// How the cohort is chosen among those available: "uniform", "weighted", "power-of-choice", "oort",
+    /// "availability-aware", or a table with that as `rule` and the rule's own keys (docs/selection.md). Default: uniform.
+    #[serde(skip_serializing_if = "Rule::is_uniform")]
+    pub selection: Rule,
 }
 
 /// How virtual clients behave, in virtual time.
@@ -268,7 +273,7 @@ impl Default for Local {
 
 impl Default for Cohort {
     fn default() -> Self {
-        Self { size: 10, over_select: 0.0, quorum: None, deadline_seconds: None }
+        Self { size: 10, over_select: 0.0, quorum: None, deadline_seconds: None, selection: Rule::default() }
     }
 }
 

@@ -4,7 +4,10 @@ use std::{io, path::PathBuf, time::Duration};
 
 use nibble_learning::{SgdConfig, data::DataConfig};
 use nibble_seed::Seed;
-use nibble_server::round::RoundConfig;
+use nibble_server::{
+    round::RoundConfig,
+    selection::{PowerOfChoice, Rule},
+};
 
 use super::{Budget, Codecs, Links, Raw};
 use crate::links;
@@ -291,7 +294,18 @@ fn round(raw: &Raw) -> Result<RoundConfig, ExperimentError> {
         let problem = format!("{} clients are to be selected, but there are only {clients}", config.selected());
         return Err(broken("cohort.over_select", problem, "lower it or cohort.size, or raise data.clients"));
     }
-    let config = config.select_among(clients, None);
+    let most = match &cohort.selection {
+        Rule::PowerOfChoice(PowerOfChoice { candidates }) => candidates.unwrap_or(0),
+        _ => 0,
+    };
+    if most > clients {
+        let problem = format!("{most} candidates, but there are only {clients} clients");
+        return Err(broken("cohort.selection", problem, "lower candidates, or raise data.clients"));
+    }
+    let config = config
+        .select_by(cohort.selection.clone())
+        .map_err(rule("cohort.selection", "see docs/selection.md for the keys of every rule"))?
+        .select_among(clients, None);
     let Some(seconds) = cohort.deadline_seconds else { return Ok(config) };
     let deadline = Duration::try_from_secs_f64(seconds).map_err(|_| {
         let problem = format!("{seconds} seconds is not a deadline");
