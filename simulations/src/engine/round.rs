@@ -30,10 +30,10 @@ use crate::{
 
 /// A client's assignment, as the round issued it.
 #[derive(Clone, Copy, Debug)]
-struct Assigned {
-    client: ClientId,
-    scheme: Scheme,
-    rounding: Seed,
+pub(super) struct Assigned {
+    pub(super) client: ClientId,
+    pub(super) scheme: Scheme,
+    pub(super) rounding: Seed,
     order: Seed,
     /// How long it works; `None` if it is lost.
     works: Option<Duration>,
@@ -42,10 +42,10 @@ struct Assigned {
 }
 
 /// An update on its way.
-struct Sent {
-    payload: Vec<u8>,
-    report: TrainReport,
-    nmse: f64,
+pub(super) struct Sent {
+    pub(super) payload: Vec<u8>,
+    pub(super) report: TrainReport,
+    pub(super) nmse: f64,
 }
 
 /// Things to happen, by virtual time, then in the order they were put.
@@ -83,7 +83,8 @@ impl Run<'_> {
         let mut queue = Queue { events: BTreeMap::new(), put: 0 };
         let (assigned, abandoned) = self.select(&mut round, &mut queue, &able, whole);
         let now = self.progress.clock;
-        let sent = self.train(id, &assigned, &held)?;
+        let mut sent = self.train(id, &assigned, &held)?;
+        self.plot(id, &assigned, &mut sent)?;
         let mut arrivals = BTreeMap::new();
         for &Assigned { client, works, downlink_bytes, .. } in &assigned {
             match (works, sent.get(&client)) {
@@ -249,11 +250,12 @@ impl Run<'_> {
         // The longest first, so that no worker is left alone with one at the end.
         tasks.sort_by_key(|task| (usize::MAX - samples[task.client.0 as usize].len(), task.client));
         let (residuals, spare) = (Mutex::new(&mut self.residuals), Mutex::new(&mut self.spare));
-        let (sgd, feedback) = (&self.experiment.sgd, self.codecs.up.feedback());
-        let save = self.save_updates.as_deref();
+        let sgd = &self.experiment.sgd;
+        let (save, attackers) = (self.save_updates.as_deref(), self.attackers.as_ref());
         let work = |participant: &mut Participant, task: &&Assigned| {
-            let Assigned { client, scheme, rounding, order, .. } = **task;
-            let residual = if feedback { lock(&residuals).get(client)? } else { Vec::new() };
+            let Assigned { client, mut scheme, rounding, order, .. } = **task;
+            scheme.feedback &= !attackers.is_some_and(|attackers| attackers.crafts(client));
+            let residual = if scheme.feedback { lock(&residuals).get(client)? } else { Vec::new() };
             let residual = Residual::from_values(residual, participant.layout())?;
             let assignment = Assignment { round, scheme, rounding, order, samples: &samples[client.0 as usize], sgd };
             let buffer = lock(&spare).pop().unwrap_or_default();
@@ -266,9 +268,19 @@ impl Run<'_> {
             if let Some(intent) = update.intent {
                 lock(&residuals).put(client, intent.into_vector())?;
             }
-            Ok((client, Sent { payload: update.payload, report: update.report, nmse: update.nmse }))
+            let sent = Sent { payload: update.payload, report: update.report, nmse: update.nmse };
+            match attackers.and_then(|attackers| attackers.alone(round, client, participant.delta())) {
+                Some(crafted) => Ok((client, sent.replaced(participant.layout(), task, round, &crafted)?)),
+                None => Ok((client, sent)),
+            }
         };
-        Ok(self.workers.each(&tasks, work)?.into_iter().collect())
+        let mislabels = |task: &&Assigned| attackers.is_some_and(|attackers| attackers.mislabels(task.client));
+        let (mislabelled, tasks): (Vec<_>, Vec<_>) = tasks.into_iter().partition(mislabels);
+        let mut sent: BTreeMap<_, _> = self.workers.each(&tasks, &work)?.into_iter().collect();
+        if let Some(workers) = &mut self.mislabelled {
+            sent.extend(workers.each(&mislabelled, &work)?);
+        }
+        Ok(sent)
     }
 
     /// Feeds the queue to the round and does what it says, until nothing is left to happen.
@@ -328,12 +340,11 @@ impl Run<'_> {
 
     /// Turns every intent into the residual that its outcome leaves.
     fn settle(&mut self, outcomes: &Outcomes, sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
-        if !self.codecs.up.feedback() {
-            return Ok(());
-        }
+        let kept = |(client, _): &&(ClientId, Outcome)| self.keeps_residual(*client);
+        let receipts: Vec<_> = outcomes.receipts.iter().filter(kept).collect();
         let layout = self.federation.layout();
         let residuals = Mutex::new(&mut self.residuals);
-        self.workers.each(&outcomes.receipts, |_, (client, outcome)| {
+        self.workers.each(&receipts, |_, (client, outcome)| {
             if *outcome != Outcome::Accepted {
                 return Ok(()); // the whole intent stays, as it lies there
             }
@@ -377,6 +388,6 @@ impl Run<'_> {
 }
 
 /// Residuals and tiles are whole again before any panic can unwind past the lock, so poison carries no news.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

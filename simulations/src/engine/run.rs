@@ -13,6 +13,7 @@ use nibble_server::{broadcast::Broadcast, selection::Knowledge};
 
 use super::{checkpoint::Checkpoint, residuals::Residuals, workers::Workers};
 use crate::{
+    attacks::Attackers,
     budgets, classes,
     clock::peak_rss_bytes,
     error::SimError,
@@ -57,6 +58,10 @@ pub struct Run<'a> {
     pub(super) accounts: BTreeMap<ClientId, Account>,
     /// What the rounds so far taught of clients; cohorts may be chosen by it.
     pub(super) knowledge: Knowledge,
+    /// Who attacks, if anybody does.
+    pub(super) attackers: Option<Attackers>,
+    /// Workers with wrong labels, for attackers that train on them.
+    pub(super) mislabelled: Option<Workers>,
     /// Buffers of payloads that were folded, for the next round's.
     pub(super) spare: Vec<Vec<u8>>,
     /// Where every delta goes as a file, if anywhere.
@@ -108,6 +113,12 @@ impl<'a> Run<'a> {
                 (progress, residuals, broadcast, BTreeMap::new(), BTreeMap::new(), Knowledge::default())
             }
         };
+        let attack = experiment.raw.attack.as_ref();
+        let attackers = attack.map(|attack| {
+            Attackers::new(attack.kind, attack.fraction, attack.strength, experiment.raw.data.clients, seed)
+        });
+        let mislabels = attackers.as_ref().is_some_and(Attackers::any_mislabels);
+        let mislabelled = mislabels.then(|| Workers::new(&federation.mislabelled(), threads)).transpose()?;
         Ok(Self {
             experiment,
             federation,
@@ -122,6 +133,8 @@ impl<'a> Run<'a> {
             budgets,
             accounts,
             knowledge,
+            attackers,
+            mislabelled,
             spare: Vec::new(),
             save_updates: None,
             dir: dir.into(),

@@ -94,6 +94,12 @@ fn mistakes_name_their_place_and_their_mend() {
         ("seeds = [1, 1]", vec!["seed 1 is listed twice"]),
         ("name = \"../x\"", vec!["cannot name a directory"]),
         ("[local]\nlr = nan", vec!["local.lr", "NaN"]),
+        ("[attack]\nkind = \"krum\"", vec!["line 2", "unknown variant `krum`", "`alie`"]),
+        ("[attack]\nkind = \"alie\"\nfraction = 1", vec!["experiment.toml:3", "100 attackers", "[attack]"]),
+        ("[attack]\nkind = \"alie\"\nfraction = 0.004", vec!["experiment.toml:3", "0 attackers"]),
+        ("[attack]\nkind = \"scaling\"\nstrength = -1", vec!["experiment.toml:3", "no strength"]),
+        ("[attack]\nkind = \"label-flip\"\nstrength = 2", vec!["experiment.toml:3", "wrong labels", "scaling"]),
+        ("[attack]\nfraction = 0.1", vec!["missing field `kind`"]),
         ("[availability]\ndropout = 1.0", vec!["availability.dropout"]),
     ] {
         let error = error(text, &[]);

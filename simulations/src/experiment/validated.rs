@@ -9,8 +9,11 @@ use nibble_server::{
     selection::{PowerOfChoice, Rule},
 };
 
-use super::{Budget, Codecs, Links, Raw};
-use crate::links;
+use super::{Attack, Budget, Codecs, Links, Raw};
+use crate::{
+    attacks::{self, Kind},
+    links,
+};
 
 /// A checked experiment.
 #[derive(Clone, Debug)]
@@ -74,6 +77,7 @@ impl TryFrom<Raw> for Experiment {
         check_run(&raw)?;
         check_behaviour(&raw)?;
         check_links_and_budget(&raw)?;
+        raw.attack.as_ref().map_or(Ok(()), |attack| check_attack(attack, raw.data.clients))?;
         Ok(Self {
             seeds: raw.seeds.iter().copied().map(Seed).collect(),
             schemes: schemes(&raw)?,
@@ -154,6 +158,25 @@ fn check_links_and_budget(raw: &Raw) -> Result<(), ExperimentError> {
         }
     }
     raw.links.as_ref().map_or(Ok(()), check_links)
+}
+
+fn check_attack(attack: &Attack, clients: usize) -> Result<(), ExperimentError> {
+    let count = attacks::count(attack.fraction, clients);
+    if !(attack.fraction > 0.0 && attack.fraction < 1.0) || count == 0 || count >= clients {
+        let problem = format!("{} of {clients} clients is {count} attackers", attack.fraction);
+        let mend = "set it so that at least one client attacks and one does not, or leave [attack] out";
+        return Err(broken("attack.fraction", problem, mend));
+    }
+    match attack.strength {
+        Some(_) if attack.kind == Kind::LabelFlip => {
+            let mend = "leave it out; scaling blows updates up";
+            Err(broken("attack.strength", "label-flip sends what wrong labels teach as it is", mend))
+        }
+        Some(strength) if !(strength > 0.0 && strength <= 1e6) => {
+            Err(broken("attack.strength", format!("{strength} is no strength"), "set it above 0, to 1e6"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_budget(key: &str, budget: &Budget) -> Result<(), ExperimentError> {
