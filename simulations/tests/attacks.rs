@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod support;
+
 use std::path::Path;
 
 use nibble_seed::ClientId;
@@ -144,4 +146,13 @@ fn a_fifth_of_attackers_hurts_the_mean() {
         let attacked = accuracy(&format!("[attack]\n{attack}\n"));
         assert!(attacked < honest - lost, "{attack}: {attacked} of {honest}");
     }
+}
+
+#[test]
+fn real_processes_do_not_attack() {
+    let sandbox = support::Sandbox::new();
+    sandbox.write("attack.toml", "[attack]\nkind = \"alie\"\n");
+    let refused = sandbox.fails(&["compare", "attack.toml", "--transport", "grpc"], 2);
+    assert!(refused.contains("attackers, which real processes do not play"), "{refused}");
+    assert!(refused.contains("leave [attack] out, or use --transport memory"), "{refused}");
 }

@@ -33,7 +33,7 @@ mod tests {
     fn play(select: impl Fn(&[ClientId], &Knowledge, u64) -> Vec<ClientId>) -> Vec<u64> {
         let mut knowledge = Knowledge::default();
         for round in 0..200 {
-            let there = |client: &ClientId| client.0 >= 4 || (round + client.0) % 5 == 0;
+            let there = |client: &ClientId| client.0 >= 4 || (round + client.0).is_multiple_of(5);
             let available: Vec<_> = (0..12).map(ClientId).filter(there).collect();
             for client in select(&available, &knowledge, round) {
                 knowledge.selected(client, RoundId(round));

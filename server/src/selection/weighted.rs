@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_weight_of_0_comes_last_and_who_is_there_does_not_change_the_order() {
         let everyone: Vec<_> = (0..6).map(ClientId).collect();
-        let weight = |client: ClientId| if client.0 % 2 == 0 { 0.0 } else { 1.0 };
+        let weight = |client: ClientId| if client.0.is_multiple_of(2) { 0.0 } else { 1.0 };
         let order = by_weight(&everyone, 6, weight, draw(1));
         assert!(order[..3].iter().all(|client| client.0 % 2 == 1), "{order:?}");
         let fewer: Vec<_> = everyone.iter().copied().filter(|client| *client != order[1]).collect();

@@ -276,9 +276,9 @@ impl Run<'_> {
         };
         let mislabels = |task: &&Assigned| attackers.is_some_and(|attackers| attackers.mislabels(task.client));
         let (mislabelled, tasks): (Vec<_>, Vec<_>) = tasks.into_iter().partition(mislabels);
-        let mut sent: BTreeMap<_, _> = self.workers.each(&tasks, &work)?.into_iter().collect();
+        let mut sent: BTreeMap<_, _> = self.workers.each(&tasks, work)?.into_iter().collect();
         if let Some(workers) = &mut self.mislabelled {
-            sent.extend(workers.each(&mislabelled, &work)?);
+            sent.extend(workers.each(&mislabelled, work)?);
         }
         Ok(sent)
     }
