@@ -25,12 +25,12 @@ fn what_is_left_out_has_its_default_and_overrides_count() {
 
 #[test]
 fn a_rule_of_selection_is_a_name_or_a_table() {
-    let rule = |set: &str| load(GOOD, &[set]).unwrap();
+    let rule = |set: &str| load(GOOD, &[set, "cohort.available=6"]).unwrap();
     let oort = Rule::Oort(Oort::default());
     assert_eq!(*rule("cohort.selection=oort").round.rule(), oort);
     assert_eq!(*rule("cohort.selection={ rule = \"oort\", cutoff = 0.95 }").round.rule(), oort);
     let table = format!("{GOOD}[cohort.selection]\nrule = \"power-of-choice\"\ncandidates = 6\n");
-    let table = load(&table, &[]).unwrap();
+    let table = load(&table, &["cohort.available=6"]).unwrap();
     assert_eq!(*table.round.rule(), Rule::PowerOfChoice(PowerOfChoice { candidates: Some(6) }));
     let resumed: toml::Table = table.config.parse().unwrap();
     assert_eq!(resumed["cohort"]["selection"]["candidates"].as_integer(), Some(6));
@@ -55,6 +55,12 @@ fn every_mistake_names_its_place_and_its_mend() {
         (GOOD, vec!["cohort.selection={ rule = \"weighted\", alpha = 1 }"], "unknown field `alpha`"),
         (GOOD, vec!["cohort.selection={ rule = \"oort\", alpha = -1 }"], "alpha is -1, but it must be from 0 to 100"),
         (GOOD, vec!["cohort.selection={ rule = \"power-of-choice\", candidates = 1 }"], "1 candidates, but 2 clients"),
+        (GOOD, vec!["cohort.selection=weighted"], "set cohort.available to 3 or more"),
+        (
+            GOOD,
+            vec!["cohort.selection={ rule = \"power-of-choice\", candidates = 9 }", "cohort.available=8"],
+            "set cohort.available to 9 or more",
+        ),
         (GOOD, vec!["cohort.selection=3"], "the name of a rule"),
         (GOOD, vec!["cohort.deadline_seconds=0"], "cohort.deadline_seconds"),
         (GOOD, vec!["cohort.decline_pause_seconds=-1"], "cohort.decline_pause_seconds"),

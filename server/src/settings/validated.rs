@@ -20,6 +20,7 @@ use crate::{
     listener::{Limits, Rate},
     policy::{Policy, PolicyError},
     round::RoundConfig,
+    selection::{PowerOfChoice, Rule},
 };
 
 /// A checked configuration.
@@ -309,6 +310,15 @@ fn round(raw: &Raw) -> Result<RoundConfig, SettingsError> {
     if available < config.selected() {
         let problem = format!("{available} clients available, but {} are to be selected", config.selected());
         return Err(broken("cohort.available", problem, "raise it, or lower cohort.size or cohort.over_select"));
+    }
+    let needed = match config.rule() {
+        Rule::Uniform {} => 0,
+        Rule::PowerOfChoice(PowerOfChoice { candidates: Some(candidates) }) => (*candidates).max(config.selected() + 1),
+        _ => config.selected() + 1,
+    };
+    if available < needed {
+        let problem = format!("a cohort is drawn once {available} clients are there, too few to choose among by rule");
+        return Err(broken("cohort.selection", problem, format!("set cohort.available to {needed} or more")));
     }
     Ok(config.select_among(available, window))
 }
