@@ -31,6 +31,8 @@ pub enum Purpose {
     Broadcast = 8,
     /// What links do: whose is which, and how fast they are in a round.
     Links = 9,
+    /// Simulated attacks: who attacks, and noise that attackers send.
+    Attack = 10,
 }
 
 impl Seed {

@@ -2,6 +2,8 @@
 
 use nibble_seed::ClientId;
 
+use crate::selection::SelectionError;
+
 /// A round configuration that cannot work.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -26,6 +28,9 @@ pub enum RoundConfigError {
     /// A deadline of no time.
     #[error("the deadline is 0 seconds; leave it out for none")]
     Deadline,
+    /// A rule of selection that cannot work.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
 }
 
 /// Updates that cannot be aggregated.

@@ -28,7 +28,7 @@ pub mod policy;
 #[cfg(feature = "network")]
 pub mod process;
 pub mod round;
-mod selection;
+pub mod selection;
 #[cfg(feature = "network")]
 pub mod service;
 #[cfg(feature = "network")]

@@ -10,7 +10,7 @@ use nibble_learning::{
 };
 use nibble_seed::Seed;
 
-use crate::{error::SimError, experiment::Experiment};
+use crate::{attacks::Attackers, error::SimError, experiment::Experiment};
 
 /// Loaded data, dealt out to virtual clients, with the model they train.
 pub struct Federation {
@@ -66,13 +66,26 @@ impl Federation {
         Box::new(trainer.expect("this model was made for this data set when the federation was loaded"))
     }
 
-    /// Data, clients and partition in words.
+    /// The same with every training label `y` turned to `classes - 1 - y`: another copy of the data.
+    pub(crate) fn mislabelled(&self) -> Self {
+        let mut dataset = Dataset::clone(&self.dataset);
+        let highest = (dataset.classes - 1) as u8; // labels are bytes
+        dataset.train.labels.iter_mut().for_each(|label| *label = highest - *label);
+        let (assignment, layout) = (self.assignment.clone(), self.layout.clone());
+        Self { dataset: Arc::new(dataset), assignment, model: self.model.clone(), layout }
+    }
+
+    /// Data, clients and partition in words, and how many of the clients attack.
     #[must_use]
     pub fn describe_data(&self, experiment: &Experiment) -> String {
         let raw = &experiment.raw.data;
         let partition = toml::to_string(&raw.partition).unwrap_or_default().trim().replace('\n', ", ").replace('"', "");
+        let attackers = experiment.raw.attack.as_ref().map_or_else(String::new, |attack| {
+            let attackers = Attackers::new(attack.kind, attack.fraction, attack.strength, raw.clients, Seed(0));
+            format!(", {attackers}")
+        });
         format!(
-            "{}: {} training and {} test samples over {} clients ({partition})",
+            "{}: {} training and {} test samples over {} clients ({partition}){attackers}",
             raw.dataset,
             self.dataset.train.len(),
             self.dataset.test.len(),

@@ -24,6 +24,7 @@ use crate::{
     evaluation::ToEvaluate,
     models::{ModelName, Models},
     round::{Counted, DiscardReason, Effect, Event, Outcome, Record},
+    selection::Knowledge,
     spool::Spool,
     store::{Allowance, LedgerRow, ReportKind, RoundState, Store},
 };
@@ -81,6 +82,8 @@ pub struct Coordinator {
     pub(super) schemes: BTreeMap<ClientId, Scheme>,
     /// Mean training loss of every round so far that counted anybody; only where that decides on anything.
     pub(super) losses: Vec<f64>,
+    /// What the rounds that ended taught of clients; only where cohorts are chosen by it.
+    pub(super) knowledge: Knowledge,
     pub(super) seen: BTreeMap<ClientId, (Duration, Allowance)>,
     /// When clients last declined, while that keeps them from being selected.
     pub(super) declined: BTreeMap<ClientId, Duration>,
@@ -112,6 +115,7 @@ impl Coordinator {
             unable: BTreeMap::new(),
             schemes: BTreeMap::new(),
             losses: Vec::new(),
+            knowledge: Knowledge::default(),
             seen: BTreeMap::new(),
             declined: BTreeMap::new(),
             wake: None,
@@ -315,6 +319,7 @@ impl Coordinator {
             let why = record.closed.to_string();
             self.parts.store.close((&plan.name, id), RoundState::Abandoned, &why, record.ended, &record.outcomes)?;
         }
+        self.learn(id)?;
         self.write_ledger(now)?;
         self.wake = None;
         if id.0 + 1 < plan.rounds {
@@ -338,7 +343,7 @@ impl Coordinator {
         let plan = Arc::clone(&self.parts.plan);
         self.publish(id)?;
         self.parts.store.open_round(&plan.name, id, &self.served.name, now)?;
-        self.round = Some(Round::open(id, plan.seed, plan.round.clone(), now));
+        self.round = Some(Round::open(id, plan.seed, plan.round.clone(), now).knowing(&self.knowledge));
         self.forget_absent(now);
         self.opened = true;
         self.look_back()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nibble_codec::Scheme;
-use nibble_seed::ClientId;
+use nibble_seed::{ClientId, RoundId};
 use tracing::info;
 
 use super::{Asks, Coordinator, CoordinatorError, Instruction};
@@ -102,6 +102,15 @@ impl Coordinator {
             may_send: ready.allowance.up,
             left: ready.allowance.up_in_run,
         })
+    }
+
+    /// Adds what an ended round taught of its cohort, if cohorts are chosen by that.
+    pub(super) fn learn(&mut self, round: RoundId) -> Result<(), CoordinatorError> {
+        let plan = &self.parts.plan;
+        if !plan.round.rule().is_uniform() {
+            self.parts.store.learn(&plan.name, round, &mut self.knowledge)?;
+        }
+        Ok(())
     }
 
     /// Reads how training went so far, if that decides on anything.

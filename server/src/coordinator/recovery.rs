@@ -68,6 +68,7 @@ impl Coordinator {
         let plan = Arc::clone(&self.parts.plan);
         let reports = self.parts.store.reports(&plan.name, row.round)?;
         info!(run = plan.name, round = %row.round, state = %row.state, updates = reports.len(), "going on");
+        (0..row.round.0).try_for_each(|round| self.learn(RoundId(round)))?;
         match row.state {
             // The transaction that ended a round opened the next: this was the last.
             RoundState::Committed | RoundState::Abandoned => {
@@ -77,7 +78,7 @@ impl Coordinator {
                 // Its selection window begins anew: nobody could check in while the coordinator was away.
                 let now = self.parts.clock.now();
                 self.look_back()?;
-                self.round = Some(Round::open(row.round, plan.seed, plan.round.clone(), now));
+                self.round = Some(Round::open(row.round, plan.seed, plan.round.clone(), now).knowing(&self.knowledge));
             }
             RoundState::Collecting | RoundState::Closing => {
                 self.schemes = self.parts.store.schemes(&plan.name, row.round)?;

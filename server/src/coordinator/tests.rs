@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     models::Models,
     round::{DiscardReason, Outcome, RejectReason, RoundConfig},
+    selection::{PowerOfChoice, Rule},
     spool::{Place, Spool},
     store::{Allowance, Metrics, RoundState, Store},
 };
@@ -117,6 +118,16 @@ impl House {
 
     /// Sends a delta; gives its name and what is known of its outcome.
     async fn send(&self, client: u64, assigned: &Assignment, delta: [f32; 3]) -> (UpdateRef, Option<Outcome>) {
+        self.send_with_loss(client, assigned, delta, 0.5).await
+    }
+
+    async fn send_with_loss(
+        &self,
+        client: u64,
+        assigned: &Assignment,
+        delta: [f32; 3],
+        train_loss: f64,
+    ) -> (UpdateRef, Option<Outcome>) {
         let id = PayloadId { round: assigned.round, seed: assigned.rounding };
         let mut bytes = Vec::new();
         Encoder::new(assigned.scheme).encode(&layout(), &delta, id, &mut bytes).unwrap();
@@ -135,8 +146,25 @@ impl House {
         let mut upload = self.spool.resume(place).unwrap();
         upload.write(0, &bytes).unwrap();
         upload.finish(&layout(), |_| Ok(())).unwrap();
-        let sent = Sent { place, run: "run".into(), samples: 1, metrics: Metrics { train_loss: 0.5, nmse: 0.0 } };
+        let sent = Sent { place, run: "run".into(), samples: 1, metrics: Metrics { train_loss, nmse: 0.0 } };
         (update, self.handle.ask(|reply| Command::Arrived { sent, reply }).await.unwrap())
+    }
+
+    /// Checks in, and does not wait.
+    async fn glance(&self, client: u64) -> Instruction {
+        let asked = |reply| Command::CheckIn { client: ClientId(client), asks: Asks::default(), reply };
+        self.handle.ask(asked).await.unwrap()
+    }
+
+    /// Lets clients `0..count` check in without waiting, twice; gives the one that was assigned a round.
+    async fn the_assigned(&self, count: u64) -> (u64, Assignment) {
+        let mut assigned = None;
+        for client in (0..count).chain(0..count) {
+            if let Instruction::Assign(assignment) = self.glance(client).await {
+                assigned = Some((client, assignment));
+            }
+        }
+        assigned.expect("a round of all of them")
     }
 
     async fn model(&self, assigned: &Assignment) -> Vec<f32> {
@@ -324,4 +352,26 @@ async fn who_cannot_pay_is_not_assigned_and_a_run_of_such_clients_ends() {
     let store = Store::look_at(directory.path()).unwrap();
     let states: Vec<_> = store.rounds("run").unwrap().into_iter().map(|row| row.state).collect();
     assert_eq!(states, [RoundState::Committed, RoundState::Abandoned, RoundState::Abandoned]);
+}
+
+#[tokio::test]
+async fn what_cohorts_are_chosen_by_survives_restarts() {
+    let directory = tempfile::tempdir().unwrap();
+    let rule = Rule::PowerOfChoice(PowerOfChoice { candidates: Some(3) });
+    let config = RoundConfig::new(1).unwrap().select_by(rule).unwrap().select_among(3, None);
+    let mut chosen = Vec::new();
+    for _ in 0..6 {
+        // A coordinator a round, each killed between the fold and the next check-in.
+        let house = House::open(directory.path(), plan(7, config.clone())).await;
+        let (client, assigned) = house.the_assigned(3).await;
+        chosen.push(client);
+        let loss = if chosen.len() == 5 { 0.1 } else { client as f64 };
+        house.send_with_loss(client, &assigned, [0.5; 3], loss).await;
+        // Answered after the fold, and too few for a cohort.
+        assert!(matches!(house.glance(0).await, Instruction::Wait(_)));
+        house.kill();
+    }
+    chosen[..3].sort_unstable();
+    // Everyone once, then whose loss is the highest, until it no longer is.
+    assert_eq!(chosen, [0, 1, 2, 2, 2, 1]);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::RoundConfigError;
+use crate::{error::RoundConfigError, selection::Rule};
 
 /// The validated windows of a round.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,7 @@ pub struct RoundConfig {
     candidates: usize,
     selection_window: Option<Duration>,
     deadline: Option<Duration>,
+    rule: Rule,
 }
 
 impl RoundConfig {
@@ -31,6 +32,7 @@ impl RoundConfig {
             candidates: cohort,
             selection_window: None,
             deadline: None,
+            rule: Rule::default(),
         };
         Ok(config)
     }
@@ -79,6 +81,22 @@ impl RoundConfig {
         self.candidates = candidates.max(self.selected);
         self.selection_window = window;
         self
+    }
+
+    /// Selects by this rule instead of uniformly. Over-selection comes first: the rule is held against what it gives.
+    ///
+    /// # Errors
+    /// If one of the rule's keys is out of its range.
+    pub fn select_by(mut self, rule: Rule) -> Result<Self, RoundConfigError> {
+        rule.check(self.selected)?;
+        self.rule = rule;
+        Ok(self)
+    }
+
+    /// How the cohort is chosen among those available.
+    #[must_use]
+    pub fn rule(&self) -> &Rule {
+        &self.rule
     }
 
     /// Updates wanted.

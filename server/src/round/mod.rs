@@ -22,6 +22,7 @@ use std::{
 
 use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 
+use crate::selection::Knowledge;
 pub use config::RoundConfig;
 pub use event::{Counted, Digest, Effect, Event};
 pub use record::{Closed, DiscardReason, Outcome, Record, RejectReason};
@@ -33,6 +34,8 @@ pub struct Round {
     seed: Seed,
     config: RoundConfig,
     opened: Duration,
+    /// What the cohort is chosen by; nothing once it is chosen.
+    knowledge: Knowledge,
     phase: Phase,
 }
 
@@ -71,8 +74,18 @@ impl Round {
             seed,
             config,
             opened: now,
+            knowledge: Knowledge::default(),
             phase: Phase::Selecting { available: BTreeSet::new(), unable: BTreeSet::new() },
         }
+    }
+
+    /// The round, choosing its cohort by what is known of clients, where its rule asks for that.
+    #[must_use]
+    pub fn knowing(self, knowledge: &Knowledge) -> Self {
+        if self.config.rule().is_uniform() {
+            return self;
+        }
+        Self { knowledge: knowledge.clone(), ..self }
     }
 
     /// A round whose cohort was assigned at time `assigned`, before a restart. Its events since are to be told again, in
@@ -87,7 +100,7 @@ impl Round {
         assigned: Duration,
     ) -> Self {
         let phase = Phase::Collecting(Collecting::of(cohort, config.collecting_end(assigned)));
-        Self { id, seed, config, opened, phase }
+        Self { id, seed, config, opened, knowledge: Knowledge::default(), phase }
     }
 
     /// What `client` is asked to do in this round, if it is of the cohort and has sent nothing yet.

@@ -88,7 +88,8 @@ impl Round {
         if available.len() < self.config.fewest() {
             return self.end(Closed::TooFewClients, Collecting::of(Vec::new(), None), now);
         }
-        let selected = selection::uniform(&available, self.config.selected(), self.seed, self.id);
+        let (count, knowledge) = (self.config.selected(), std::mem::take(&mut self.knowledge));
+        let selected = selection::select(self.config.rule(), &available, count, &knowledge, (self.seed, self.id));
         let mut effects: Vec<_> = selected.iter().map(|&client| self.assign(client, &selected)).collect();
         let deadline = self.config.collecting_end(now);
         effects.extend(deadline.map(Effect::WakeAt));

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::selection::Rule;
+
 /// A configuration as written.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -155,6 +157,11 @@ pub struct Cohort {
     /// Seconds for which a client that declined is not selected: one that always declines would end every round at once.
     /// Default: 60.
     pub decline_pause_seconds: f64,
+    /// How the cohort is chosen among those available: "uniform", "weighted", "power-of-choice", "oort",
+    /// "availability-aware", or a table with that as `rule` and the rule's own keys (docs/selection.md). `oort` goes by
+    /// measured times, so a run with it cannot be played again to the same model. Default: uniform.
+    #[serde(skip_serializing_if = "Rule::is_uniform")]
+    pub selection: Rule,
 }
 
 /// How updates travel.
@@ -241,6 +248,7 @@ impl Default for Cohort {
             selection_seconds: None,
             deadline_seconds: 600.0,
             decline_pause_seconds: 60.0,
+            selection: Rule::default(),
         }
     }
 }

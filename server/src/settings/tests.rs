@@ -1,6 +1,7 @@
 //! Mistakes in a configuration and what is said of them.
 
 use super::*;
+use crate::selection::{Oort, PowerOfChoice, Rule};
 
 const GOOD: &str = "[run]\nname = \"pumps\"\nrounds = 3\n[cohort]\nsize = 2\n";
 
@@ -18,7 +19,24 @@ fn what_is_left_out_has_its_default_and_overrides_count() {
     assert_eq!(settings.policy.to_string(), "int2:nearest");
     assert_eq!(settings.listen.port(), 7443);
     assert!(settings.config.contains("deadline_seconds = 600.0"), "every key of the run is spelled out");
+    assert!(!settings.config.contains("selection"), "runs from before there were rules can be resumed");
     assert!(!settings.config.contains("listen"), "where it is served is no part of a run");
+}
+
+#[test]
+fn a_rule_of_selection_is_a_name_or_a_table() {
+    let rule = |set: &str| load(GOOD, &[set, "cohort.available=6"]).unwrap();
+    let oort = Rule::Oort(Oort::default());
+    assert_eq!(*rule("cohort.selection=oort").round.rule(), oort);
+    assert_eq!(*rule("cohort.selection={ rule = \"oort\", cutoff = 0.95 }").round.rule(), oort);
+    let table = format!("{GOOD}[cohort.selection]\nrule = \"power-of-choice\"\ncandidates = 6\n");
+    let table = load(&table, &["cohort.available=6"]).unwrap();
+    assert_eq!(*table.round.rule(), Rule::PowerOfChoice(PowerOfChoice { candidates: Some(6) }));
+    let resumed: toml::Table = table.config.parse().unwrap();
+    assert_eq!(resumed["cohort"]["selection"]["candidates"].as_integer(), Some(6));
+    for name in ["uniform", "weighted", "availability-aware"] {
+        assert_eq!(rule(&format!("cohort.selection={name}")).round.rule().is_uniform(), name == "uniform");
+    }
 }
 
 #[test]
@@ -33,6 +51,17 @@ fn every_mistake_names_its_place_and_its_mend() {
         (GOOD, vec!["models=ftp://host/models"], "file:///DIR"),
         (GOOD, vec!["cohort.quorum=0"], "cohort.quorum"),
         (GOOD, vec!["cohort.available=1"], "cohort.available"),
+        (GOOD, vec!["cohort.selection=fastest"], "unknown variant `fastest`"),
+        (GOOD, vec!["cohort.selection={ rule = \"weighted\", alpha = 1 }"], "unknown field `alpha`"),
+        (GOOD, vec!["cohort.selection={ rule = \"oort\", alpha = -1 }"], "alpha is -1, but it must be from 0 to 100"),
+        (GOOD, vec!["cohort.selection={ rule = \"power-of-choice\", candidates = 1 }"], "1 candidates, but 2 clients"),
+        (GOOD, vec!["cohort.selection=weighted"], "set cohort.available to 3 or more"),
+        (
+            GOOD,
+            vec!["cohort.selection={ rule = \"power-of-choice\", candidates = 9 }", "cohort.available=8"],
+            "set cohort.available to 9 or more",
+        ),
+        (GOOD, vec!["cohort.selection=3"], "the name of a rule"),
         (GOOD, vec!["cohort.deadline_seconds=0"], "cohort.deadline_seconds"),
         (GOOD, vec!["cohort.decline_pause_seconds=-1"], "cohort.decline_pause_seconds"),
         (GOOD, vec!["compression.uplink=int9"], "compression.uplink"),

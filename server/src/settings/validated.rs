@@ -21,6 +21,7 @@ use crate::{
     listener::{Limits, Rate},
     policy::{Policy, PolicyError},
     round::RoundConfig,
+    selection::{PowerOfChoice, Rule},
 };
 
 /// A checked configuration.
@@ -305,6 +306,8 @@ fn round(raw: &Raw) -> Result<RoundConfig, SettingsError> {
         .map_err(rule("cohort.over_select", "set it to a fraction such as 0.3"))?
         .quorum(cohort.quorum.unwrap_or(cohort.size))
         .map_err(rule("cohort.quorum", "set it from 1 to cohort.size"))?
+        .select_by(cohort.selection.clone())
+        .map_err(rule("cohort.selection", "see docs/selection.md for the keys of every rule"))?
         .deadline(seconds("cohort.deadline_seconds", cohort.deadline_seconds)?)
         .map_err(rule("cohort.deadline_seconds", "set it above 0"))?;
     let window = cohort.selection_seconds.map(|window| seconds("cohort.selection_seconds", window)).transpose()?;
@@ -312,6 +315,15 @@ fn round(raw: &Raw) -> Result<RoundConfig, SettingsError> {
     if available < config.selected() {
         let problem = format!("{available} clients available, but {} are to be selected", config.selected());
         return Err(broken("cohort.available", problem, "raise it, or lower cohort.size or cohort.over_select"));
+    }
+    let needed = match config.rule() {
+        Rule::Uniform {} => 0,
+        Rule::PowerOfChoice(PowerOfChoice { candidates: Some(candidates) }) => (*candidates).max(config.selected() + 1),
+        _ => config.selected() + 1,
+    };
+    if available < needed {
+        let problem = format!("a cohort is drawn once {available} clients are there, too few to choose among by rule");
+        return Err(broken("cohort.selection", problem, format!("set cohort.available to {needed} or more")));
     }
     Ok(config.select_among(available, window))
 }

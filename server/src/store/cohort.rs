@@ -6,7 +6,8 @@ use nibble_codec::Scheme;
 use nibble_seed::{ClientId, RoundId};
 use rusqlite::OptionalExtension;
 
-use super::{Store, StoreError, nanos, signed, unsigned};
+use super::{Store, StoreError, duration, nanos, signed, unsigned};
+use crate::selection::{Heard, Knowledge};
 
 impl Store {
     /// Fixes the cohort of a round, and how its members code their updates.
@@ -55,6 +56,34 @@ impl Store {
             Err(_) => Err(StoreError::Value { what: "a scheme", value: name }),
         };
         rows.into_iter().map(parsed).collect()
+    }
+
+    /// What a round taught of its cohort: who was assigned it, and what came with the good updates.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn learn(&self, run: &str, round: RoundId, knowledge: &mut Knowledge) -> Result<(), StoreError> {
+        let sql = "SELECT cohort.client, samples, train_loss, at - assigned FROM cohort JOIN rounds USING (run, round) \
+                   LEFT JOIN reports ON reports.run = cohort.run AND reports.round = cohort.round \
+                   AND reports.client = cohort.client AND kind = 'update' WHERE cohort.run = ?1 AND cohort.round = ?2";
+        let mut rows = self.connection.prepare_cached(sql)?;
+        let read = |row: &rusqlite::Row<'_>| {
+            let heard = match row.get::<_, Option<i64>>(1)? {
+                Some(samples) => Some(Heard {
+                    samples: unsigned(samples),
+                    loss: row.get(2)?,
+                    took: row.get::<_, Option<i64>>(3)?.map(duration),
+                }),
+                None => None,
+            };
+            Ok((ClientId(unsigned(row.get(0)?)), heard))
+        };
+        for row in rows.query_map((run, signed(round.0)), read)? {
+            let (client, heard) = row?;
+            knowledge.selected(client, round);
+            heard.into_iter().for_each(|heard| knowledge.heard(client, heard));
+        }
+        Ok(())
     }
 
     /// Whether `client` was of the cohort of a round.

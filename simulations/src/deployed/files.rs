@@ -89,6 +89,10 @@ impl Files {
             ("deadline_seconds", raw.cohort.deadline_seconds.unwrap_or(NO_DEADLINE_SECONDS).into()),
         ]);
         cohort.extend(raw.cohort.quorum.map(|quorum| ("quorum".into(), integer(quorum as u64))));
+        // With everyone selected there is nothing to choose, which a coordinator would not take.
+        if !raw.cohort.selection.is_uniform() && experiment.round.selected() < raw.data.clients {
+            cohort.insert("selection".into(), value(&raw.cohort.selection));
+        }
         let rounds = integer(raw.rounds);
         let run = [("name", self.run.clone().into()), ("seed", integer(seed.0)), ("rounds", rounds)];
         let mut compression = table([("uplink", codecs.up.to_string().into())]);

@@ -118,6 +118,9 @@ fn check(experiment: &Experiment, fleet: Option<&Fleet>) -> Result<(), SimError>
     if raw.links.as_ref().is_some_and(|links| links.spread > 0.0) {
         return refused("links whose speed varies from round to round", "set links.spread to 0");
     }
+    if raw.attack.is_some() {
+        return refused("attackers", "leave [attack] out");
+    }
     let mut kinds = (0..raw.data.clients as u64).filter_map(|client| Some(fleet?.kind(ClientId(client))));
     if kinds.any(|kind| kind.online.is_some() || kind.seconds_per_sample.is_some()) {
         return refused("links that are not always there, or say how long samples take", "leave that out");

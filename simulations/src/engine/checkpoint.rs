@@ -9,6 +9,7 @@ use std::{
 };
 
 use nibble_client::budget::Account;
+use nibble_server::selection::Known;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -47,6 +48,9 @@ pub struct Checkpoint {
     /// What clients did, by kind of link.
     #[serde(default)]
     pub classes: Vec<ClassRow>,
+    /// What is known of clients that were selected.
+    #[serde(default)]
+    pub known: BTreeMap<u64, Known>,
     /// File number of each client's residual.
     pub residuals: BTreeMap<u64, u64>,
 }

@@ -5,6 +5,7 @@
 //! depend on the seed alone: every random stream is keyed, updates are folded in ClientId order, and threads only ever
 //! take work that is independent.
 
+mod attack;
 mod behaviour;
 mod checkpoint;
 mod offers;

@@ -13,6 +13,7 @@ use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 use nibble_server::{
     Aggregate, Contribution, Round,
     round::{Counted, Effect, Event, Outcome, Record},
+    selection::Heard,
     strategy::{FedAvg, Strategy},
     wire,
 };
@@ -29,10 +30,10 @@ use crate::{
 
 /// A client's assignment, as the round issued it.
 #[derive(Clone, Copy, Debug)]
-struct Assigned {
-    client: ClientId,
-    scheme: Scheme,
-    rounding: Seed,
+pub(super) struct Assigned {
+    pub(super) client: ClientId,
+    pub(super) scheme: Scheme,
+    pub(super) rounding: Seed,
     order: Seed,
     /// How long it works; `None` if it is lost.
     works: Option<Duration>,
@@ -41,10 +42,10 @@ struct Assigned {
 }
 
 /// An update on its way.
-struct Sent {
-    payload: Vec<u8>,
-    report: TrainReport,
-    nmse: f64,
+pub(super) struct Sent {
+    pub(super) payload: Vec<u8>,
+    pub(super) report: TrainReport,
+    pub(super) nmse: f64,
 }
 
 /// Things to happen, by virtual time, then in the order they were put.
@@ -78,11 +79,12 @@ impl Run<'_> {
         let affordable = able.len();
         let able = self.wait_for(able);
         let config = self.experiment.round.clone().select_among(self.experiment.raw.data.clients, None);
-        let mut round = Round::open(id, self.seed, config, self.progress.clock);
+        let mut round = Round::open(id, self.seed, config, self.progress.clock).knowing(&self.knowledge);
         let mut queue = Queue { events: BTreeMap::new(), put: 0 };
         let (assigned, abandoned) = self.select(&mut round, &mut queue, &able, whole);
         let now = self.progress.clock;
-        let sent = self.train(id, &assigned, &held)?;
+        let mut sent = self.train(id, &assigned, &held)?;
+        self.plot(id, &assigned, &mut sent)?;
         let mut arrivals = BTreeMap::new();
         for &Assigned { client, works, downlink_bytes, .. } in &assigned {
             match (works, sent.get(&client)) {
@@ -106,6 +108,7 @@ impl Run<'_> {
         let mut outcomes = self.collect(&mut round, queue, &sent)?;
         outcomes.record = outcomes.record.or(abandoned);
         self.settle(&outcomes, &sent)?;
+        self.learn(&outcomes, &sent, |client| arrivals.get(&client).map(|at| *at - now));
         self.tally(now, &assigned, &arrivals, &sent, &outcomes.counted);
         let downlink_bytes = assigned.iter().map(|client| client.downlink_bytes).sum();
         let mut row = self.account(id, outcomes, &sent, downlink_bytes, stopwatch.elapsed());
@@ -151,6 +154,25 @@ impl Run<'_> {
             }
         }
         (assigned, abandoned)
+    }
+
+    /// Adds what the round taught of its cohort: who was assigned it, and the good updates that came before it closed.
+    fn learn(
+        &mut self,
+        outcomes: &Outcomes,
+        sent: &BTreeMap<ClientId, Sent>,
+        took: impl Fn(ClientId) -> Option<Duration>,
+    ) {
+        let Some(record) = &outcomes.record else { return };
+        record.selected.iter().for_each(|&client| self.knowledge.selected(client, record.round));
+        for (&client, outcome) in &record.outcomes {
+            let (Some(Sent { report, .. }), false) = (sent.get(&client), matches!(outcome, Outcome::Rejected(_)))
+            else {
+                continue;
+            };
+            let heard = Heard { samples: report.samples, loss: Some(report.mean_loss), took: took(client) };
+            self.knowledge.heard(client, heard);
+        }
     }
 
     /// Adds to what is known of each kind of link.
@@ -228,11 +250,12 @@ impl Run<'_> {
         // The longest first, so that no worker is left alone with one at the end.
         tasks.sort_by_key(|task| (usize::MAX - samples[task.client.0 as usize].len(), task.client));
         let (residuals, spare) = (Mutex::new(&mut self.residuals), Mutex::new(&mut self.spare));
-        let (sgd, feedback) = (&self.experiment.sgd, self.codecs.up.feedback());
-        let save = self.save_updates.as_deref();
+        let sgd = &self.experiment.sgd;
+        let (save, attackers) = (self.save_updates.as_deref(), self.attackers.as_ref());
         let work = |participant: &mut Participant, task: &&Assigned| {
-            let Assigned { client, scheme, rounding, order, .. } = **task;
-            let residual = if feedback { lock(&residuals).get(client)? } else { Vec::new() };
+            let Assigned { client, mut scheme, rounding, order, .. } = **task;
+            scheme.feedback &= !attackers.is_some_and(|attackers| attackers.crafts(client));
+            let residual = if scheme.feedback { lock(&residuals).get(client)? } else { Vec::new() };
             let residual = Residual::from_values(residual, participant.layout())?;
             let assignment = Assignment { round, scheme, rounding, order, samples: &samples[client.0 as usize], sgd };
             let buffer = lock(&spare).pop().unwrap_or_default();
@@ -245,9 +268,19 @@ impl Run<'_> {
             if let Some(intent) = update.intent {
                 lock(&residuals).put(client, intent.into_vector())?;
             }
-            Ok((client, Sent { payload: update.payload, report: update.report, nmse: update.nmse }))
+            let sent = Sent { payload: update.payload, report: update.report, nmse: update.nmse };
+            match attackers.and_then(|attackers| attackers.alone(round, client, participant.delta())) {
+                Some(crafted) => Ok((client, sent.replaced(participant.layout(), task, round, &crafted)?)),
+                None => Ok((client, sent)),
+            }
         };
-        Ok(self.workers.each(&tasks, work)?.into_iter().collect())
+        let mislabels = |task: &&Assigned| attackers.is_some_and(|attackers| attackers.mislabels(task.client));
+        let (mislabelled, tasks): (Vec<_>, Vec<_>) = tasks.into_iter().partition(mislabels);
+        let mut sent: BTreeMap<_, _> = self.workers.each(&tasks, work)?.into_iter().collect();
+        if let Some(workers) = &mut self.mislabelled {
+            sent.extend(workers.each(&mislabelled, work)?);
+        }
+        Ok(sent)
     }
 
     /// Feeds the queue to the round and does what it says, until nothing is left to happen.
@@ -307,12 +340,11 @@ impl Run<'_> {
 
     /// Turns every intent into the residual that its outcome leaves.
     fn settle(&mut self, outcomes: &Outcomes, sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
-        if !self.codecs.up.feedback() {
-            return Ok(());
-        }
+        let kept = |(client, _): &&(ClientId, Outcome)| self.keeps_residual(*client);
+        let receipts: Vec<_> = outcomes.receipts.iter().filter(kept).collect();
         let layout = self.federation.layout();
         let residuals = Mutex::new(&mut self.residuals);
-        self.workers.each(&outcomes.receipts, |_, (client, outcome)| {
+        self.workers.each(&receipts, |_, (client, outcome)| {
             if *outcome != Outcome::Accepted {
                 return Ok(()); // the whole intent stays, as it lies there
             }
@@ -356,6 +388,6 @@ impl Run<'_> {
 }
 
 /// Residuals and tiles are whole again before any panic can unwind past the lock, so poison carries no news.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

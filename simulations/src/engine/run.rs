@@ -9,10 +9,14 @@ use std::{
 
 use nibble_client::budget::{Account, Budget};
 use nibble_seed::{ClientId, Seed};
-use nibble_server::broadcast::{Broadcast, Downlink};
+use nibble_server::{
+    broadcast::{Broadcast, Downlink},
+    selection::Knowledge,
+};
 
 use super::{checkpoint::Checkpoint, residuals::Residuals, workers::Workers};
 use crate::{
+    attacks::Attackers,
     budgets, classes,
     clock::peak_rss_bytes,
     error::SimError,
@@ -55,6 +59,12 @@ pub struct Run<'a> {
     pub(super) budgets: Vec<Budget>,
     /// Bytes on the socket that each client has spent.
     pub(super) accounts: BTreeMap<ClientId, Account>,
+    /// What the rounds so far taught of clients; cohorts may be chosen by it.
+    pub(super) knowledge: Knowledge,
+    /// Who attacks, if anybody does.
+    pub(super) attackers: Option<Attackers>,
+    /// Workers with wrong labels, for attackers that train on them.
+    pub(super) mislabelled: Option<Workers>,
     /// Buffers of payloads that were folded, for the next round's.
     pub(super) spare: Vec<Vec<u8>>,
     /// Where every delta goes as a file, if anywhere.
@@ -86,7 +96,7 @@ impl<'a> Run<'a> {
         let fleet = links::fleet(experiment, seed)?;
         let clients = (0..experiment.raw.data.clients as u64).map(ClientId);
         let budgets: Vec<_> = clients.map(|client| budgets::of(experiment, fleet.as_ref(), client)).collect();
-        let (progress, residuals, broadcast, versions, accounts) = match Checkpoint::load(dir)? {
+        let (progress, residuals, broadcast, versions, accounts, knowledge) = match Checkpoint::load(dir)? {
             Some((checkpoint, [global, held, anchor])) => {
                 check_same(&checkpoint, codecs, seed, dir)?;
                 let residuals = Residuals::restore(spill, cap_bytes, &checkpoint.residuals)?;
@@ -96,7 +106,8 @@ impl<'a> Run<'a> {
                 let account = |(client, account)| (ClientId(client), account);
                 let accounts = checkpoint.accounts.into_iter().map(account).collect();
                 let progress = Progress { rows: checkpoint.rows, global, clock, classes: checkpoint.classes };
-                (progress, residuals, broadcast, versions.collect(), accounts)
+                let knowledge = checkpoint.known.into_iter().map(|(client, known)| (ClientId(client), known));
+                (progress, residuals, broadcast, versions.collect(), accounts, knowledge.collect())
             }
             None => {
                 let global = federation.trainer().init(seed);
@@ -104,9 +115,15 @@ impl<'a> Run<'a> {
                 let classes = classes::all(experiment, fleet.as_ref(), &budgets);
                 let progress = Progress { rows: Vec::new(), global, clock: Duration::ZERO, classes };
                 let residuals = Residuals::restore(spill, cap_bytes, &Default::default())?;
-                (progress, residuals, broadcast, BTreeMap::new(), BTreeMap::new())
+                (progress, residuals, broadcast, BTreeMap::new(), BTreeMap::new(), Knowledge::default())
             }
         };
+        let attack = experiment.raw.attack.as_ref();
+        let attackers = attack.map(|attack| {
+            Attackers::new(attack.kind, attack.fraction, attack.strength, experiment.raw.data.clients, seed)
+        });
+        let mislabels = attackers.as_ref().is_some_and(Attackers::any_mislabels);
+        let mislabelled = mislabels.then(|| Workers::new(&federation.mislabelled(), threads)).transpose()?;
         Ok(Self {
             experiment,
             federation,
@@ -120,6 +137,9 @@ impl<'a> Run<'a> {
             fleet,
             budgets,
             accounts,
+            knowledge,
+            attackers,
+            mislabelled,
             spare: Vec::new(),
             save_updates: None,
             dir: dir.into(),
@@ -176,6 +196,7 @@ impl<'a> Run<'a> {
             versions: self.versions.iter().map(|(client, &version)| (client.0, version)).collect(),
             accounts: self.accounts.iter().map(|(client, &account)| (client.0, account)).collect(),
             classes: self.progress.classes.clone(),
+            known: self.knowledge.iter().map(|(client, known)| (client.0, known)).collect(),
             residuals,
         };
         checkpoint.save(&self.dir, [global, held, anchor])?;

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use nibble_learning::partition::Partition;
+use nibble_server::selection::Rule;
 use serde::{Deserialize, Serialize};
+
+use crate::attacks::Kind;
 
 /// An experiment as written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +31,9 @@ pub struct Raw {
     pub cohort: Cohort,
     /// How virtual clients behave.
     pub availability: Availability,
+    /// Clients that send what they should not. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attack: Option<Attack>,
     /// How updates travel.
     pub compression: Compression,
     /// What clients may spend. Default: any number of bytes.
@@ -102,6 +108,10 @@ pub struct Cohort {
     /// Virtual seconds after which a round closes with its quorum or is abandoned, above 0. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<f64>,
+    /// How the cohort is chosen among those available: "uniform", "weighted", "power-of-choice", "oort",
+    /// "availability-aware", or a table with that as `rule` and the rule's own keys (docs/selection.md). Default: uniform.
+    #[serde(skip_serializing_if = "Rule::is_uniform")]
+    pub selection: Rule,
 }
 
 /// How virtual clients behave, in virtual time.
@@ -114,6 +124,20 @@ pub struct Availability {
     pub seconds: f64,
     /// Spread of those seconds: the standard deviation of their logarithm (lognormal), at least 0. Default: 0.
     pub spread: f64,
+}
+
+/// Who attacks, and how; in memory only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attack {
+    /// "sign-flip", "scaling", "gaussian", "alie", "inner-product" or "label-flip".
+    pub kind: Kind,
+    /// Share of the clients that attack, the same in every round, above 0 and below 1. Default: 0.2.
+    #[serde(default = "fifth")]
+    pub fraction: f64,
+    /// What the kind makes of it, see docs/attacks.md; above 0. Default: the kind's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strength: Option<f64>,
 }
 
 /// What links clients have, in virtual time.
@@ -223,6 +247,10 @@ pub struct Compression {
     pub residual_memory_mib: u64,
 }
 
+fn fifth() -> f64 {
+    0.2
+}
+
 impl Default for Raw {
     fn default() -> Self {
         Self {
@@ -235,6 +263,7 @@ impl Default for Raw {
             cohort: Cohort::default(),
             availability: Availability::default(),
             compression: Compression::default(),
+            attack: None,
             budget: None,
             links: None,
             target_accuracy: None,
@@ -271,7 +300,7 @@ impl Default for Local {
 
 impl Default for Cohort {
     fn default() -> Self {
-        Self { size: 10, over_select: 0.0, quorum: None, deadline_seconds: None }
+        Self { size: 10, over_select: 0.0, quorum: None, deadline_seconds: None, selection: Rule::default() }
     }
 }
 

@@ -39,9 +39,13 @@ fn every_shipped_experiment_is_valid_and_the_built_in_one_is_among_them() {
 
 #[test]
 fn a_resolved_experiment_reads_back_as_itself() {
-    let experiment = load("rounds = 3\n[cohort]\nquorum = 2\n", &["local.lr=0.5"]).unwrap();
-    let text = toml::to_string(&experiment.raw).unwrap();
-    assert_eq!(load(&text, &[]).unwrap().raw, experiment.raw);
+    for selection in ["weighted", "{ rule = \"oort\", preferred_seconds = 3.0 }"] {
+        let sets = ["local.lr=0.5", &format!("cohort.selection={selection}")];
+        let experiment = load("rounds = 3\n[cohort]\nquorum = 2\n", &sets).unwrap();
+        let text = toml::to_string(&experiment.raw).unwrap();
+        assert_eq!(load(&text, &[]).unwrap().raw, experiment.raw);
+        assert!(!experiment.raw.cohort.selection.is_uniform());
+    }
 }
 
 #[test]
@@ -65,6 +69,17 @@ fn mistakes_name_their_place_and_their_mend() {
         ("[data]\nclients = 5\n", vec!["cohort.size (by default)", "only 5"]),
         ("[cohort]\nquorum = 11", vec!["experiment.toml:2", "quorum is 11", "cohort size 10"]),
         ("[cohort]\nsize = 90\nover_select = 0.2", vec!["experiment.toml:3", "108 clients"]),
+        ("[cohort]\nselection = \"fastest\"", vec!["line 2", "unknown variant `fastest`", "`oort`"]),
+        ("[cohort]\nselection = { rule = \"uniform\", alpha = 1 }", vec!["line 2", "unknown field `alpha`"]),
+        ("[cohort]\nselection = { rule = \"oort\", explore = 2 }", vec!["toml:2", "explore is 2", "from 0 to 1"]),
+        (
+            "[cohort]\nselection = { rule = \"power-of-choice\", candidates = 9 }",
+            vec!["toml:2", "9 candidates, but 10 clients"],
+        ),
+        (
+            "[cohort.selection]\nrule = \"power-of-choice\"\ncandidates = 101",
+            vec!["101 candidates", "only 100 clients"],
+        ),
         ("[cohort]\ndeadline_seconds = -1.0", vec!["cohort.deadline_seconds", "help"]),
         ("[compression]\nuplink_budget_bytes = 0", vec!["experiment.toml:2", "a budget of 0 bytes", "help"]),
         ("target_accuracy = 80", vec!["experiment.toml:1", "no share", "0.8"]),
@@ -79,6 +94,12 @@ fn mistakes_name_their_place_and_their_mend() {
         ("seeds = [1, 1]", vec!["seed 1 is listed twice"]),
         ("name = \"../x\"", vec!["cannot name a directory"]),
         ("[local]\nlr = nan", vec!["local.lr", "NaN"]),
+        ("[attack]\nkind = \"krum\"", vec!["line 2", "unknown variant `krum`", "`alie`"]),
+        ("[attack]\nkind = \"alie\"\nfraction = 1", vec!["experiment.toml:3", "100 attackers", "[attack]"]),
+        ("[attack]\nkind = \"alie\"\nfraction = 0.004", vec!["experiment.toml:3", "0 attackers"]),
+        ("[attack]\nkind = \"scaling\"\nstrength = -1", vec!["experiment.toml:3", "no strength"]),
+        ("[attack]\nkind = \"label-flip\"\nstrength = 2", vec!["experiment.toml:3", "wrong labels", "scaling"]),
+        ("[attack]\nfraction = 0.1", vec!["missing field `kind`"]),
         ("[availability]\ndropout = 1.0", vec!["availability.dropout"]),
     ] {
         let error = error(text, &[]);

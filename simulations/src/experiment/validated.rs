@@ -4,10 +4,17 @@ use std::{io, path::PathBuf, time::Duration};
 
 use nibble_learning::{SgdConfig, data::DataConfig};
 use nibble_seed::Seed;
-use nibble_server::{broadcast::Span, round::RoundConfig};
+use nibble_server::{
+    broadcast::Span,
+    round::RoundConfig,
+    selection::{PowerOfChoice, Rule},
+};
 
-use super::{Budget, Codecs, Links, Raw};
-use crate::links;
+use super::{Attack, Budget, Codecs, Links, Raw};
+use crate::{
+    attacks::{self, Kind},
+    links,
+};
 
 /// A checked experiment.
 #[derive(Clone, Debug)]
@@ -73,6 +80,7 @@ impl TryFrom<Raw> for Experiment {
         check_run(&raw)?;
         check_behaviour(&raw)?;
         check_links_and_budget(&raw)?;
+        raw.attack.as_ref().map_or(Ok(()), |attack| check_attack(attack, raw.data.clients))?;
         Ok(Self {
             seeds: raw.seeds.iter().copied().map(Seed).collect(),
             schemes: schemes(&raw)?,
@@ -161,6 +169,25 @@ fn check_links_and_budget(raw: &Raw) -> Result<(), ExperimentError> {
         }
     }
     raw.links.as_ref().map_or(Ok(()), check_links)
+}
+
+fn check_attack(attack: &Attack, clients: usize) -> Result<(), ExperimentError> {
+    let count = attacks::count(attack.fraction, clients);
+    if !(attack.fraction > 0.0 && attack.fraction < 1.0) || count == 0 || count >= clients {
+        let problem = format!("{} of {clients} clients is {count} attackers", attack.fraction);
+        let mend = "set it so that at least one client attacks and one does not, or leave [attack] out";
+        return Err(broken("attack.fraction", problem, mend));
+    }
+    match attack.strength {
+        Some(_) if attack.kind == Kind::LabelFlip => {
+            let mend = "leave it out; scaling blows updates up";
+            Err(broken("attack.strength", "label-flip sends what wrong labels teach as it is", mend))
+        }
+        Some(strength) if !(strength > 0.0 && strength <= 1e6) => {
+            Err(broken("attack.strength", format!("{strength} is no strength"), "set it above 0, to 1e6"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_budget(key: &str, budget: &Budget) -> Result<(), ExperimentError> {
@@ -301,7 +328,18 @@ fn round(raw: &Raw) -> Result<RoundConfig, ExperimentError> {
         let problem = format!("{} clients are to be selected, but there are only {clients}", config.selected());
         return Err(broken("cohort.over_select", problem, "lower it or cohort.size, or raise data.clients"));
     }
-    let config = config.select_among(clients, None);
+    let most = match &cohort.selection {
+        Rule::PowerOfChoice(PowerOfChoice { candidates }) => candidates.unwrap_or(0),
+        _ => 0,
+    };
+    if most > clients {
+        let problem = format!("{most} candidates, but there are only {clients} clients");
+        return Err(broken("cohort.selection", problem, "lower candidates, or raise data.clients"));
+    }
+    let config = config
+        .select_by(cohort.selection.clone())
+        .map_err(rule("cohort.selection", "see docs/selection.md for the keys of every rule"))?
+        .select_among(clients, None);
     let Some(seconds) = cohort.deadline_seconds else { return Ok(config) };
     let deadline = Duration::try_from_secs_f64(seconds).map_err(|_| {
         let problem = format!("{seconds} seconds is not a deadline");

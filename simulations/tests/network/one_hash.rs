@@ -13,6 +13,8 @@ struct Experiment {
     rounds: u64,
     clients: usize,
     cohort: usize,
+    /// How the cohort is chosen.
+    selection: &'static str,
 }
 
 impl Experiment {
@@ -27,11 +29,11 @@ impl Experiment {
 
     /// What the simulator makes of it, with virtual clients in its own process.
     fn in_memory(&self, deployment: &Deployment) -> serde_json::Value {
-        let Self { scheme, seed, rounds, clients, cohort, .. } = self;
+        let Self { scheme, seed, rounds, clients, cohort, selection, .. } = self;
         let common = self.common();
         let experiment = format!(
             "seeds = [{seed}]\nrounds = {rounds}\n[compression]\nuplink = [{scheme:?}]\n[data]\nclients = {clients}\n\
-             [cohort]\nsize = {cohort}\n{common}"
+             [cohort]\nsize = {cohort}\nselection = {selection}\n{common}"
         );
         deployment.write("experiment.toml", &experiment);
         let [file, out] = ["experiment.toml", "out"].map(|name| deployment.path(name).display().to_string());
@@ -41,13 +43,13 @@ impl Experiment {
     }
 
     fn config(&self) -> String {
-        let Self { scheme, seed, rounds, clients, cohort, .. } = self;
+        let Self { scheme, seed, rounds, clients, cohort, selection, .. } = self;
         let common = self.common();
         let (up, down) = scheme.split_once('/').unzip();
         let (up, down) = (up.unwrap_or(scheme), down.map_or(String::new(), |down| format!("downlink = {down:?}\n")));
         format!(
             "[run]\nname = \"one-hash\"\nseed = {seed}\nrounds = {rounds}\n[compression]\nuplink = {up:?}\n{down}\
-             [cohort]\nsize = {cohort}\navailable = {clients}\n{common}"
+             [cohort]\nsize = {cohort}\nselection = {selection}\navailable = {clients}\n{common}"
         )
     }
 
@@ -105,24 +107,26 @@ impl Experiment {
     }
 }
 
+const UNIFORM: &str = "\"uniform\"";
+
 #[test]
 fn six_clients_in_plaintext_with_feedback() {
     let (model, scheme) = ("logreg", "int4+ef");
-    let experiment = Experiment { model, scheme, seed: 3, rounds: 12, clients: 6, cohort: 4 };
+    let experiment = Experiment { model, scheme, seed: 3, rounds: 12, clients: 6, cohort: 4, selection: UNIFORM };
     experiment.check(Deployment::insecure(&experiment.config()), false);
 }
 
 #[test]
 fn twenty_enrolled_clients_over_mutual_tls() {
     let (model, scheme) = ("mlp", "int4");
-    let experiment = Experiment { model, scheme, seed: 0, rounds: 3, clients: 20, cohort: 8 };
+    let experiment = Experiment { model, scheme, seed: 0, rounds: 3, clients: 20, cohort: 8, selection: UNIFORM };
     experiment.check(Deployment::secure(&experiment.config()), true);
 }
 
 #[test]
 fn entropy_coded_updates_whose_sizes_differ() {
     for (model, scheme, seed) in [("logreg", "auto:0.5+ef", 4), ("mlp", "auto:0.1", 5)] {
-        let experiment = Experiment { model, scheme, seed, rounds: 3, clients: 6, cohort: 4 };
+        let experiment = Experiment { model, scheme, seed, rounds: 3, clients: 6, cohort: 4, selection: UNIFORM };
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
 }
@@ -130,7 +134,17 @@ fn entropy_coded_updates_whose_sizes_differ() {
 #[test]
 fn models_that_go_out_as_delta_frames() {
     for (model, scheme, seed) in [("logreg", "int4+ef/auto:0.5", 6), ("mlp", "auto:0.1/int2", 7)] {
-        let experiment = Experiment { model, scheme, seed, rounds: 8, clients: 6, cohort: 3 };
+        let experiment = Experiment { model, scheme, seed, rounds: 8, clients: 6, cohort: 3, selection: UNIFORM };
+        experiment.check(Deployment::insecure(&experiment.config()), false);
+    }
+}
+
+#[test]
+fn cohorts_that_are_chosen_by_what_clients_reported() {
+    let rules = ["\"weighted\"", "{ rule = \"power-of-choice\", candidates = 5 }", "\"availability-aware\""];
+    for selection in rules {
+        let (model, scheme) = ("logreg", "int4+ef");
+        let experiment = Experiment { model, scheme, seed: 8, rounds: 8, clients: 6, cohort: 2, selection };
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
 }

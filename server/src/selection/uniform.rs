@@ -1,9 +1,10 @@
-//! Which of the available clients make up a cohort.
+//! Everyone as often as everyone else (McMahan et al., "Communication-Efficient Learning of Deep Networks from
+//! Decentralized Data", AISTATS 2017).
 
 use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 
 /// The first `count` of a seeded permutation of `available`, which is in ClientId order: uniform, without replacement.
-pub(crate) fn uniform(available: &[ClientId], count: usize, seed: Seed, round: RoundId) -> Vec<ClientId> {
+pub(super) fn select(available: &[ClientId], count: usize, seed: Seed, round: RoundId) -> Vec<ClientId> {
     let order = seed.derive(Purpose::Selection, round.0, 0).permutation(available.len());
     order.into_iter().take(count).map(|index| available[index as usize]).collect()
 }
@@ -15,7 +16,7 @@ mod tests {
     #[test]
     fn the_reference_workload_selects_these() {
         let everyone: Vec<_> = (0..100).map(ClientId).collect();
-        let cohort = uniform(&everyone, 10, Seed(0), RoundId(0));
+        let cohort = select(&everyone, 10, Seed(0), RoundId(0));
         assert_eq!(cohort, [63, 95, 1, 47, 38, 23, 6, 29, 9, 32].map(ClientId));
     }
 
@@ -25,7 +26,7 @@ mod tests {
         let everyone: Vec<_> = (0..20).map(ClientId).collect();
         let mut counts = [0i32; 20];
         for round in 0..2000 {
-            for client in uniform(&everyone, 5, Seed(3), RoundId(round)) {
+            for client in select(&everyone, 5, Seed(3), RoundId(round)) {
                 counts[client.0 as usize] += 1;
             }
         }
