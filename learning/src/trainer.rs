@@ -30,6 +30,8 @@ impl TensorSpec {
 pub struct SgdConfig {
     /// Passes over the client's samples, at least 1.
     pub epochs: u32,
+    /// Steps to take instead, at least 1, over as many passes as that needs; `epochs` then says nothing.
+    pub steps: Option<u32>,
     /// Samples per step, at least 1; the last, smaller batch of a pass is kept.
     pub batch: usize,
     /// Learning rate.
@@ -38,11 +40,35 @@ pub struct SgdConfig {
     pub momentum: f32,
     /// L2 weight decay added to the gradient as PyTorch's SGD does. 0 turns it off.
     pub weight_decay: f32,
+    /// Greatest L2 norm of a step's gradient, all tensors together and before weight decay, above 0: a longer one is
+    /// scaled down to it as PyTorch's `clip_grad_norm_` does (Pascanu, Mikolov, Bengio: "On the difficulty of training
+    /// recurrent neural networks", ICML 2013, algorithm 1). `None` lets every gradient be.
+    pub clip_norm: Option<f32>,
 }
 
 impl Default for SgdConfig {
     fn default() -> Self {
-        Self { epochs: 1, batch: 32, lr: 0.1, momentum: 0.0, weight_decay: 0.0 }
+        Self { epochs: 1, steps: None, batch: 32, lr: 0.1, momentum: 0.0, weight_decay: 0.0, clip_norm: None }
+    }
+}
+
+impl SgdConfig {
+    /// Steps that a client with so many samples takes.
+    #[must_use]
+    pub fn steps_on(&self, samples: usize) -> u64 {
+        let of_epochs = u64::from(self.epochs) * self.steps_of_pass(samples);
+        self.steps.map_or(of_epochs, u64::from)
+    }
+
+    /// Samples that those steps visit, each as often as it is visited.
+    #[must_use]
+    pub fn visits_on(&self, samples: usize) -> u64 {
+        let (steps, pass) = (self.steps_on(samples), self.steps_of_pass(samples).max(1));
+        steps / pass * samples as u64 + steps % pass * self.batch as u64
+    }
+
+    fn steps_of_pass(&self, samples: usize) -> u64 {
+        samples.div_ceil(self.batch.max(1)) as u64
     }
 }
 

@@ -81,7 +81,8 @@ fn tensor(tensor: Tensor) -> Option<TensorSpec> {
 
 /// The trainer checks the ranges; only the conversions are checked here.
 fn sgd(training: &LocalTraining) -> Result<SgdConfig, String> {
-    let &LocalTraining { epochs, batch, lr, momentum, weight_decay } = training;
+    let &LocalTraining { epochs, batch, lr, momentum, weight_decay, steps, clip_norm } = training;
     let batch = usize::try_from(batch).map_err(|_| "the batch is too large")?;
-    Ok(SgdConfig { epochs, batch, lr, momentum, weight_decay })
+    let steps = (steps > 0).then_some(steps);
+    Ok(SgdConfig { epochs, steps, batch, lr, momentum, weight_decay, clip_norm })
 }

@@ -10,6 +10,7 @@ mod dense;
 mod grey;
 mod simd;
 mod sparse;
+mod squares;
 mod transpose;
 
 pub(crate) use aligned::Aligned;
@@ -18,6 +19,7 @@ pub(crate) use dense::Dense;
 pub(crate) use grey::Grey;
 pub(crate) use simd::{Backend, Kernel, Simd};
 pub(crate) use sparse::{Entry, Row, Sparse};
+pub(crate) use squares::SumSquares;
 pub(crate) use transpose::Transpose;
 
 #[cfg(test)]

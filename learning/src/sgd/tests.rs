@@ -98,6 +98,39 @@ fn batches_follow_the_order_and_keep_the_rest() {
 }
 
 #[test]
+fn steps_go_on_over_reshuffled_passes() {
+    let mut trainer = trainer("mlp");
+    let epochs = |epochs| SgdConfig { batch: 2, epochs, ..SgdConfig::default() };
+    let steps = |steps| SgdConfig { steps: Some(steps), epochs: 0, ..epochs(1) };
+    let mut run = |sgd: &SgdConfig| train(&mut trainer, &ALL, sgd).unwrap();
+    assert!(run(&epochs(2)) == run(&steps(6)), "whole passes");
+    for (count, visits) in [(1, 2), (2, 4), (3, 5), (4, 7), (9, 15), (10, 17)] {
+        assert_eq!(run(&steps(count)).1.steps, u64::from(count));
+        assert_eq!((steps(count).visits_on(5), steps(count).steps_on(5)), (visits, u64::from(count)));
+    }
+    assert_eq!(SgdConfig { batch: 32, ..steps(4) }.visits_on(5), 20, "a batch is no larger than the client");
+    assert!(run(&steps(4)).0 != run(&steps(3)).0);
+}
+
+#[test]
+fn a_gradient_without_end_is_noticed_and_not_clipped_away() {
+    let mut trainer = trainer("mlp");
+    let sgd = SgdConfig { clip_norm: Some(1.0), ..SgdConfig::default() };
+    struct Poison(f32);
+    impl crate::StepHook for Poison {
+        fn on_step(&mut self, _: u64, _: &[f32], gradient: &mut [f32]) {
+            gradient[3] = self.0;
+        }
+    }
+    let global = trainer.init(Seed(3));
+    let mut delta = vec![0.0; global.len()];
+    for (value, good) in [(f32::NAN, false), (f32::INFINITY, false), (1e30, true)] {
+        let task = Task { samples: &ALL, sgd: &sgd, order: Seed(0), hook: Some(&mut Poison(value)) };
+        assert_eq!(trainer.train(&global, task, &mut delta).is_ok(), good, "{value}");
+    }
+}
+
+#[test]
 fn slices_of_an_evaluation_add_up() {
     let mut trainer = trainer("cnn");
     let parameters = trainer.init(Seed(5));
@@ -162,6 +195,9 @@ fn what_cannot_be_trained_is_refused() {
     assert_eq!(refused(&[3, 50], &good), "sample 50 was asked for, but the data has 50 samples");
     assert_eq!(refused(&ALL, &SgdConfig { batch: 0, ..good }), "batch is 0, but must be at least 1");
     assert_eq!(refused(&ALL, &SgdConfig { epochs: 0, ..good }), "epochs is 0, but must be at least 1");
+    assert_eq!(refused(&ALL, &SgdConfig { steps: Some(0), ..good }), "steps is 0, but must be at least 1");
+    let clip = SgdConfig { clip_norm: Some(0.0), ..good };
+    assert_eq!(refused(&ALL, &clip), "clip_norm is 0, but must be a finite number above 0");
     assert_eq!(refused(&ALL, &SgdConfig { momentum: 1.0, ..good }), "momentum is 1, but must be in [0, 1)");
     assert_eq!(refused(&ALL, &SgdConfig { weight_decay: -1.0, ..good }), "weight_decay is -1, but must be at least 0");
     assert_eq!(refused(&ALL, &SgdConfig { lr: f32::NAN, ..good }), "lr is NaN, but must be a finite number");

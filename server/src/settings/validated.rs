@@ -18,6 +18,7 @@ use crate::{
     RoundConfigError,
     coordinator::Training,
     listener::{Limits, Rate},
+    local::{Broken, Keys},
     policy::{Policy, PolicyError},
     round::RoundConfig,
 };
@@ -275,12 +276,24 @@ fn training(raw: &Raw) -> Result<Training, SettingsError> {
         let problem = format!("{} is no weight decay", local.weight_decay);
         return Err(broken("local.weight_decay", problem, "set it to 0 or a little above"));
     }
+    let keys = Keys {
+        rounds: raw.run.rounds,
+        epochs: local.epochs,
+        steps: local.steps,
+        lr: local.lr,
+        schedule: local.schedule.as_deref(),
+        warmup_rounds: local.warmup_rounds,
+        clip_norm: local.clip_norm,
+    };
+    let lr = keys.check().map_err(|Broken { key, problem, mend }| broken(key, problem, mend))?;
     Ok(Training {
         epochs: local.epochs,
+        steps: local.steps,
         batch: local.batch,
-        lr: local.lr as f32,
+        lr,
         momentum: local.momentum as f32,
         weight_decay: local.weight_decay as f32,
+        clip_norm: local.clip_norm.map(|norm| norm as f32),
     })
 }
 

@@ -88,7 +88,7 @@ impl Run<'_> {
             match (works, sent.get(&client)) {
                 // Updates are handed over in memory, exactly once: there are no repetitions to tell apart by digest.
                 (Some(trains), Some(Sent { report, payload, .. })) => {
-                    let samples = report.samples * u64::from(self.experiment.sgd.epochs);
+                    let samples = self.experiment.sgd.visits_on(usize::try_from(report.samples).unwrap_or(usize::MAX));
                     let down = wire::down(downlink_bytes, self.federation.layout());
                     let (fetches, up) = (downlink_bytes > 0, wire::up(payload.len() as u64));
                     let load = Load { fetches, down, up, samples, trains };
@@ -228,7 +228,7 @@ impl Run<'_> {
         // The longest first, so that no worker is left alone with one at the end.
         tasks.sort_by_key(|task| (usize::MAX - samples[task.client.0 as usize].len(), task.client));
         let (residuals, spare) = (Mutex::new(&mut self.residuals), Mutex::new(&mut self.spare));
-        let (sgd, feedback) = (&self.experiment.sgd, self.codecs.up.feedback());
+        let (sgd, feedback) = (&self.experiment.sgd_in(round), self.codecs.up.feedback());
         let save = self.save_updates.as_deref();
         let work = |participant: &mut Participant, task: &&Assigned| {
             let Assigned { client, scheme, rounding, order, .. } = **task;

@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use nibble_seed::RoundId;
+
 use super::*;
 
 fn load(text: &str, overrides: &[&str]) -> Result<Experiment, ExperimentError> {
@@ -80,6 +82,11 @@ fn mistakes_name_their_place_and_their_mend() {
         ("name = \"../x\"", vec!["cannot name a directory"]),
         ("[local]\nlr = nan", vec!["local.lr", "NaN"]),
         ("[availability]\ndropout = 1.0", vec!["availability.dropout"]),
+        ("[local]\nsteps = 0", vec!["experiment.toml:2", "0 steps", "help"]),
+        ("[local]\nsteps = 4\nepochs = 2", vec!["experiment.toml:2", "4 steps and 2 epochs", "help"]),
+        ("[local]\nclip_norm = 0.0", vec!["experiment.toml:2", "not a norm", "help"]),
+        ("[local]\nschedule = \"step\"", vec!["experiment.toml:2", "\"step\"", "cosine[:FLOOR]"]),
+        ("rounds = 4\n[local]\nwarmup_rounds = 4", vec!["experiment.toml:3", "a run of 4", "help"]),
     ] {
         let error = error(text, &[]);
         for part in expected {
@@ -90,6 +97,17 @@ fn mistakes_name_their_place_and_their_mend() {
     assert!(error("", &["cohort.sice=2"]).contains("unknown field `sice`"));
     assert!(error("rounds = 2", &["rounds.deep=1"]).contains("rounds is not a table"));
     assert!("novalue".parse::<Override>().is_err());
+}
+
+#[test]
+fn every_round_has_its_learning_rate() {
+    let sets = ["rounds=6", "local.lr=0.4", "local.schedule=exponential:0.5", "local.warmup_rounds=1", "local.steps=7"];
+    let experiment = load("", &sets).unwrap();
+    let rates: Vec<f32> = (0..4).map(|round| experiment.sgd_in(RoundId(round)).lr).collect();
+    assert_eq!(rates, [0.2, 0.4, 0.2, 0.1]);
+    assert_eq!(experiment.sgd_in(RoundId(3)).steps, Some(7));
+    let text = toml::to_string(&experiment.raw).unwrap();
+    assert_eq!(load(&text, &[]).unwrap().raw, experiment.raw);
 }
 
 #[test]

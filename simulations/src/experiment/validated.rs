@@ -3,8 +3,12 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use nibble_learning::{SgdConfig, data::DataConfig};
-use nibble_seed::Seed;
-use nibble_server::round::RoundConfig;
+use nibble_seed::{RoundId, Seed};
+use nibble_server::{
+    learning_rate::LearningRate,
+    local::{Broken, Keys},
+    round::RoundConfig,
+};
 
 use super::{Budget, Codecs, Links, Raw};
 use crate::links;
@@ -20,8 +24,10 @@ pub struct Experiment {
     pub schemes: Vec<Codecs>,
     /// Which data set.
     pub data: DataConfig,
-    /// Local training.
+    /// Local training; its learning rate is what [`Experiment::learning_rate`] starts from.
     pub sgd: SgdConfig,
+    /// The learning rate, round by round.
+    pub learning_rate: LearningRate,
     /// When rounds select and close.
     pub round: RoundConfig,
 }
@@ -71,6 +77,7 @@ impl TryFrom<Raw> for Experiment {
         check_run(&raw)?;
         check_behaviour(&raw)?;
         check_links_and_budget(&raw)?;
+        let (sgd, learning_rate) = sgd(&raw)?;
         Ok(Self {
             seeds: raw.seeds.iter().copied().map(Seed).collect(),
             schemes: schemes(&raw)?,
@@ -81,10 +88,19 @@ impl TryFrom<Raw> for Experiment {
                 test_fraction: raw.data.test_fraction,
                 test: raw.data.test.clone(),
             },
-            sgd: sgd(&raw)?,
+            sgd,
+            learning_rate,
             round: round(&raw)?,
             raw,
         })
+    }
+}
+
+impl Experiment {
+    /// How clients train in `round`.
+    #[must_use]
+    pub fn sgd_in(&self, round: RoundId) -> SgdConfig {
+        SgdConfig { lr: self.learning_rate.in_round(round.0, self.raw.rounds), ..self.sgd.clone() }
     }
 }
 
@@ -243,7 +259,7 @@ fn schemes(raw: &Raw) -> Result<Vec<Codecs>, ExperimentError> {
     }
 }
 
-fn sgd(raw: &Raw) -> Result<SgdConfig, ExperimentError> {
+fn sgd(raw: &Raw) -> Result<(SgdConfig, LearningRate), ExperimentError> {
     let local = &raw.local;
     if local.epochs == 0 {
         return Err(broken("local.epochs", "0 epochs train nothing", "set it to 1 or more"));
@@ -261,13 +277,26 @@ fn sgd(raw: &Raw) -> Result<SgdConfig, ExperimentError> {
         let problem = format!("{} is no weight decay", local.weight_decay);
         return Err(broken("local.weight_decay", problem, "set it to 0 or a little above"));
     }
-    Ok(SgdConfig {
+    let keys = Keys {
+        rounds: raw.rounds,
         epochs: local.epochs,
+        steps: local.steps,
+        lr: local.lr,
+        schedule: local.schedule.as_deref(),
+        warmup_rounds: local.warmup_rounds,
+        clip_norm: local.clip_norm,
+    };
+    let lr = keys.check().map_err(|Broken { key, problem, mend }| broken(key, problem, mend))?;
+    let sgd = SgdConfig {
+        epochs: local.epochs,
+        steps: local.steps,
         batch: local.batch,
         lr: local.lr as f32,
         momentum: local.momentum as f32,
         weight_decay: local.weight_decay as f32,
-    })
+        clip_norm: local.clip_norm.map(|norm| norm as f32),
+    };
+    Ok((sgd, lr))
 }
 
 fn round(raw: &Raw) -> Result<RoundConfig, ExperimentError> {
