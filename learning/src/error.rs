@@ -64,6 +64,12 @@ pub enum LearningError {
         /// What the data has.
         found: usize,
     },
+    /// A trainer that evaluates on the test part alone.
+    #[error("this trainer cannot evaluate on chosen samples")]
+    NotOnSamples,
+    /// A trainer that cannot round its models.
+    #[error("this trainer has no quantised models")]
+    Unquantised,
     /// A setting of local training outside its range.
     #[error("{setting} is {found}, but must be {expected}")]
     Setting {

@@ -13,7 +13,8 @@ use nibble_seed::{Purpose, Seed};
 use crate::data::{Dataset, Features, Samples};
 use crate::error::LearningError;
 use crate::kernels::{Axpy, Backend, Grey, SumSquares};
-use crate::nn::{Model, Sink};
+use crate::nn::{Model, Rounding, Sink};
+use crate::quantization::Quantization;
 use crate::trainer::{Evaluation, SgdConfig, Task, TensorSpec, TrainReport, Trainer};
 
 /// Samples evaluated at a time.
@@ -26,6 +27,8 @@ pub struct SgdTrainer {
     labels: Vec<u8>,
     gradient: Vec<f32>,
     velocity: Vec<f32>,
+    /// The parameters as a quantised model has them.
+    rounded: Vec<f32>,
 }
 
 impl SgdTrainer {
@@ -48,7 +51,14 @@ impl SgdTrainer {
         }
         match checks.into_iter().find(|(_, expected, found)| expected != found) {
             Some((what, expected, found)) => Err(LearningError::DataMismatch { what, expected, found }),
-            None => Ok(Self { model, data, labels: Vec::new(), gradient: Vec::new(), velocity: Vec::new() }),
+            None => Ok(Self {
+                model,
+                data,
+                labels: Vec::new(),
+                gradient: Vec::new(),
+                velocity: Vec::new(),
+                rounded: Vec::new(),
+            }),
         }
     }
 
@@ -73,6 +83,9 @@ impl SgdTrainer {
         if collect {
             self.gradient.resize(parameters, 0.0);
         }
+        if sgd.qat.is_some() {
+            self.rounded.resize(parameters, 0.0);
+        }
         if sgd.momentum != 0.0 {
             self.velocity.clear();
             self.velocity.resize(parameters, 0.0);
@@ -87,7 +100,14 @@ impl SgdTrainer {
             return self.model.backward(Sink::Descend { parameters, rate: lr }, &self.labels) / samples;
         }
         self.gradient.fill(0.0);
-        let sink = Sink::Collect { parameters, gradient: &mut self.gradient };
+        let forward = match task.sgd.qat {
+            None => &*parameters,
+            Some(quantization) => {
+                quantization.round(self.model.backend(), self.model.tensors(), parameters, &mut self.rounded);
+                &self.rounded
+            }
+        };
+        let sink = Sink::Collect { parameters: forward, gradient: &mut self.gradient };
         let loss = self.model.backward(sink, &self.labels) / samples;
         if let Some(hook) = &mut task.hook {
             hook.on_step(step, parameters, &mut self.gradient);
@@ -133,17 +153,16 @@ impl Trainer for SgdTrainer {
         self.check_length("global", global.len())?;
         self.check_length("delta", delta.len())?;
         check(task.sgd)?;
-        if task.samples.is_empty() {
-            return Err(LearningError::NoSamples);
-        }
-        let samples = self.data.train.len();
-        if let Some(&index) = task.samples.iter().find(|&&index| index as usize >= samples) {
-            return Err(LearningError::SampleIndex { index: index as usize, samples });
-        }
+        self.check_samples(task.samples)?;
         let collect = task.hook.is_some()
             || task.sgd.momentum != 0.0
             || task.sgd.weight_decay != 0.0
-            || task.sgd.clip_norm.is_some();
+            || task.sgd.clip_norm.is_some()
+            || task.sgd.qat.is_some();
+        self.model.round_activations(match task.sgd.qat.and_then(Quantization::activation_steps) {
+            Some(steps) => Rounding::Batch(steps),
+            None => Rounding::Off,
+        });
         self.reserve(&task, collect);
         delta.copy_from_slice(global); // trained in place, the difference is taken at the end
         let (mut steps, mut loss_sum) = (0, 0.0);
@@ -172,6 +191,42 @@ impl Trainer for SgdTrainer {
 
     fn evaluate(&mut self, parameters: &[f32], range: core::ops::Range<usize>) -> Result<Evaluation, LearningError> {
         self.check_length("evaluated", parameters.len())?;
+        self.model.round_activations(Rounding::Off);
+        self.test(parameters, range)
+    }
+
+    fn evaluate_on(&mut self, parameters: &[f32], samples: &[u32]) -> Result<Evaluation, LearningError> {
+        self.check_length("evaluated", parameters.len())?;
+        self.check_samples(samples)?;
+        self.model.round_activations(Rounding::Off);
+        Ok(self.pass(parameters, samples))
+    }
+
+    fn evaluate_quantised(
+        &mut self,
+        parameters: &[f32],
+        quantization: Quantization,
+        calibration: &[u32],
+        range: core::ops::Range<usize>,
+    ) -> Result<Evaluation, LearningError> {
+        self.check_length("evaluated", parameters.len())?;
+        self.check_samples(calibration)?;
+        let mut rounded = vec![0.0; parameters.len()];
+        quantization.round(self.model.backend(), self.model.tensors(), parameters, &mut rounded);
+        self.model.round_activations(Rounding::Off);
+        if let Some(steps) = quantization.activation_steps() {
+            self.model.round_activations(Rounding::Batch(steps));
+            self.model.forget_ranges();
+            self.pass(&rounded, calibration);
+            self.model.round_activations(Rounding::Remembered(steps));
+        }
+        self.test(&rounded, range)
+    }
+}
+
+impl SgdTrainer {
+    /// Evaluates on test samples, as activations are rounded now.
+    fn test(&mut self, parameters: &[f32], range: core::ops::Range<usize>) -> Result<Evaluation, LearningError> {
         let samples = self.data.test.len();
         if range.end > samples || range.start > range.end {
             return Err(LearningError::SampleIndex { index: range.end.max(range.start), samples });
@@ -185,6 +240,29 @@ impl Trainer for SgdTrainer {
             total += Evaluation { samples: (end - start) as u64, correct, loss_sum };
         }
         Ok(total)
+    }
+
+    /// Evaluates on training samples that were checked, as activations are rounded now.
+    fn pass(&mut self, parameters: &[f32], samples: &[u32]) -> Evaluation {
+        self.model.reserve(EVALUATION_BATCH);
+        let mut total = Evaluation::default();
+        for batch in samples.chunks(EVALUATION_BATCH) {
+            load(&mut self.model, &mut self.labels, &self.data.train, batch.iter().map(|&index| index as usize));
+            let (loss_sum, correct) = self.model.evaluate(parameters, &self.labels);
+            total += Evaluation { samples: batch.len() as u64, correct, loss_sum };
+        }
+        total
+    }
+
+    fn check_samples(&self, chosen: &[u32]) -> Result<(), LearningError> {
+        if chosen.is_empty() {
+            return Err(LearningError::NoSamples);
+        }
+        let samples = self.data.train.len();
+        match chosen.iter().find(|&&index| index as usize >= samples) {
+            Some(&index) => Err(LearningError::SampleIndex { index: index as usize, samples }),
+            None => Ok(()),
+        }
     }
 }
 

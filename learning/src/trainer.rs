@@ -6,7 +6,7 @@
 
 use nibble_seed::Seed;
 
-use crate::error::LearningError;
+use crate::{error::LearningError, quantization::Quantization};
 
 /// Name and shape of one tensor of the flat parameter vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +44,23 @@ pub struct SgdConfig {
     /// scaled down to it as PyTorch's `clip_grad_norm_` does (Pascanu, Mikolov, Bengio: "On the difficulty of training
     /// recurrent neural networks", ICML 2013, algorithm 1). `None` lets every gradient be.
     pub clip_norm: Option<f32>,
+    /// Trains for a quantised model: passes are computed with rounded weights and activations, their gradient moves the
+    /// parameters that are not rounded. `None` rounds nothing.
+    pub qat: Option<Quantization>,
 }
 
 impl Default for SgdConfig {
     fn default() -> Self {
-        Self { epochs: 1, steps: None, batch: 32, lr: 0.1, momentum: 0.0, weight_decay: 0.0, clip_norm: None }
+        Self {
+            epochs: 1,
+            steps: None,
+            batch: 32,
+            lr: 0.1,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            clip_norm: None,
+            qat: None,
+        }
     }
 }
 
@@ -153,4 +165,27 @@ pub trait Trainer: Send {
     /// # Errors
     /// If lengths or the range do not fit.
     fn evaluate(&mut self, parameters: &[f32], range: core::ops::Range<usize>) -> Result<Evaluation, LearningError>;
+
+    /// Evaluates `parameters` on training samples, of which the caller knows that they were not trained on.
+    ///
+    /// # Errors
+    /// If lengths or sample indices do not fit, there are no samples, or the trainer cannot do it.
+    fn evaluate_on(&mut self, _parameters: &[f32], _samples: &[u32]) -> Result<Evaluation, LearningError> {
+        Err(LearningError::NotOnSamples)
+    }
+
+    /// Evaluates the model quantised. Activations are rounded as far as they reached on the training samples
+    /// `calibration`, at least one, as in a program of integers.
+    ///
+    /// # Errors
+    /// If lengths, samples or the range do not fit, or the trainer has no quantised models.
+    fn evaluate_quantised(
+        &mut self,
+        _parameters: &[f32],
+        _quantization: Quantization,
+        _calibration: &[u32],
+        _range: core::ops::Range<usize>,
+    ) -> Result<Evaluation, LearningError> {
+        Err(LearningError::Unquantised)
+    }
 }

@@ -15,6 +15,7 @@ use nibble_seed::Seed;
 use nibble_server::policy::Policy;
 
 use crate::{
+    after,
     clock::Stopwatch,
     deployed,
     engine::Run,
@@ -114,6 +115,8 @@ pub fn compare(
             comparison.runs.extend((!result.rounds.is_empty()).then_some(result));
             return Err(stop(&comparison, options, planned.len()));
         }
+        let measured = after::measure(&run.variant.experiment, run.federation, &global, run.seed, options.threads)?;
+        result.summary.after = measured;
         let model = options.out.join("models").join(format!("{}.safetensors", run.slug()));
         model_file::write(&model, run.federation.layout(), &global)?;
         state.finish(run, &result)?;

@@ -16,6 +16,7 @@ use crate::{error::SimError, experiment::Experiment};
 pub struct Federation {
     dataset: Arc<Dataset>,
     assignment: Assignment,
+    held_out: Vec<Vec<u32>>,
     model: String,
     layout: Layout,
 }
@@ -29,7 +30,8 @@ impl Federation {
         let raw = &experiment.raw.data;
         let seed = Seed(raw.partition_seed);
         let dataset = data::load(&experiment.data, &Places::from_environment(|name| std::env::var_os(name)), seed)?;
-        let assignment = raw.partition.split(&dataset.train, dataset.classes, raw.clients, seed)?;
+        let mut assignment = raw.partition.split(&dataset.train, dataset.classes, raw.clients, seed)?;
+        let held_out = assignment.hold_out(raw.holdout.unwrap_or(0.0), seed);
         let model =
             Model::from_name(&experiment.raw.model.name, dataset.shape, dataset.classes).map_err(SimError::Model)?;
         let layout = Layout::new(model.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())))
@@ -37,7 +39,8 @@ impl Federation {
                 problem: format!("the model cannot be laid out: {error}"),
                 mend: "choose another model".into(),
             })?;
-        Ok(Self { dataset: Arc::new(dataset), assignment, model: experiment.raw.model.name.clone(), layout })
+        let model = experiment.raw.model.name.clone();
+        Ok(Self { dataset: Arc::new(dataset), assignment, held_out, model, layout })
     }
 
     /// The data.
@@ -46,10 +49,16 @@ impl Federation {
         &self.dataset
     }
 
-    /// Who holds which samples.
+    /// Who trains on which samples.
     #[must_use]
     pub fn assignment(&self) -> &Assignment {
         &self.assignment
+    }
+
+    /// For each client the samples that it does not train on.
+    #[must_use]
+    pub fn held_out(&self) -> &[Vec<u32>] {
+        &self.held_out
     }
 
     /// Layout of parameters and updates.

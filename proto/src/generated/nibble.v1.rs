@@ -167,7 +167,7 @@ pub struct Tensor {
     pub shape: ::prost::alloc::vec::Vec<u64>,
 }
 /// Local SGD.
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LocalTraining {
     /// Passes over the client's samples, at least 1; 0 where steps are counted.
     #[prost(uint32, tag = "1")]
@@ -192,6 +192,10 @@ pub struct LocalTraining {
     /// Not given, every gradient is as it is.
     #[prost(float, optional, tag = "7")]
     pub clip_norm: ::core::option::Option<f32>,
+    /// Quantised model that is trained for, e.g. "int8"; empty if none is. Weights and activations of every pass are rounded,
+    /// and the gradient moves the parameters that are not.
+    #[prost(string, tag = "8")]
+    pub qat: ::prost::alloc::string::String,
 }
 /// Asks for the frame of a model.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

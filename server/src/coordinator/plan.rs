@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nibble_codec::{Layout, Scheme};
+use nibble_learning::Quantization;
 use nibble_seed::Seed;
 
 use crate::{
@@ -59,11 +60,13 @@ pub struct Training {
     pub weight_decay: f32,
     /// Greatest norm of a step's gradient.
     pub clip_norm: Option<f32>,
+    /// Widths of the quantised model that is trained for.
+    pub qat: Option<Quantization>,
 }
 
 impl Default for Training {
     fn default() -> Self {
         let lr = LearningRate { base: 0.1, decay: Decay::Constant, warmup_rounds: 0 };
-        Self { epochs: 1, steps: None, batch: 32, lr, momentum: 0.0, weight_decay: 0.0, clip_norm: None }
+        Self { epochs: 1, steps: None, batch: 32, lr, momentum: 0.0, weight_decay: 0.0, clip_norm: None, qat: None }
     }
 }

@@ -97,6 +97,7 @@ fn training(plan: &Plan, round: RoundId) -> v1::LocalTraining {
         weight_decay: training.weight_decay,
         steps: training.steps.unwrap_or(0),
         clip_norm: training.clip_norm,
+        qat: training.qat.map_or_else(String::new, |qat| qat.to_string()),
     }
 }
 

@@ -144,6 +144,10 @@ pub struct Local {
     /// Rounds in which the learning rate rises to `lr`, below the number of rounds. Default: 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_rounds: Option<u64>,
+    /// Quantization-aware training for a model in `int8`, `int4`, `int8-weights` or `int4-weights`, or `none`.
+    /// Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qat: Option<String>,
 }
 
 /// Who takes part in a round, and when it closes.
@@ -247,6 +251,7 @@ impl Default for Local {
             clip_norm: None,
             schedule: None,
             warmup_rounds: None,
+            qat: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use nibble_codec::Scheme;
+use nibble_learning::UnknownQuantization;
 use nibble_seed::Seed;
 
 use super::{
@@ -286,6 +287,10 @@ fn training(raw: &Raw) -> Result<Training, SettingsError> {
         clip_norm: local.clip_norm,
     };
     let lr = keys.check().map_err(|Broken { key, problem, mend }| broken(key, problem, mend))?;
+    let qat = local.qat.as_deref().filter(|name| *name != "none").map(str::parse).transpose();
+    let qat = qat.map_err(|error: UnknownQuantization| {
+        broken("local.qat", error.to_string(), "choose one of them, or \"none\"")
+    })?;
     Ok(Training {
         epochs: local.epochs,
         steps: local.steps,
@@ -294,6 +299,7 @@ fn training(raw: &Raw) -> Result<Training, SettingsError> {
         momentum: local.momentum as f32,
         weight_decay: local.weight_decay as f32,
         clip_norm: local.clip_norm.map(|norm| norm as f32),
+        qat,
     })
 }
 

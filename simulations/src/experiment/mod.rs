@@ -11,7 +11,9 @@ mod validated;
 
 pub use codecs::Codecs;
 pub use overrides::Override;
-pub use raw::{Availability, Budget, Cohort, Compression, Data, Define, Links, Local, ModelChoice, Raw, Windows};
+pub use raw::{
+    Availability, Budget, Cohort, Compression, Data, Define, Evaluate, Links, Local, ModelChoice, Raw, Windows,
+};
 pub use source::Source;
 pub use sweep::{Sweep, Variant};
 pub use validated::{Experiment, ExperimentError};

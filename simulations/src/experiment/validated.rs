@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use nibble_learning::{SgdConfig, data::DataConfig};
+use nibble_learning::{Quantization, SgdConfig, UnknownQuantization, data::DataConfig};
 use nibble_seed::{RoundId, Seed};
 use nibble_server::{
     learning_rate::LearningRate,
@@ -30,6 +30,8 @@ pub struct Experiment {
     pub learning_rate: LearningRate,
     /// When rounds select and close.
     pub round: RoundConfig,
+    /// Widths that the last model is evaluated in.
+    pub quantised: Vec<Quantization>,
 }
 
 /// An experiment that cannot be run.
@@ -91,6 +93,7 @@ impl TryFrom<Raw> for Experiment {
             sgd,
             learning_rate,
             round: round(&raw)?,
+            quantised: evaluate(&raw)?,
             raw,
         })
     }
@@ -287,6 +290,10 @@ fn sgd(raw: &Raw) -> Result<(SgdConfig, LearningRate), ExperimentError> {
         clip_norm: local.clip_norm,
     };
     let lr = keys.check().map_err(|Broken { key, problem, mend }| broken(key, problem, mend))?;
+    let qat = local.qat.as_deref().filter(|name| *name != "none").map(str::parse).transpose();
+    let qat = qat.map_err(|error: UnknownQuantization| {
+        broken("local.qat", error.to_string(), "choose one of them, or \"none\"")
+    })?;
     let sgd = SgdConfig {
         epochs: local.epochs,
         steps: local.steps,
@@ -295,8 +302,31 @@ fn sgd(raw: &Raw) -> Result<(SgdConfig, LearningRate), ExperimentError> {
         momentum: local.momentum as f32,
         weight_decay: local.weight_decay as f32,
         clip_norm: local.clip_norm.map(|norm| norm as f32),
+        qat,
     };
     Ok((sgd, lr))
+}
+
+fn evaluate(raw: &Raw) -> Result<Vec<Quantization>, ExperimentError> {
+    let holdout = raw.data.holdout.unwrap_or(0.0);
+    if !(0.0..1.0).contains(&holdout) {
+        let mend = "set it from 0 to below 1, e.g. 0.2";
+        return Err(broken("data.holdout", format!("{holdout} is no share of a client's samples to keep back"), mend));
+    }
+    let Some(keys) = &raw.evaluate else { return Ok(Vec::new()) };
+    if keys.fine_tune_epochs > 0 && holdout == 0.0 {
+        let problem = "clients have nothing to evaluate a fine-tuned model on";
+        return Err(broken("evaluate.fine_tune_epochs", problem, "set data.holdout, e.g. to 0.2"));
+    }
+    if let Some(twice) = repeated(&keys.quantised) {
+        return Err(broken("evaluate.quantised", format!("{twice} is listed twice"), "list each of them once"));
+    }
+    let parse = |name: &String| {
+        name.parse().map_err(|error: UnknownQuantization| {
+            broken("evaluate.quantised", error.to_string(), "list any of them, e.g. [\"int8\", \"int4\"]")
+        })
+    };
+    keys.quantised.iter().map(parse).collect()
 }
 
 fn round(raw: &Raw) -> Result<RoundConfig, ExperimentError> {

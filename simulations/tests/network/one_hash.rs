@@ -139,7 +139,7 @@ fn models_that_go_out_as_delta_frames() {
 #[test]
 fn a_round_knows_its_learning_rate_and_every_step_is_clipped() {
     let local = "steps = 7\nbatch = 20\nlr = 0.2\nmomentum = 0.5\nclip_norm = 0.5\nschedule = \"cosine:0.1\"\n\
-                 warmup_rounds = 2\n";
+                 warmup_rounds = 2\nqat = \"int8\"\n";
     let (model, scheme) = ("mlp", "int4+ef");
     let experiment = Experiment { model, scheme, seed: 8, rounds: 5, clients: 6, cohort: 4, local };
     experiment.check(Deployment::insecure(&experiment.config()), false);
