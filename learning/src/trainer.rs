@@ -166,6 +166,10 @@ pub trait Trainer: Send {
     /// If lengths or the range do not fit.
     fn evaluate(&mut self, parameters: &[f32], range: core::ops::Range<usize>) -> Result<Evaluation, LearningError>;
 
+    /// Swaps what a client has of the model for itself in before it works, and out after. A trainer whose models are
+    /// shared altogether has no use for it, and leaves `own` as it is.
+    fn swap_own(&mut self, _own: &mut Vec<f32>) {}
+
     /// Evaluates `parameters` on training samples, of which the caller knows that they were not trained on.
     ///
     /// # Errors

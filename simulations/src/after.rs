@@ -81,7 +81,7 @@ fn both(trainer: &mut dyn Trainer, global: &[f32], task: Task<'_>, held: &[u32])
 }
 
 /// Mean, and the least value that a tenth of them does not exceed (the nearest rank); NaN of nothing.
-fn spread(values: impl Iterator<Item = f64>) -> [f64; 2] {
+pub(crate) fn spread(values: impl Iterator<Item = f64>) -> [f64; 2] {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let rank = values.len().div_ceil(10).max(1);

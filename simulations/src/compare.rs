@@ -24,7 +24,7 @@ use crate::{
     federation::Federation,
     files::write_whole,
     model_file, report,
-    results::{Comparison, RoundRow, RunResult, RunSummary},
+    results::{After, Comparison, RoundRow, RunResult, RunSummary},
 };
 
 /// How to run an experiment, beside what is in it.
@@ -116,7 +116,9 @@ pub fn compare(
             return Err(stop(&comparison, options, planned.len()));
         }
         let measured = after::measure(&run.variant.experiment, run.federation, &global, run.seed, options.threads)?;
-        result.summary.after = measured;
+        if measured != After::default() {
+            result.summary.after = measured;
+        }
         let model = options.out.join("models").join(format!("{}.safetensors", run.slug()));
         model_file::write(&model, run.federation.layout(), &global)?;
         state.finish(run, &result)?;
@@ -167,7 +169,9 @@ impl Planned<'_> {
                 if went == Went::Interrupted {
                     run.checkpoint()?;
                 }
-                Ok(Played { went, result: run.result(), global: run.into_global() })
+                let mut result = run.result();
+                result.summary.after.own = run.own_accuracies()?;
+                Ok(Played { went, result, global: run.into_global() })
             }
         }
     }

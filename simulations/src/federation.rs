@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nibble_codec::Layout;
 use nibble_learning::{
-    Model, SgdTrainer, Trainer,
+    LearningError, Model, PersonalTrainer, SgdTrainer, Trainer,
     data::{self, Dataset, Places},
     partition::Assignment,
 };
@@ -18,6 +18,8 @@ pub struct Federation {
     assignment: Assignment,
     held_out: Vec<Vec<u32>>,
     model: String,
+    /// Tensors that are the clients' own.
+    personal: Vec<String>,
     layout: Layout,
 }
 
@@ -34,13 +36,20 @@ impl Federation {
         let held_out = assignment.hold_out(raw.holdout.unwrap_or(0.0), seed);
         let model =
             Model::from_name(&experiment.raw.model.name, dataset.shape, dataset.classes).map_err(SimError::Model)?;
-        let layout = Layout::new(model.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())))
-            .map_err(|error| SimError::Usage {
-                problem: format!("the model cannot be laid out: {error}"),
-                mend: "choose another model".into(),
-            })?;
+        let dataset = Arc::new(dataset);
+        let whole = Box::new(SgdTrainer::new(model, Arc::clone(&dataset)).map_err(SimError::Model)?);
+        let personal = experiment.raw.local.personal.clone();
+        let trainer = shared(whole, &personal).map_err(|error| SimError::Usage {
+            problem: format!("local.personal: {error}"),
+            mend: "name some of the model's tensors or layers".into(),
+        })?;
+        let tensors = trainer.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone()));
+        let layout = Layout::new(tensors).map_err(|error| SimError::Usage {
+            problem: format!("the model cannot be laid out: {error}"),
+            mend: "choose another model".into(),
+        })?;
         let model = experiment.raw.model.name.clone();
-        Ok(Self { dataset: Arc::new(dataset), assignment, held_out, model, layout })
+        Ok(Self { dataset, assignment, held_out, model, personal, layout })
     }
 
     /// The data.
@@ -67,9 +76,20 @@ impl Federation {
         &self.layout
     }
 
-    /// A trainer for one more thread.
+    /// A trainer for one more thread, of what is shared.
     #[must_use]
     pub fn trainer(&self) -> Box<dyn Trainer> {
+        shared(self.whole(), &self.personal).expect("these tensors were found when the federation was loaded")
+    }
+
+    /// What clients have of the first model for themselves, if anything of it is theirs.
+    #[must_use]
+    pub fn own_init(&self, seed: Seed) -> Option<Vec<f32>> {
+        let personal = (!self.personal.is_empty()).then(|| PersonalTrainer::new(self.whole(), &self.personal));
+        Some(personal?.expect("these tensors were found when the federation was loaded").own_init(seed))
+    }
+
+    fn whole(&self) -> Box<dyn Trainer> {
         let trainer = Model::from_name(&self.model, self.dataset.shape, self.dataset.classes)
             .and_then(|model| SgdTrainer::new(model, Arc::clone(&self.dataset)));
         Box::new(trainer.expect("this model was made for this data set when the federation was loaded"))
@@ -88,4 +108,12 @@ impl Federation {
             raw.clients,
         )
     }
+}
+
+/// The trainer of what is shared of a whole model.
+fn shared(whole: Box<dyn Trainer>, personal: &[String]) -> Result<Box<dyn Trainer>, LearningError> {
+    if personal.is_empty() {
+        return Ok(whole);
+    }
+    Ok(Box::new(PersonalTrainer::new(whole, personal)?))
 }

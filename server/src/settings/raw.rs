@@ -148,6 +148,9 @@ pub struct Local {
     /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qat: Option<String>,
+    /// A key of experiments, which a coordinator refuses: clients keep no tensors of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub personal: Vec<String>,
 }
 
 /// Who takes part in a round, and when it closes.
@@ -252,6 +255,7 @@ impl Default for Local {
             schedule: None,
             warmup_rounds: None,
             qat: None,
+            personal: Vec::new(),
         }
     }
 }

@@ -277,6 +277,10 @@ fn training(raw: &Raw) -> Result<Training, SettingsError> {
         let problem = format!("{} is no weight decay", local.weight_decay);
         return Err(broken("local.weight_decay", problem, "set it to 0 or a little above"));
     }
+    if !local.personal.is_empty() {
+        let mend = "leave it out; nibble-sim simulates it in memory";
+        return Err(broken("local.personal", "clients over a network keep no tensors of their own yet", mend));
+    }
     let keys = Keys {
         rounds: raw.run.rounds,
         epochs: local.epochs,

@@ -48,6 +48,9 @@ pub struct Checkpoint {
     pub classes: Vec<ClassRow>,
     /// File number of each client's residual.
     pub residuals: BTreeMap<u64, u64>,
+    /// File number of what each client has of the model for itself.
+    #[serde(default)]
+    pub own: BTreeMap<u64, u64>,
 }
 
 const NAME: &str = "checkpoint.json";

@@ -8,6 +8,7 @@
 mod behaviour;
 mod checkpoint;
 mod offers;
+mod own;
 mod residuals;
 mod round;
 mod run;

@@ -228,6 +228,7 @@ impl Run<'_> {
         // The longest first, so that no worker is left alone with one at the end.
         tasks.sort_by_key(|task| (usize::MAX - samples[task.client.0 as usize].len(), task.client));
         let (residuals, spare) = (Mutex::new(&mut self.residuals), Mutex::new(&mut self.spare));
+        let owned = self.own.as_mut().map(Mutex::new);
         let (sgd, feedback) = (&self.experiment.sgd_in(round), self.codecs.up.feedback());
         let save = self.save_updates.as_deref();
         let work = |participant: &mut Participant, task: &&Assigned| {
@@ -236,7 +237,13 @@ impl Run<'_> {
             let residual = Residual::from_values(residual, participant.layout())?;
             let assignment = Assignment { round, scheme, rounding, order, samples: &samples[client.0 as usize], sgd };
             let buffer = lock(&spare).pop().unwrap_or_default();
+            let mut own = owned.as_ref().map_or(Ok(Vec::new()), |owned| lock(owned).get(client))?;
+            participant.trainer().swap_own(&mut own);
             let update = participant.perform(held, &assignment, residual, buffer);
+            participant.trainer().swap_own(&mut own);
+            if let Some(owned) = &owned {
+                lock(owned).put(client, own)?;
+            }
             let update = update.map_err(|error| SimError::Client { round, client, error })?;
             if let Some(dir) = save {
                 let path = dir.join(format!("round-{round}-client-{client}.safetensors"));

@@ -109,6 +109,10 @@ pub struct Local {
     /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qat: Option<String>,
+    /// Tensors, or layers with all of theirs, that every client has for itself and that are never sent, e.g. ["fc3"].
+    /// Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub personal: Vec<String>,
 }
 
 /// What is measured once a run has ended.
@@ -316,6 +320,7 @@ impl Default for Local {
             schedule: None,
             warmup_rounds: None,
             qat: None,
+            personal: Vec::new(),
         }
     }
 }

@@ -84,6 +84,7 @@ fn mistakes_name_their_place_and_their_mend() {
         ("name = \"../x\"", vec!["cannot name a directory"]),
         ("[local]\nlr = nan", vec!["local.lr", "NaN"]),
         ("[availability]\ndropout = 1.0", vec!["availability.dropout"]),
+        ("[local]\npersonal = [\"fc3\"]", vec!["experiment.toml:2", "keep nothing", "data.holdout"]),
         ("[data]\nholdout = 1.0", vec!["experiment.toml:2", "no share", "help"]),
         ("[evaluate]\nfine_tune_epochs = 2", vec!["experiment.toml:2", "nothing to evaluate", "data.holdout"]),
         ("[evaluate]\nquantised = [\"int3\"]", vec!["experiment.toml:2", "\"int3\"", "int4-weights"]),

@@ -10,7 +10,7 @@ use nibble_server::{
     round::RoundConfig,
 };
 
-use super::{Budget, Codecs, Links, Raw};
+use super::{Budget, Codecs, Evaluate, Links, Raw};
 use crate::links;
 
 /// A checked experiment.
@@ -313,7 +313,16 @@ fn evaluate(raw: &Raw) -> Result<Vec<Quantization>, ExperimentError> {
         let mend = "set it from 0 to below 1, e.g. 0.2";
         return Err(broken("data.holdout", format!("{holdout} is no share of a client's samples to keep back"), mend));
     }
+    let personal = !raw.local.personal.is_empty();
+    if personal && holdout == 0.0 {
+        let problem = "with personal tensors a model is evaluated on what its client kept back, and they keep nothing";
+        return Err(broken("local.personal", problem, "set data.holdout, e.g. to 0.2"));
+    }
     let Some(keys) = &raw.evaluate else { return Ok(Vec::new()) };
+    if personal && *keys != Evaluate::default() {
+        let problem = "personal tensors are part of no model that this could be measured of";
+        return Err(broken("local.personal", problem, "leave [evaluate] out, or local.personal"));
+    }
     if keys.fine_tune_epochs > 0 && holdout == 0.0 {
         let problem = "clients have nothing to evaluate a fine-tuned model on";
         return Err(broken("evaluate.fine_tune_epochs", problem, "set data.holdout, e.g. to 0.2"));
