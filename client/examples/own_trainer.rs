@@ -25,8 +25,9 @@ impl Trainer for Line {
 
     fn train(&mut self, global: &[f32], task: Task<'_>, delta: &mut [f32]) -> Result<TrainReport, LearningError> {
         let (mut w, mut loss, mut steps) = ([global[0], global[1]], 0.0, 0);
-        for _ in 0..task.sgd.epochs {
-            for &sample in task.samples {
+        let batches = task.samples.chunks(task.sgd.batch).cycle();
+        for batch in batches.take(task.sgd.steps_on(task.samples.len()) as usize) {
+            for &sample in batch {
                 let x = sample as f32 / task.samples.len() as f32;
                 let error = w[0] + w[1] * x - (1.0 + 2.0 * x);
                 w = [w[0] - task.sgd.lr * error, w[1] - task.sgd.lr * error * x];

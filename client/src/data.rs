@@ -40,7 +40,8 @@ impl LocalData {
         let dataset = data::load(&config.data, places, config.seed)?;
         let samples = match &config.share {
             Some(share) => {
-                let parts = share.partition.split(&dataset.train, dataset.classes, share.clients, config.seed)?;
+                let mut parts = share.partition.split(&dataset.train, dataset.classes, share.clients, config.seed)?;
+                let _held = parts.hold_out(share.holdout, config.seed); // the same ones that the simulator evaluates on
                 parts.clients.into_iter().nth(share.index).unwrap_or_default()
             }
             None => (0..dataset.train.len() as u32).collect(),

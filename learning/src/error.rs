@@ -64,6 +64,23 @@ pub enum LearningError {
         /// What the data has.
         found: usize,
     },
+    /// A trainer that evaluates on the test part alone.
+    #[error("this trainer cannot evaluate on chosen samples")]
+    NotOnSamples,
+    /// A tensor that the model does not have.
+    #[error("the model has no tensor or layer `{name}`; it has {}", known.join(", "))]
+    UnknownTensor {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A model that is personal altogether.
+    #[error("every tensor is personal, so nothing is left to share")]
+    NothingShared,
+    /// A trainer that cannot round its models.
+    #[error("this trainer has no quantised models")]
+    Unquantised,
     /// A setting of local training outside its range.
     #[error("{setting} is {found}, but must be {expected}")]
     Setting {

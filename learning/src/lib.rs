@@ -7,10 +7,14 @@ mod error;
 mod kernels;
 mod nn;
 pub mod partition;
+mod personal;
+mod quantization;
 mod sgd;
 mod trainer;
 
 pub use error::LearningError;
 pub use nn::Model;
+pub use personal::PersonalTrainer;
+pub use quantization::{Quantization, UnknownQuantization};
 pub use sgd::SgdTrainer;
 pub use trainer::{Evaluation, SgdConfig, StepHook, Task, TensorSpec, TrainReport, Trainer};

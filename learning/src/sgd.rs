@@ -1,8 +1,10 @@
 //! Local training of the built-in models: mini-batch SGD over a data set in memory.
 //!
 //! The result depends on the arguments alone: batches follow the task's order, the last and smaller one is kept, and
-//! the kernels' sums have one order. With a hook, momentum or decay the gradient passes through memory; without, it
-//! goes straight into the parameters, to the same bits.
+//! the kernels' sums have one order. With a hook, clipping, momentum or decay the gradient passes through memory;
+//! without, it goes straight into the parameters, to the same bits.
+//!
+//! A step is: gradient, hook, clipping, weight decay, momentum, descent. What a hook adds to a gradient is clipped with it.
 
 use std::sync::Arc;
 
@@ -10,8 +12,9 @@ use nibble_seed::{Purpose, Seed};
 
 use crate::data::{Dataset, Features, Samples};
 use crate::error::LearningError;
-use crate::kernels::{Axpy, Grey};
-use crate::nn::{Model, Sink};
+use crate::kernels::{Axpy, Backend, Grey, SumSquares};
+use crate::nn::{Model, Rounding, Sink};
+use crate::quantization::Quantization;
 use crate::trainer::{Evaluation, SgdConfig, Task, TensorSpec, TrainReport, Trainer};
 
 /// Samples evaluated at a time.
@@ -24,6 +27,8 @@ pub struct SgdTrainer {
     labels: Vec<u8>,
     gradient: Vec<f32>,
     velocity: Vec<f32>,
+    /// The parameters as a quantised model has them.
+    rounded: Vec<f32>,
 }
 
 impl SgdTrainer {
@@ -46,7 +51,14 @@ impl SgdTrainer {
         }
         match checks.into_iter().find(|(_, expected, found)| expected != found) {
             Some((what, expected, found)) => Err(LearningError::DataMismatch { what, expected, found }),
-            None => Ok(Self { model, data, labels: Vec::new(), gradient: Vec::new(), velocity: Vec::new() }),
+            None => Ok(Self {
+                model,
+                data,
+                labels: Vec::new(),
+                gradient: Vec::new(),
+                velocity: Vec::new(),
+                rounded: Vec::new(),
+            }),
         }
     }
 
@@ -71,6 +83,9 @@ impl SgdTrainer {
         if collect {
             self.gradient.resize(parameters, 0.0);
         }
+        if sgd.qat.is_some() {
+            self.rounded.resize(parameters, 0.0);
+        }
         if sgd.momentum != 0.0 {
             self.velocity.clear();
             self.velocity.resize(parameters, 0.0);
@@ -79,18 +94,28 @@ impl SgdTrainer {
 
     /// One step on the batch that was loaded; gives its mean loss.
     fn step(&mut self, parameters: &mut [f32], step: u64, task: &mut Task<'_>, collect: bool) -> f64 {
-        let SgdConfig { lr, momentum, weight_decay, .. } = *task.sgd;
+        let SgdConfig { lr, momentum, weight_decay, clip_norm, .. } = *task.sgd;
         let samples = self.labels.len() as f64;
         if !collect {
             return self.model.backward(Sink::Descend { parameters, rate: lr }, &self.labels) / samples;
         }
         self.gradient.fill(0.0);
-        let sink = Sink::Collect { parameters, gradient: &mut self.gradient };
+        let forward = match task.sgd.qat {
+            None => &*parameters,
+            Some(quantization) => {
+                quantization.round(self.model.backend(), self.model.tensors(), parameters, &mut self.rounded);
+                &self.rounded
+            }
+        };
+        let sink = Sink::Collect { parameters: forward, gradient: &mut self.gradient };
         let loss = self.model.backward(sink, &self.labels) / samples;
         if let Some(hook) = &mut task.hook {
             hook.on_step(step, parameters, &mut self.gradient);
         }
         let backend = self.model.backend();
+        if let Some(most) = clip_norm {
+            clip(backend, &mut self.gradient, most);
+        }
         if weight_decay != 0.0 {
             backend.run(Axpy { scale: weight_decay, x: parameters, y: &mut self.gradient });
         }
@@ -128,20 +153,25 @@ impl Trainer for SgdTrainer {
         self.check_length("global", global.len())?;
         self.check_length("delta", delta.len())?;
         check(task.sgd)?;
-        if task.samples.is_empty() {
-            return Err(LearningError::NoSamples);
-        }
-        let samples = self.data.train.len();
-        if let Some(&index) = task.samples.iter().find(|&&index| index as usize >= samples) {
-            return Err(LearningError::SampleIndex { index: index as usize, samples });
-        }
-        let collect = task.hook.is_some() || task.sgd.momentum != 0.0 || task.sgd.weight_decay != 0.0;
+        self.check_samples(task.samples)?;
+        let collect = task.hook.is_some()
+            || task.sgd.momentum != 0.0
+            || task.sgd.weight_decay != 0.0
+            || task.sgd.clip_norm.is_some()
+            || task.sgd.qat.is_some();
+        self.model.round_activations(match task.sgd.qat.and_then(Quantization::activation_steps) {
+            Some(steps) => Rounding::Batch(steps),
+            None => Rounding::Off,
+        });
         self.reserve(&task, collect);
         delta.copy_from_slice(global); // trained in place, the difference is taken at the end
         let (mut steps, mut loss_sum) = (0, 0.0);
-        for epoch in 0..u64::from(task.sgd.epochs) {
-            let order = if epoch == 0 { task.order } else { task.order.derive(Purpose::BatchOrder, epoch, 0) };
-            for batch in order.permutation(task.samples.len()).chunks(task.sgd.batch) {
+        let (wanted, mut pass) = (task.sgd.steps_on(task.samples.len()), 0);
+        while steps < wanted {
+            let order = if pass == 0 { task.order } else { task.order.derive(Purpose::BatchOrder, pass, 0) };
+            pass += 1;
+            let left = usize::try_from(wanted - steps).unwrap_or(usize::MAX);
+            for batch in order.permutation(task.samples.len()).chunks(task.sgd.batch).take(left) {
                 let indices = batch.iter().map(|&i| task.samples[i as usize] as usize);
                 load(&mut self.model, &mut self.labels, &self.data.train, indices);
                 loss_sum += self.step(delta, steps, &mut task, collect);
@@ -161,6 +191,42 @@ impl Trainer for SgdTrainer {
 
     fn evaluate(&mut self, parameters: &[f32], range: core::ops::Range<usize>) -> Result<Evaluation, LearningError> {
         self.check_length("evaluated", parameters.len())?;
+        self.model.round_activations(Rounding::Off);
+        self.test(parameters, range)
+    }
+
+    fn evaluate_on(&mut self, parameters: &[f32], samples: &[u32]) -> Result<Evaluation, LearningError> {
+        self.check_length("evaluated", parameters.len())?;
+        self.check_samples(samples)?;
+        self.model.round_activations(Rounding::Off);
+        Ok(self.pass(parameters, samples))
+    }
+
+    fn evaluate_quantised(
+        &mut self,
+        parameters: &[f32],
+        quantization: Quantization,
+        calibration: &[u32],
+        range: core::ops::Range<usize>,
+    ) -> Result<Evaluation, LearningError> {
+        self.check_length("evaluated", parameters.len())?;
+        self.check_samples(calibration)?;
+        let mut rounded = vec![0.0; parameters.len()];
+        quantization.round(self.model.backend(), self.model.tensors(), parameters, &mut rounded);
+        self.model.round_activations(Rounding::Off);
+        if let Some(steps) = quantization.activation_steps() {
+            self.model.round_activations(Rounding::Batch(steps));
+            self.model.forget_ranges();
+            self.pass(&rounded, calibration);
+            self.model.round_activations(Rounding::Remembered(steps));
+        }
+        self.test(&rounded, range)
+    }
+}
+
+impl SgdTrainer {
+    /// Evaluates on test samples, as activations are rounded now.
+    fn test(&mut self, parameters: &[f32], range: core::ops::Range<usize>) -> Result<Evaluation, LearningError> {
         let samples = self.data.test.len();
         if range.end > samples || range.start > range.end {
             return Err(LearningError::SampleIndex { index: range.end.max(range.start), samples });
@@ -174,6 +240,29 @@ impl Trainer for SgdTrainer {
             total += Evaluation { samples: (end - start) as u64, correct, loss_sum };
         }
         Ok(total)
+    }
+
+    /// Evaluates on training samples that were checked, as activations are rounded now.
+    fn pass(&mut self, parameters: &[f32], samples: &[u32]) -> Evaluation {
+        self.model.reserve(EVALUATION_BATCH);
+        let mut total = Evaluation::default();
+        for batch in samples.chunks(EVALUATION_BATCH) {
+            load(&mut self.model, &mut self.labels, &self.data.train, batch.iter().map(|&index| index as usize));
+            let (loss_sum, correct) = self.model.evaluate(parameters, &self.labels);
+            total += Evaluation { samples: batch.len() as u64, correct, loss_sum };
+        }
+        total
+    }
+
+    fn check_samples(&self, chosen: &[u32]) -> Result<(), LearningError> {
+        if chosen.is_empty() {
+            return Err(LearningError::NoSamples);
+        }
+        let samples = self.data.train.len();
+        match chosen.iter().find(|&&index| index as usize >= samples) {
+            Some(&index) => Err(LearningError::SampleIndex { index: index as usize, samples }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -192,13 +281,31 @@ fn load(model: &mut Model, labels: &mut Vec<u8>, from: &Samples, indices: impl E
     }
 }
 
+/// Scales `gradient` so that its norm is at most `most`. PyTorch's 1e-6 keeps the quotient of a zero gradient finite.
+fn clip(backend: Backend, gradient: &mut [f32], most: f32) {
+    let mut squares = 0.0;
+    backend.run(SumSquares { x: gradient, sum: &mut squares });
+    let scale = most / (squares.sqrt() as f32 + 1e-6);
+    let short = scale >= 1.0; // of a norm that is no number neither this nor its opposite holds: it is to be noticed
+    if !short {
+        gradient.iter_mut().for_each(|value| *value *= scale);
+    }
+}
+
 fn check(sgd: &SgdConfig) -> Result<(), LearningError> {
     let checks = [
-        ("epochs", "at least 1", f64::from(sgd.epochs), sgd.epochs >= 1),
+        ("epochs", "at least 1", f64::from(sgd.epochs), sgd.epochs >= 1 || sgd.steps.is_some()),
+        ("steps", "at least 1", 0.0, sgd.steps != Some(0)),
         ("batch", "at least 1", sgd.batch as f64, sgd.batch >= 1),
         ("lr", "a finite number", f64::from(sgd.lr), sgd.lr.is_finite()),
         ("momentum", "in [0, 1)", f64::from(sgd.momentum), (0.0..1.0).contains(&sgd.momentum)),
         ("weight_decay", "at least 0", f64::from(sgd.weight_decay), (0.0..f32::INFINITY).contains(&sgd.weight_decay)),
+        (
+            "clip_norm",
+            "a finite number above 0",
+            f64::from(sgd.clip_norm.unwrap_or_default()),
+            sgd.clip_norm.is_none_or(|norm| norm > 0.0 && norm.is_finite()),
+        ),
     ];
     match checks.into_iter().find(|(.., good)| !good) {
         Some((setting, expected, found, _)) => Err(LearningError::Setting { setting, expected, found }),

@@ -6,7 +6,7 @@
 
 use nibble_seed::Seed;
 
-use crate::error::LearningError;
+use crate::{error::LearningError, quantization::Quantization};
 
 /// Name and shape of one tensor of the flat parameter vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ impl TensorSpec {
 pub struct SgdConfig {
     /// Passes over the client's samples, at least 1.
     pub epochs: u32,
+    /// Steps to take instead, at least 1, over as many passes as that needs; `epochs` then says nothing.
+    pub steps: Option<u32>,
     /// Samples per step, at least 1; the last, smaller batch of a pass is kept.
     pub batch: usize,
     /// Learning rate.
@@ -38,11 +40,47 @@ pub struct SgdConfig {
     pub momentum: f32,
     /// L2 weight decay added to the gradient as PyTorch's SGD does. 0 turns it off.
     pub weight_decay: f32,
+    /// Greatest L2 norm of a step's gradient, all tensors together and before weight decay, above 0: a longer one is
+    /// scaled down to it as PyTorch's `clip_grad_norm_` does (Pascanu, Mikolov, Bengio: "On the difficulty of training
+    /// recurrent neural networks", ICML 2013, algorithm 1). `None` lets every gradient be.
+    pub clip_norm: Option<f32>,
+    /// Trains for a quantised model: passes are computed with rounded weights and activations, their gradient moves the
+    /// parameters that are not rounded. `None` rounds nothing.
+    pub qat: Option<Quantization>,
 }
 
 impl Default for SgdConfig {
     fn default() -> Self {
-        Self { epochs: 1, batch: 32, lr: 0.1, momentum: 0.0, weight_decay: 0.0 }
+        Self {
+            epochs: 1,
+            steps: None,
+            batch: 32,
+            lr: 0.1,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            clip_norm: None,
+            qat: None,
+        }
+    }
+}
+
+impl SgdConfig {
+    /// Steps that a client with so many samples takes.
+    #[must_use]
+    pub fn steps_on(&self, samples: usize) -> u64 {
+        let of_epochs = u64::from(self.epochs) * self.steps_of_pass(samples);
+        self.steps.map_or(of_epochs, u64::from)
+    }
+
+    /// Samples that those steps visit, each as often as it is visited.
+    #[must_use]
+    pub fn visits_on(&self, samples: usize) -> u64 {
+        let (steps, pass) = (self.steps_on(samples), self.steps_of_pass(samples).max(1));
+        steps / pass * samples as u64 + steps % pass * self.batch as u64
+    }
+
+    fn steps_of_pass(&self, samples: usize) -> u64 {
+        samples.div_ceil(self.batch.max(1)) as u64
     }
 }
 
@@ -127,4 +165,31 @@ pub trait Trainer: Send {
     /// # Errors
     /// If lengths or the range do not fit.
     fn evaluate(&mut self, parameters: &[f32], range: core::ops::Range<usize>) -> Result<Evaluation, LearningError>;
+
+    /// Swaps what a client has of the model for itself in before it works, and out after. A trainer whose models are
+    /// shared altogether has no use for it, and leaves `own` as it is.
+    fn swap_own(&mut self, _own: &mut Vec<f32>) {}
+
+    /// Evaluates `parameters` on training samples, of which the caller knows that they were not trained on.
+    ///
+    /// # Errors
+    /// If lengths or sample indices do not fit, there are no samples, or the trainer cannot do it.
+    fn evaluate_on(&mut self, _parameters: &[f32], _samples: &[u32]) -> Result<Evaluation, LearningError> {
+        Err(LearningError::NotOnSamples)
+    }
+
+    /// Evaluates the model quantised. Activations are rounded as far as they reached on the training samples
+    /// `calibration`, at least one, as in a program of integers.
+    ///
+    /// # Errors
+    /// If lengths, samples or the range do not fit, or the trainer has no quantised models.
+    fn evaluate_quantised(
+        &mut self,
+        _parameters: &[f32],
+        _quantization: Quantization,
+        _calibration: &[u32],
+        _range: core::ops::Range<usize>,
+    ) -> Result<Evaluation, LearningError> {
+        Err(LearningError::Unquantised)
+    }
 }

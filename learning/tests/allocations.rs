@@ -61,7 +61,8 @@ fn a_step_allocates_nothing() {
             ALLOCATIONS.get() - before
         };
         let all: Vec<u32> = (0..40).collect();
-        for sgd in [&sgd, &momentum] {
+        let clipped = SgdConfig { clip_norm: Some(0.1), ..sgd };
+        for sgd in [&sgd, &momentum, &clipped] {
             count(&all, sgd, Some(&mut Nothing)); // makes room
             assert_eq!(count(&all, sgd, None), count(&all[..20], sgd, None), "{name}");
             assert_eq!(count(&all, sgd, Some(&mut Nothing)), count(&all[..20], sgd, None), "{name} with a hook");

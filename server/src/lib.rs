@@ -18,8 +18,10 @@ mod error;
 pub mod evaluation;
 #[cfg(feature = "network")]
 pub mod identity;
+pub mod learning_rate;
 #[cfg(feature = "network")]
 pub mod listener;
+pub mod local;
 #[cfg(feature = "network")]
 pub mod models;
 #[cfg(feature = "network")]

@@ -15,6 +15,7 @@ use nibble_seed::Seed;
 use nibble_server::policy::Policy;
 
 use crate::{
+    after,
     clock::Stopwatch,
     deployed,
     engine::Run,
@@ -23,7 +24,7 @@ use crate::{
     federation::Federation,
     files::write_whole,
     model_file, report,
-    results::{Comparison, RoundRow, RunResult, RunSummary},
+    results::{After, Comparison, RoundRow, RunResult, RunSummary},
 };
 
 /// How to run an experiment, beside what is in it.
@@ -114,6 +115,10 @@ pub fn compare(
             comparison.runs.extend((!result.rounds.is_empty()).then_some(result));
             return Err(stop(&comparison, options, planned.len()));
         }
+        let measured = after::measure(&run.variant.experiment, run.federation, &global, run.seed, options.threads)?;
+        if measured != After::default() {
+            result.summary.after = measured;
+        }
         let model = options.out.join("models").join(format!("{}.safetensors", run.slug()));
         model_file::write(&model, run.federation.layout(), &global)?;
         state.finish(run, &result)?;
@@ -164,7 +169,9 @@ impl Planned<'_> {
                 if went == Went::Interrupted {
                     run.checkpoint()?;
                 }
-                Ok(Played { went, result: run.result(), global: run.into_global() })
+                let mut result = run.result();
+                result.summary.after.own = run.own_accuracies()?;
+                Ok(Played { went, result, global: run.into_global() })
             }
         }
     }

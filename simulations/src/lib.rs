@@ -1,6 +1,7 @@
 //! The simulator: many virtual clients on one machine, in virtual time, over the coordinator's and the client's own
 //! cores; and the comparison of compression levels that it exists for.
 
+mod after;
 pub mod attacks;
 mod budgets;
 mod classes;

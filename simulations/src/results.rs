@@ -74,6 +74,55 @@ pub struct RunSummary {
     pub round_seconds_median: f64,
     /// Peak resident memory of the process so far; null where the system does not tell.
     pub peak_rss_bytes: Option<u64>,
+    /// What was measured of the last model, beside its accuracy.
+    #[serde(default, skip_serializing_if = "After::is_empty")]
+    pub after: After,
+}
+
+/// What an experiment's `[evaluate]` asks for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct After {
+    /// The last model in integers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quantised: Vec<QuantisedRow>,
+    /// The last model on the samples that clients kept back, as it is and fine-tuned by each of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<OwnRow>,
+}
+
+impl After {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The last model in integers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuantisedRow {
+    /// Widths, e.g. `int8`.
+    pub format: String,
+    /// Top-1 accuracy on the test part, in [0, 1].
+    #[serde(with = "nullable")]
+    pub accuracy: f64,
+}
+
+/// Top-1 accuracies of clients on their own samples, every client counting alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnRow {
+    /// Clients that kept samples back.
+    pub clients: u64,
+    /// Of the last model.
+    #[serde(with = "nullable")]
+    pub global_mean: f64,
+    /// What a tenth of the clients does not reach.
+    #[serde(with = "nullable")]
+    pub global_p10: f64,
+    /// Of what each client made of it for itself.
+    #[serde(with = "nullable")]
+    pub own_mean: f64,
+    /// What a tenth of the clients does not reach.
+    #[serde(with = "nullable")]
+    pub own_p10: f64,
 }
 
 impl RunSummary {
@@ -110,6 +159,7 @@ impl RunSummary {
             model_hash: model_file::hash(global),
             round_seconds_median: median(rows.iter().map(|row| row.seconds).collect()),
             peak_rss_bytes,
+            after: After::default(),
         }
     }
 }

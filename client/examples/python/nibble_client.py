@@ -137,6 +137,8 @@ class Client:
         try:
             scheme = Scheme.parse(assignment.scheme)
             network = Network(layout, inputs=self.images.shape[1])
+            if assignment.training.qat:
+                raise ValueError(f"no training for {assignment.training.qat} here")
         except ValueError as error:
             self.decline(assignment, f"{assignment.architecture} under {assignment.scheme}: {error}")
             return

@@ -37,15 +37,20 @@ class Network:
         """SGD as PyTorch's; returns the new parameters and the mean loss."""
         parameters, order, losses = parameters.copy(), np.random.default_rng(order_seed), []
         momentum = np.zeros_like(parameters)
-        for _ in range(training.epochs):
+        steps = training.steps or training.epochs * -(-len(labels) // training.batch)
+        while len(losses) < steps:
             samples = order.permutation(len(labels))
-            for batch in (samples[at : at + training.batch] for at in range(0, len(samples), training.batch)):
+            for at in range(0, len(samples), training.batch)[: steps - len(losses)]:
+                batch = samples[at : at + training.batch]
                 loss, gradient = self._loss_and_gradient(parameters, images[batch], labels[batch])
+                if training.HasField("clip_norm"):
+                    norm = np.linalg.norm(gradient)
+                    gradient *= np.float32(min(1, training.clip_norm / (norm + 1e-6)))
                 gradient += np.float32(training.weight_decay) * parameters
                 momentum = np.float32(training.momentum) * momentum + gradient
                 parameters -= np.float32(training.lr) * momentum
-                losses.append(loss * len(batch))
-        return parameters, float(np.sum(losses) / (len(labels) * training.epochs))
+                losses.append(loss)
+        return parameters, float(np.mean(losses))
 
     def accuracy(self, parameters, images, labels):
         return float(np.mean(self._forward(parameters, images)[-1].argmax(axis=1) == labels))

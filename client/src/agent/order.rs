@@ -1,7 +1,7 @@
 //! Assignments as they come, and what they mean once they are validated.
 
 use nibble_codec::Scheme;
-use nibble_learning::{SgdConfig, TensorSpec};
+use nibble_learning::{SgdConfig, TensorSpec, UnknownQuantization};
 use nibble_proto::v1::{Assignment, DeltaPath, LocalTraining, Tensor};
 use nibble_seed::{RoundId, Seed};
 
@@ -101,7 +101,10 @@ fn tensor(tensor: Tensor) -> Option<TensorSpec> {
 
 /// The trainer checks the ranges; only the conversions are checked here.
 fn sgd(training: &LocalTraining) -> Result<SgdConfig, String> {
-    let &LocalTraining { epochs, batch, lr, momentum, weight_decay } = training;
+    let &LocalTraining { epochs, batch, lr, momentum, weight_decay, steps, clip_norm, ref qat } = training;
     let batch = usize::try_from(batch).map_err(|_| "the batch is too large")?;
-    Ok(SgdConfig { epochs, batch, lr, momentum, weight_decay })
+    let steps = (steps > 0).then_some(steps);
+    let qat = Some(qat.as_str()).filter(|name| !name.is_empty()).map(str::parse).transpose();
+    let qat = qat.map_err(|error: UnknownQuantization| format!("this client cannot train for it: {error}"))?;
+    Ok(SgdConfig { epochs, steps, batch, lr, momentum, weight_decay, clip_norm, qat })
 }

@@ -109,6 +109,9 @@ pub struct Share {
     /// Seed of the partition, and of the test part of a CSV file that has none. Default: 1234.
     #[serde(default = "default_seed")]
     pub seed: u64,
+    /// Share of this part that is not trained on, from 0 to below 1. Default: 0.
+    #[serde(default)]
+    pub holdout: f64,
 }
 
 impl Default for Data {

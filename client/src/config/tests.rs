@@ -31,7 +31,8 @@ fn a_small_configuration_takes_everything_else_by_default() {
 fn a_share_is_a_part_of_a_seeded_partition() {
     let share = "[data]\nshare = { index = 7, clients = 20, partition = { kind = \"iid\" }, seed = 5 }\n";
     let config = load(&format!("{SECURE}{share}"), &[]).unwrap();
-    let Share { index, clients, partition, seed } = config.share.unwrap();
+    let Share { index, clients, partition, seed, holdout } = config.share.unwrap();
+    assert_eq!(holdout, 0.0);
     assert_eq!((index, clients, partition, seed), (7, 20, Partition::Iid {}, 5));
     assert_eq!(config.seed, Seed(5));
     let by_default = load(SECURE, &["data.share.index=0", "data.share.clients=3"]);

@@ -157,6 +157,10 @@ fn check_shape(raw: raw::Shape) -> Result<Shape, ConfigError> {
 }
 
 fn check_share(share: Share) -> Result<Share, ConfigError> {
+    if !(0.0..1.0).contains(&share.holdout) {
+        let problem = format!("{} is no share of the samples to keep back", share.holdout);
+        return Err(ConfigError::rule("data.share.holdout", problem, "set it from 0 to below 1, e.g. 0.2"));
+    }
     if share.index < share.clients {
         return Ok(share);
     }

@@ -249,7 +249,7 @@ impl Coordinator {
             layout: self.script.tensors.iter().map(tensor).collect(),
             architecture: self.script.architecture.clone(),
             scheme: self.script.scheme.clone(),
-            training: Some(v1::LocalTraining { epochs: 1, batch: 2, lr: 0.1, momentum: 0.0, weight_decay: 0.0 }),
+            training: Some(v1::LocalTraining { epochs: 1, batch: 2, lr: 0.1, ..Default::default() }),
             max_payload_bytes: 1 << 20,
             deadline_ms: 0,
             path: self.path(held, round),

@@ -8,16 +8,20 @@ mod aligned;
 mod axpy;
 mod dense;
 mod grey;
+mod round;
 mod simd;
 mod sparse;
+mod squares;
 mod transpose;
 
 pub(crate) use aligned::Aligned;
 pub(crate) use axpy::Axpy;
 pub(crate) use dense::Dense;
 pub(crate) use grey::Grey;
+pub(crate) use round::Round;
 pub(crate) use simd::{Backend, Kernel, Simd};
 pub(crate) use sparse::{Entry, Row, Sparse};
+pub(crate) use squares::SumSquares;
 pub(crate) use transpose::Transpose;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use nibble_seed::Seed;
 
-use super::{Backend, Dense, Entry, Row, Sparse, Transpose};
+use super::{Backend, Dense, Entry, Row, Sparse, SumSquares, Transpose};
 
 fn random(seed: u64, len: usize) -> Vec<f32> {
     (0..len as u64).map(|i| 2.0 * Seed(seed).unit_at(i) - 1.0).collect()
@@ -95,5 +95,21 @@ fn transpose_turns_rows_into_columns() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_sum_of_squares_is_the_same_on_every_backend_and_close_to_exact() {
+    for len in [0, 1, 15, 16, 17, 1023, 1024, 1025, 200_003] {
+        let x = random(9, len);
+        let exact: f64 = x.iter().map(|&x| f64::from(x).powi(2)).sum();
+        let mut fused = Vec::new();
+        for backend in Backend::available() {
+            let mut sum = 0.0;
+            backend.run(SumSquares { x: &x, sum: &mut sum });
+            assert!((sum - exact).abs() <= 1e-6 * exact, "{backend:?} of {len}: {sum}, not {exact}");
+            fused.extend(backend.is_fused().then_some(sum));
+        }
+        assert!(fused.iter().all(|sum| *sum == fused[0]), "{len}: {fused:?}");
     }
 }

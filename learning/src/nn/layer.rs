@@ -9,12 +9,25 @@ pub(crate) trait Layer: Send {
     fn tensors(&self) -> Vec<TensorSpec>;
     /// Numbers in the output of a batch.
     fn output_len(&self, batch: usize) -> usize;
+    /// How a batch is laid out in its output.
+    fn shape(&self) -> Shape {
+        Shape::Columns
+    }
     /// Makes room for batches of up to `batch` samples, so that no pass allocates.
     fn reserve(&mut self, batch: usize);
     /// Computes the output.
     fn forward(&mut self, pass: Forward<'_>);
     /// Computes the gradients of the last forward pass.
     fn backward(&mut self, pass: Backward<'_>);
+}
+
+/// How a batch is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One sample after the other.
+    Rows,
+    /// One sample a lane.
+    Columns,
 }
 
 /// A forward pass.

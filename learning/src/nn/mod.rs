@@ -12,10 +12,12 @@ mod layer;
 mod linear;
 mod loss;
 mod model;
+mod rounding;
 mod zoo;
 
 pub(crate) use layer::Sink;
 pub use model::Model;
+pub(crate) use rounding::Rounding;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use super::layer::{Backward, Forward, Layer, Sink, lanes};
 use super::loss;
+use super::rounding::{Rounded, Rounding};
 use crate::kernels::{Aligned, Backend};
 use crate::trainer::TensorSpec;
 
@@ -16,6 +17,7 @@ pub struct Model {
     /// Samples there is room for.
     capacity: usize,
     input: Aligned,
+    rounding: Rounding,
 }
 
 /// A layer in its place.
@@ -25,6 +27,14 @@ struct Layered {
     parameters: core::ops::Range<usize>,
     output: Aligned,
     output_gradient: Aligned,
+    rounded: Rounded,
+}
+
+impl Layered {
+    /// Layers without parameters only lay out what was rounded.
+    fn rounds(&self, rounding: Rounding) -> bool {
+        rounding != Rounding::Off && !self.parameters.is_empty()
+    }
 }
 
 impl Model {
@@ -40,10 +50,21 @@ impl Model {
         let place = |layer: Box<dyn Layer>| {
             let start = end;
             end += layer.tensors().iter().map(TensorSpec::numel).sum::<usize>();
-            Layered { layer, parameters: start..end, output: Aligned::default(), output_gradient: Aligned::default() }
+            let (output, output_gradient, rounded) = (Aligned::default(), Aligned::default(), Rounded::default());
+            Layered { layer, parameters: start..end, output, output_gradient, rounded }
         };
         let layers = layers.into_iter().map(place).collect();
-        Self { name, shape, classes, tensors, layers, backend, capacity: 0, input: Aligned::default() }
+        Self {
+            name,
+            shape,
+            classes,
+            tensors,
+            layers,
+            backend,
+            capacity: 0,
+            input: Aligned::default(),
+            rounding: Rounding::Off,
+        }
     }
 
     /// Its name.
@@ -85,6 +106,17 @@ impl Model {
         self.shape.0 * self.shape.1 * self.shape.2
     }
 
+    /// Rounds activations in the passes to come. The gradient goes through the rounding as if it were not there
+    /// (straight-through; Bengio, Léonard, Courville 2013).
+    pub(crate) fn round_activations(&mut self, rounding: Rounding) {
+        self.rounding = rounding;
+    }
+
+    /// Forgets how large activations were.
+    pub(crate) fn forget_ranges(&mut self) {
+        self.layers.iter_mut().for_each(|layered| layered.rounded.largest = 0.0);
+    }
+
     /// Makes room for batches of up to `batch` samples.
     pub(crate) fn reserve(&mut self, batch: usize) {
         if batch <= self.capacity {
@@ -117,12 +149,14 @@ impl Model {
         let first = self.layers.iter().position(|layered| !layered.parameters.is_empty()).unwrap_or(0);
         for i in (first..self.layers.len()).rev() {
             let (before, from) = self.layers.split_at_mut(i);
-            let Layered { layer, parameters, output, output_gradient } = &mut from[0];
+            let Layered { layer, parameters, output, output_gradient, .. } = &mut from[0];
             let (input, input_gradient) = match before.last_mut() {
                 Some(previous) => {
                     let len = previous.layer.output_len(batch);
-                    let gradient = (i > first).then_some(&mut previous.output_gradient[..len]);
-                    (&previous.output[..len], gradient)
+                    let rounds = previous.rounds(self.rounding);
+                    let Layered { output, rounded, output_gradient, .. } = previous;
+                    let input = if rounds { &rounded.output[..len] } else { &output[..len] };
+                    (input, (i > first).then_some(&mut output_gradient[..len]))
                 }
                 None => (&self.input[..], None),
             };
@@ -142,11 +176,18 @@ impl Model {
     /// Logits of the input, `[classes, lanes]`.
     pub(crate) fn forward(&mut self, parameters: &[f32], batch: usize) -> &[f32] {
         let mut input = &self.input[..];
-        for layered in &mut self.layers {
-            let output = &mut layered.output[..layered.layer.output_len(batch)];
-            let parameters = &parameters[layered.parameters.clone()];
-            layered.layer.forward(Forward { backend: self.backend, batch, parameters, input, output });
+        let last = self.layers.len().saturating_sub(1);
+        for (index, layered) in self.layers.iter_mut().enumerate() {
+            let rounds = index < last && layered.rounds(self.rounding);
+            let Layered { layer, parameters: range, output, rounded, .. } = layered;
+            let output = &mut output[..layer.output_len(batch)];
+            let (backend, parameters) = (self.backend, &parameters[range.clone()]);
+            layer.forward(Forward { backend, batch, parameters, input, output });
             input = output;
+            if rounds {
+                rounded.fill(self.rounding, backend, input, (layer.shape(), batch));
+                input = &rounded.output[..input.len()];
+            }
         }
         input
     }

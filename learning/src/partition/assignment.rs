@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use nibble_seed::{Purpose, Seed};
+
 use crate::data::Samples;
 
 /// Clients and classes of a [`Description`] that are shown in full; of more clients, the first and the last are.
@@ -27,6 +29,26 @@ pub struct Description {
 }
 
 impl Assignment {
+    /// Takes `share` of every client's samples, rounded down, from it, and gives them. Both keep their order; which they
+    /// are follows from `seed`, the partition's. A client that has any keeps at least one.
+    #[must_use]
+    pub fn hold_out(&mut self, share: f64, seed: Seed) -> Vec<Vec<u32>> {
+        let hold = |(client, samples): (u64, &mut Vec<u32>)| {
+            let count = ((samples.len() as f64 * share) as usize).min(samples.len().saturating_sub(1));
+            let order = seed.derive(Purpose::TestSplit, 1 + client, 0).permutation(samples.len()); // 0 is the data set's
+            let mut kept = vec![true; samples.len()];
+            order.iter().take(count).for_each(|&at| kept[at as usize] = false);
+            let (mut kept, mut held) = (kept.into_iter(), Vec::with_capacity(count));
+            samples.retain(|&sample| {
+                let stays = kept.next().unwrap_or(true);
+                held.extend((!stays).then_some(sample));
+                stays
+            });
+            held
+        };
+        (0..).zip(&mut self.clients).map(hold).collect()
+    }
+
     /// For each client, how many samples of each class it has.
     ///
     /// # Panics
@@ -128,6 +150,24 @@ client   samples  classes  |      0      1      2
 samples per client: min 1, median 2, max 3
 classes per client: min 1, median 1.5, max 2";
         assert_eq!(describe(&[&[0, 1, 2], &[4]], &[0, 1, 0, 0, 2], 3).to_string(), expected);
+    }
+
+    #[test]
+    fn what_is_held_out_is_a_share_of_each_and_nobody_is_left_with_nothing() {
+        let all = Assignment { clients: vec![(10..30).collect(), vec![1, 2], vec![3], vec![], (40..49).collect()] };
+        let mut rest = all.clone();
+        let held = rest.hold_out(0.5, Seed(7));
+        assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [10, 1, 0, 0, 4]);
+        for ((all, rest), held) in all.clients.iter().zip(&rest.clients).zip(&held) {
+            assert!(rest.is_sorted() && held.is_sorted());
+            let mut both = [&rest[..], &held[..]].concat();
+            both.sort_unstable();
+            assert_eq!(both, *all);
+        }
+        let again = |seed| all.clone().hold_out(0.5, seed);
+        assert!(again(Seed(7)) == held && again(Seed(8)) != held);
+        assert!(all.clone().hold_out(0.0, Seed(7)).iter().all(Vec::is_empty));
+        assert_eq!(all.clone().hold_out(0.999, Seed(7))[1].len(), 1);
     }
 
     #[test]

@@ -98,6 +98,39 @@ fn batches_follow_the_order_and_keep_the_rest() {
 }
 
 #[test]
+fn steps_go_on_over_reshuffled_passes() {
+    let mut trainer = trainer("mlp");
+    let epochs = |epochs| SgdConfig { batch: 2, epochs, ..SgdConfig::default() };
+    let steps = |steps| SgdConfig { steps: Some(steps), epochs: 0, ..epochs(1) };
+    let mut run = |sgd: &SgdConfig| train(&mut trainer, &ALL, sgd).unwrap();
+    assert!(run(&epochs(2)) == run(&steps(6)), "whole passes");
+    for (count, visits) in [(1, 2), (2, 4), (3, 5), (4, 7), (9, 15), (10, 17)] {
+        assert_eq!(run(&steps(count)).1.steps, u64::from(count));
+        assert_eq!((steps(count).visits_on(5), steps(count).steps_on(5)), (visits, u64::from(count)));
+    }
+    assert_eq!(SgdConfig { batch: 32, ..steps(4) }.visits_on(5), 20, "a batch is no larger than the client");
+    assert!(run(&steps(4)).0 != run(&steps(3)).0);
+}
+
+#[test]
+fn a_gradient_without_end_is_noticed_and_not_clipped_away() {
+    let mut trainer = trainer("mlp");
+    let sgd = SgdConfig { clip_norm: Some(1.0), ..SgdConfig::default() };
+    struct Poison(f32);
+    impl crate::StepHook for Poison {
+        fn on_step(&mut self, _: u64, _: &[f32], gradient: &mut [f32]) {
+            gradient[3] = self.0;
+        }
+    }
+    let global = trainer.init(Seed(3));
+    let mut delta = vec![0.0; global.len()];
+    for (value, good) in [(f32::NAN, false), (f32::INFINITY, false), (1e30, true)] {
+        let task = Task { samples: &ALL, sgd: &sgd, order: Seed(0), hook: Some(&mut Poison(value)) };
+        assert_eq!(trainer.train(&global, task, &mut delta).is_ok(), good, "{value}");
+    }
+}
+
+#[test]
 fn slices_of_an_evaluation_add_up() {
     let mut trainer = trainer("cnn");
     let parameters = trainer.init(Seed(5));
@@ -162,6 +195,9 @@ fn what_cannot_be_trained_is_refused() {
     assert_eq!(refused(&[3, 50], &good), "sample 50 was asked for, but the data has 50 samples");
     assert_eq!(refused(&ALL, &SgdConfig { batch: 0, ..good }), "batch is 0, but must be at least 1");
     assert_eq!(refused(&ALL, &SgdConfig { epochs: 0, ..good }), "epochs is 0, but must be at least 1");
+    assert_eq!(refused(&ALL, &SgdConfig { steps: Some(0), ..good }), "steps is 0, but must be at least 1");
+    let clip = SgdConfig { clip_norm: Some(0.0), ..good };
+    assert_eq!(refused(&ALL, &clip), "clip_norm is 0, but must be a finite number above 0");
     assert_eq!(refused(&ALL, &SgdConfig { momentum: 1.0, ..good }), "momentum is 1, but must be in [0, 1)");
     assert_eq!(refused(&ALL, &SgdConfig { weight_decay: -1.0, ..good }), "weight_decay is -1, but must be at least 0");
     assert_eq!(refused(&ALL, &SgdConfig { lr: f32::NAN, ..good }), "lr is NaN, but must be a finite number");
@@ -188,4 +224,73 @@ fn what_cannot_be_trained_is_refused() {
     data.train.features = Features::Bytes(Array2::zeros((50, 63)));
     let error = SgdTrainer::new(model(), Arc::new(data)).err().unwrap().to_string();
     assert_eq!(error, "the model was built for 64 features a sample, but the data has 63");
+}
+
+#[test]
+fn a_quantised_model_is_the_one_whose_numbers_were_rounded() {
+    for name in Model::names() {
+        let mut trainer = trainer(name);
+        let parameters = trainer.init(Seed(5));
+        let wide = trainer.evaluate(&parameters, 0..70).unwrap();
+        let mut on = |format: &str, parameters: &[f32]| {
+            trainer.evaluate_quantised(parameters, format.parse().unwrap(), &ALL, 0..70).unwrap()
+        };
+        let eight = on("int8", &parameters);
+        assert!(eight != wide && (eight.mean_loss() - wide.mean_loss()).abs() < 0.01, "{name}: {eight:?}, {wide:?}");
+        assert!(on("int4", &parameters).loss_sum != eight.loss_sum, "{name}");
+        let mut rounded = vec![0.0; parameters.len()];
+        let format: Quantization = "int4-weights".parse().unwrap();
+        format.round(Backend::detect(), trainer.tensors(), &parameters, &mut rounded);
+        let weights_alone = trainer.evaluate_quantised(&parameters, format, &ALL, 0..70).unwrap();
+        assert_eq!(trainer.evaluate(&rounded, 0..70).unwrap(), weights_alone);
+        assert!(trainer.evaluate_quantised(&parameters, format, &[50], 0..70).is_err());
+        assert!(trainer.evaluate_quantised(&parameters, format, &[], 0..70).is_err());
+    }
+}
+
+#[test]
+fn quantised_results_depend_on_nothing_that_was_done_before() {
+    for name in Model::names() {
+        let qat = SgdConfig { batch: 3, qat: Some("int4".parse().unwrap()), ..SgdConfig::default() };
+        let plain = SgdConfig { qat: None, ..qat };
+        let fresh = [&qat, &plain].map(|sgd| train(&mut trainer(name), &ALL, sgd).unwrap());
+        assert!(fresh[0].0 != fresh[1].0, "{name}");
+        let mut used = trainer(name);
+        let parameters = used.init(Seed(9));
+        let quantised = |used: &mut SgdTrainer, from: &[u32]| {
+            used.evaluate_quantised(&parameters, "int8".parse().unwrap(), from, 0..70).unwrap()
+        };
+        let (evaluation, reached) = (used.evaluate(&parameters, 0..70).unwrap(), quantised(&mut used, &ALL[..2]));
+        for _ in 0..2 {
+            for (sgd, fresh) in [&qat, &plain].into_iter().zip(&fresh) {
+                assert!(train(&mut used, &ALL, sgd).unwrap() == *fresh, "{name}");
+            }
+            quantised(&mut used, &ALL);
+            assert_eq!(quantised(&mut used, &ALL[..2]), reached);
+            assert_eq!(used.evaluate(&parameters, 0..70).unwrap(), evaluation);
+        }
+    }
+}
+
+#[test]
+fn quantised_training_is_the_same_on_processors_with_fused_multiply_add() {
+    let sgd = SgdConfig { epochs: 2, batch: 4, qat: Some("int8".parse().unwrap()), ..SgdConfig::default() };
+    for name in Model::names() {
+        let fused = Backend::available().into_iter().filter(|backend| backend.is_fused());
+        let results: Vec<_> = fused.map(|backend| train(&mut trainer_on(name, backend), &ALL, &sgd).unwrap()).collect();
+        assert!(results.iter().all(|result| *result == results[0]), "{name}");
+    }
+}
+
+#[test]
+fn training_samples_are_evaluated_as_test_samples_are() {
+    let mut trainer = trainer("mlp");
+    let mut data = Dataset::clone(&trainer.data);
+    data.train = samples(2, 70, 64); // the test part
+    trainer.data = Arc::new(data);
+    let parameters = trainer.init(Seed(5));
+    let all: Vec<u32> = (0..70).collect();
+    assert_eq!(trainer.evaluate_on(&parameters, &all).unwrap(), trainer.evaluate(&parameters, 0..70).unwrap());
+    assert_eq!(trainer.evaluate_on(&parameters, &[69]).unwrap(), trainer.evaluate(&parameters, 69..70).unwrap());
+    assert!(trainer.evaluate_on(&parameters, &[70]).is_err() && trainer.evaluate_on(&parameters, &[]).is_err());
 }

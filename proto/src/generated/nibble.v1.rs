@@ -174,9 +174,9 @@ pub struct Tensor {
     pub shape: ::prost::alloc::vec::Vec<u64>,
 }
 /// Local SGD.
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LocalTraining {
-    /// Passes over the client's samples, at least 1.
+    /// Passes over the client's samples, at least 1; 0 where steps are counted.
     #[prost(uint32, tag = "1")]
     pub epochs: u32,
     /// Samples of a step, at least 1; the last, smaller batch is kept.
@@ -191,6 +191,18 @@ pub struct LocalTraining {
     /// L2 weight decay, on biases too, added to the gradient before momentum.
     #[prost(float, tag = "5")]
     pub weight_decay: f32,
+    /// Steps to take instead of whole passes: every pass in an order of its own, the last one as far as it goes. 0 if passes
+    /// are counted.
+    #[prost(uint32, tag = "6")]
+    pub steps: u32,
+    /// Greatest L2 norm of a step's gradient, all tensors together, before weight decay: a longer one is scaled down to it.
+    /// Not given, every gradient is as it is.
+    #[prost(float, optional, tag = "7")]
+    pub clip_norm: ::core::option::Option<f32>,
+    /// Quantised model that is trained for, e.g. "int8"; empty if none is. Weights and activations of every pass are rounded,
+    /// and the gradient moves the parameters that are not.
+    #[prost(string, tag = "8")]
+    pub qat: ::prost::alloc::string::String,
 }
 /// Asks for the frame of a model.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -3,9 +3,15 @@
 use std::time::Duration;
 
 use nibble_codec::Layout;
+use nibble_learning::Quantization;
 use nibble_seed::Seed;
 
-use crate::{broadcast::Downlink, policy::Policy, round::RoundConfig};
+use crate::{
+    broadcast::Downlink,
+    learning_rate::{Decay, LearningRate},
+    policy::Policy,
+    round::RoundConfig,
+};
 
 /// A validated run.
 #[derive(Clone, Debug)]
@@ -43,12 +49,25 @@ pub struct Plan {
 pub struct Training {
     /// Passes over a client's samples.
     pub epochs: u32,
+    /// Steps instead.
+    pub steps: Option<u32>,
     /// Samples of a step.
     pub batch: u32,
-    /// Learning rate.
-    pub lr: f32,
+    /// Learning rate, round by round.
+    pub lr: LearningRate,
     /// Momentum.
     pub momentum: f32,
     /// L2 weight decay.
     pub weight_decay: f32,
+    /// Greatest norm of a step's gradient.
+    pub clip_norm: Option<f32>,
+    /// Widths of the quantised model that is trained for.
+    pub qat: Option<Quantization>,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        let lr = LearningRate { base: 0.1, decay: Decay::Constant, warmup_rounds: 0 };
+        Self { epochs: 1, steps: None, batch: 32, lr, momentum: 0.0, weight_decay: 0.0, clip_norm: None, qat: None }
+    }
 }

@@ -52,7 +52,7 @@ fn plan(rounds: u64, config: RoundConfig) -> Plan {
         policy: "fp32".parse().unwrap(),
         downlink: None,
         initial_seed: None,
-        training: Training { epochs: 1, batch: 1, lr: 0.1, momentum: 0.0, weight_decay: 0.0 },
+        training: Training { batch: 1, ..Training::default() },
         max_payload_bytes: 1000,
     }
 }

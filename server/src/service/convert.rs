@@ -7,7 +7,7 @@ use nibble_seed::RoundId;
 use tonic::Status;
 
 use crate::{
-    coordinator::{Assignment, Instruction, UpdateRef},
+    coordinator::{Assignment, Instruction, Plan, UpdateRef},
     models::ModelName,
     round::{DiscardReason, Outcome, RejectReason},
 };
@@ -75,13 +75,7 @@ fn assignment(assigned: &Assignment) -> v1::Assignment {
         layout: plan.layout.tensors().iter().map(tensor).collect(),
         architecture: plan.architecture.clone(),
         scheme: assigned.scheme.to_string(),
-        training: Some(v1::LocalTraining {
-            epochs: plan.training.epochs,
-            batch: plan.training.batch,
-            lr: plan.training.lr,
-            momentum: plan.training.momentum,
-            weight_decay: plan.training.weight_decay,
-        }),
+        training: Some(training(plan, assigned.round)),
         max_payload_bytes: plan.max_payload_bytes,
         path: assigned.path.as_ref().map(|path| v1::DeltaPath {
             base_sha256: path.base.to_vec().into(),
@@ -91,6 +85,21 @@ fn assignment(assigned: &Assignment) -> v1::Assignment {
             base_bytes: path.base_bytes,
         }),
         deadline_ms: assigned.deadline.map_or(0, |deadline| millis(deadline).max(1)),
+    }
+}
+
+/// Where steps are counted there are no epochs, so that a client that only knows those declines.
+fn training(plan: &Plan, round: RoundId) -> v1::LocalTraining {
+    let training = &plan.training;
+    v1::LocalTraining {
+        epochs: if training.steps.is_some() { 0 } else { training.epochs },
+        batch: training.batch,
+        lr: training.lr.in_round(round.0, plan.rounds),
+        momentum: training.momentum,
+        weight_decay: training.weight_decay,
+        steps: training.steps.unwrap_or(0),
+        clip_norm: training.clip_norm,
+        qat: training.qat.map_or_else(String::new, |qat| qat.to_string()),
     }
 }
 

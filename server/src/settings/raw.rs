@@ -125,6 +125,9 @@ pub struct Data {
 pub struct Local {
     /// Passes over a client's samples in a round, at least 1. Default: 1.
     pub epochs: u32,
+    /// Steps in a round instead of passes, at least 1: every client takes as many, whatever it has. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
     /// Samples of a step, at least 1. Default: 32.
     pub batch: u32,
     /// Learning rate, above 0. Default: 0.1.
@@ -133,6 +136,23 @@ pub struct Local {
     pub momentum: f64,
     /// L2 weight decay, at least 0. Default: 0.
     pub weight_decay: f64,
+    /// Greatest L2 norm of a step's gradient, above 0; a longer one is scaled down to it. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// The learning rate over the rounds: `constant`, `step:EVERY[:GAMMA]`, `exponential:GAMMA` or `cosine[:FLOOR]`.
+    /// Default: constant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// Rounds in which the learning rate rises to `lr`, below the number of rounds. Default: 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_rounds: Option<u64>,
+    /// Quantization-aware training for a model in `int8`, `int4`, `int8-weights` or `int4-weights`, or `none`.
+    /// Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qat: Option<String>,
+    /// A key of experiments, which a coordinator refuses: clients keep no tensors of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub personal: Vec<String>,
 }
 
 /// Who takes part in a round, and when it closes.
@@ -234,7 +254,19 @@ impl Default for Data {
 
 impl Default for Local {
     fn default() -> Self {
-        Self { epochs: 1, batch: 32, lr: 0.1, momentum: 0.0, weight_decay: 0.0 }
+        Self {
+            epochs: 1,
+            steps: None,
+            batch: 32,
+            lr: 0.1,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            clip_norm: None,
+            schedule: None,
+            warmup_rounds: None,
+            qat: None,
+            personal: Vec::new(),
+        }
     }
 }
 

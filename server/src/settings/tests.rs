@@ -21,6 +21,10 @@ fn what_is_left_out_has_its_default_and_overrides_count() {
     assert!(settings.config.contains("deadline_seconds = 600.0"), "every key of the run is spelled out");
     assert!(!settings.config.contains("selection"), "runs from before there were rules can be resumed");
     assert!(!settings.config.contains("listen"), "where it is served is no part of a run");
+    assert!(!settings.config.contains("steps"), "a run begun before there was a key goes on without it");
+    let settings = load(GOOD, &["local.schedule=cosine", "local.warmup_rounds=1", "local.steps=9"]).unwrap();
+    assert_eq!([0, 1, 2].map(|round| settings.training.lr.in_round(round, 3)), [0.05, 0.1, 0.05]);
+    assert!(settings.config.contains("steps = 9"));
 }
 
 #[test]
@@ -68,6 +72,12 @@ fn every_mistake_names_its_place_and_its_mend() {
         (GOOD, vec!["compression.uplink_budget_bytes=0"], "a budget of 0 bytes"),
         (GOOD, vec!["data.dataset=none"], "model.initial"),
         (GOOD, vec!["local.lr=-1"], "local.lr"),
+        (GOOD, vec!["local.steps=0"], "local.steps"),
+        (GOOD, vec!["local.qat=int3"], "int4-weights"),
+        (GOOD, vec!["local.personal=[\"fc3\"]"], "no tensors of their own"),
+        (GOOD, vec!["local.clip_norm=-1.0"], "local.clip_norm"),
+        (GOOD, vec!["local.schedule=step:0"], "EVERY"),
+        (GOOD, vec!["local.warmup_rounds=3"], "in a run of 3"),
         (GOOD, vec!["nonsense"], "KEY=VALUE"),
         (GOOD, vec!["cohort.sise=2"], "unknown field `sise`"),
         (GOOD, vec!["tls.device_days=0"], "tls.device_days"),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use nibble_codec::Scheme;
+use nibble_learning::UnknownQuantization;
 use nibble_seed::Seed;
 
 use super::{
@@ -19,6 +20,7 @@ use crate::{
     broadcast::{Downlink, Span},
     coordinator::Training,
     listener::{Limits, Rate},
+    local::{Broken, Keys},
     policy::{Policy, PolicyError},
     round::RoundConfig,
     selection::{PowerOfChoice, Rule},
@@ -281,12 +283,33 @@ fn training(raw: &Raw) -> Result<Training, SettingsError> {
         let problem = format!("{} is no weight decay", local.weight_decay);
         return Err(broken("local.weight_decay", problem, "set it to 0 or a little above"));
     }
+    if !local.personal.is_empty() {
+        let mend = "leave it out; nibble-sim simulates it in memory";
+        return Err(broken("local.personal", "clients over a network keep no tensors of their own yet", mend));
+    }
+    let keys = Keys {
+        rounds: raw.run.rounds,
+        epochs: local.epochs,
+        steps: local.steps,
+        lr: local.lr,
+        schedule: local.schedule.as_deref(),
+        warmup_rounds: local.warmup_rounds,
+        clip_norm: local.clip_norm,
+    };
+    let lr = keys.check().map_err(|Broken { key, problem, mend }| broken(key, problem, mend))?;
+    let qat = local.qat.as_deref().filter(|name| *name != "none").map(str::parse).transpose();
+    let qat = qat.map_err(|error: UnknownQuantization| {
+        broken("local.qat", error.to_string(), "choose one of them, or \"none\"")
+    })?;
     Ok(Training {
         epochs: local.epochs,
+        steps: local.steps,
         batch: local.batch,
-        lr: local.lr as f32,
+        lr,
         momentum: local.momentum as f32,
         weight_decay: local.weight_decay as f32,
+        clip_norm: local.clip_norm.map(|norm| norm as f32),
+        qat,
     })
 }
 

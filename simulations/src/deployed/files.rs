@@ -59,11 +59,12 @@ impl Files {
         data.extend(raw.data.owner.clone().map(|owner| ("owner".into(), owner.into())));
         data.extend(raw.data.test_fraction.map(|fraction| ("test_fraction".into(), fraction.into())));
         data.extend(raw.data.test.as_ref().map(|test| ("test".into(), test.display().to_string().into())));
-        let share = table([
+        let mut share = table([
             ("clients", integer(raw.data.clients as u64)),
             ("partition", value(&raw.data.partition)),
             ("seed", integer(raw.data.partition_seed)),
         ]);
+        share.extend(raw.data.holdout.map(|holdout| ("holdout".into(), holdout.into())));
         let fleet = links::fleet(experiment, seed)?;
         let budget = |client| budget(budgets::of(experiment, fleet.as_ref(), ClientId(client)));
         let budgets = (0..raw.data.clients as u64).map(budget).collect();

@@ -115,6 +115,9 @@ fn check(experiment: &Experiment, fleet: Option<&Fleet>) -> Result<(), SimError>
     if raw.availability.dropout > 0.0 || raw.availability.spread > 0.0 {
         return refused("virtual drop-outs or stragglers", "set availability.dropout and availability.spread to 0");
     }
+    if !raw.local.personal.is_empty() {
+        return refused("personal tensors", "leave local.personal out");
+    }
     if raw.links.as_ref().is_some_and(|links| links.spread > 0.0) {
         return refused("links whose speed varies from round to round", "set links.spread to 0");
     }

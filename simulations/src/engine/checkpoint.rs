@@ -53,6 +53,9 @@ pub struct Checkpoint {
     pub known: BTreeMap<u64, Known>,
     /// File number of each client's residual.
     pub residuals: BTreeMap<u64, u64>,
+    /// File number of what each client has of the model for itself.
+    #[serde(default)]
+    pub own: BTreeMap<u64, u64>,
 }
 
 const NAME: &str = "checkpoint.json";

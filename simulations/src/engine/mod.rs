@@ -9,6 +9,7 @@ mod attack;
 mod behaviour;
 mod checkpoint;
 mod offers;
+mod own;
 mod residuals;
 mod round;
 mod run;

@@ -90,7 +90,7 @@ impl Run<'_> {
             match (works, sent.get(&client)) {
                 // Updates are handed over in memory, exactly once: there are no repetitions to tell apart by digest.
                 (Some(trains), Some(Sent { report, payload, .. })) => {
-                    let samples = report.samples * u64::from(self.experiment.sgd.epochs);
+                    let samples = self.experiment.sgd.visits_on(usize::try_from(report.samples).unwrap_or(usize::MAX));
                     let down = wire::down(downlink_bytes, self.federation.layout());
                     let (fetches, up) = (downlink_bytes > 0, wire::up(payload.len() as u64));
                     let load = Load { fetches, down, up, samples, trains };
@@ -250,7 +250,8 @@ impl Run<'_> {
         // The longest first, so that no worker is left alone with one at the end.
         tasks.sort_by_key(|task| (usize::MAX - samples[task.client.0 as usize].len(), task.client));
         let (residuals, spare) = (Mutex::new(&mut self.residuals), Mutex::new(&mut self.spare));
-        let sgd = &self.experiment.sgd;
+        let owned = self.own.as_mut().map(Mutex::new);
+        let sgd = &self.experiment.sgd_in(round);
         let (save, attackers) = (self.save_updates.as_deref(), self.attackers.as_ref());
         let work = |participant: &mut Participant, task: &&Assigned| {
             let Assigned { client, mut scheme, rounding, order, .. } = **task;
@@ -259,7 +260,13 @@ impl Run<'_> {
             let residual = Residual::from_values(residual, participant.layout())?;
             let assignment = Assignment { round, scheme, rounding, order, samples: &samples[client.0 as usize], sgd };
             let buffer = lock(&spare).pop().unwrap_or_default();
+            let mut own = owned.as_ref().map_or(Ok(Vec::new()), |owned| lock(owned).get(client))?;
+            participant.trainer().swap_own(&mut own);
             let update = participant.perform(held, &assignment, residual, buffer);
+            participant.trainer().swap_own(&mut own);
+            if let Some(owned) = &owned {
+                lock(owned).put(client, own)?;
+            }
             let update = update.map_err(|error| SimError::Client { round, client, error })?;
             if let Some(dir) = save {
                 let path = dir.join(format!("round-{round}-client-{client}.safetensors"));

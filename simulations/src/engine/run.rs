@@ -8,13 +8,14 @@ use std::{
 };
 
 use nibble_client::budget::{Account, Budget};
+use nibble_learning::Evaluation;
 use nibble_seed::{ClientId, Seed};
 use nibble_server::{
     broadcast::{Broadcast, Downlink},
     selection::Knowledge,
 };
 
-use super::{checkpoint::Checkpoint, residuals::Residuals, workers::Workers};
+use super::{checkpoint::Checkpoint, own::Own, residuals::Residuals, workers::Workers};
 use crate::{
     attacks::Attackers,
     budgets, classes,
@@ -48,6 +49,8 @@ pub struct Run<'a> {
     pub(super) seed: Seed,
     pub(super) workers: Workers,
     pub(super) residuals: Residuals,
+    /// What clients have of the model for themselves, if they have.
+    pub(super) own: Option<Own>,
     pub(super) progress: Progress,
     /// What clients have, where the model's changes are compressed.
     pub(super) broadcast: Option<Broadcast>,
@@ -88,6 +91,8 @@ impl<'a> Run<'a> {
         fs::create_dir_all(dir).map_err(SimError::io(dir))?;
         let workers = Workers::new(federation, threads)?;
         let cap_bytes = experiment.raw.compression.residual_memory_mib.saturating_mul(1 << 20);
+        // Where clients keep two vectors each, each kind has half of the memory.
+        let cap_bytes = if experiment.raw.local.personal.is_empty() { cap_bytes } else { cap_bytes / 2 };
         let spill = dir.join("residuals");
         let broadcast = |models, frames| {
             let downlink = codecs.down.map(|scheme| Downlink { scheme, span: experiment.span });
@@ -96,7 +101,7 @@ impl<'a> Run<'a> {
         let fleet = links::fleet(experiment, seed)?;
         let clients = (0..experiment.raw.data.clients as u64).map(ClientId);
         let budgets: Vec<_> = clients.map(|client| budgets::of(experiment, fleet.as_ref(), client)).collect();
-        let (progress, residuals, broadcast, versions, accounts, knowledge) = match Checkpoint::load(dir)? {
+        let (progress, residuals, own, broadcast, versions, accounts, knowledge) = match Checkpoint::load(dir)? {
             Some((checkpoint, [global, held, anchor])) => {
                 check_same(&checkpoint, codecs, seed, dir)?;
                 let residuals = Residuals::restore(spill, cap_bytes, &checkpoint.residuals)?;
@@ -107,7 +112,8 @@ impl<'a> Run<'a> {
                 let accounts = checkpoint.accounts.into_iter().map(account).collect();
                 let progress = Progress { rows: checkpoint.rows, global, clock, classes: checkpoint.classes };
                 let knowledge = checkpoint.known.into_iter().map(|(client, known)| (ClientId(client), known));
-                (progress, residuals, broadcast, versions.collect(), accounts, knowledge.collect())
+                let own = Own::restore(federation, seed, dir, cap_bytes, &checkpoint.own)?;
+                (progress, residuals, own, broadcast, versions.collect(), accounts, knowledge.collect())
             }
             None => {
                 let global = federation.trainer().init(seed);
@@ -115,7 +121,8 @@ impl<'a> Run<'a> {
                 let classes = classes::all(experiment, fleet.as_ref(), &budgets);
                 let progress = Progress { rows: Vec::new(), global, clock: Duration::ZERO, classes };
                 let residuals = Residuals::restore(spill, cap_bytes, &Default::default())?;
-                (progress, residuals, broadcast, BTreeMap::new(), BTreeMap::new(), Knowledge::default())
+                let own = Own::restore(federation, seed, dir, cap_bytes, &Default::default())?;
+                (progress, residuals, own, broadcast, BTreeMap::new(), BTreeMap::new(), Knowledge::default())
             }
         };
         let attack = experiment.raw.attack.as_ref();
@@ -131,6 +138,7 @@ impl<'a> Run<'a> {
             seed,
             workers,
             residuals,
+            own,
             progress,
             broadcast,
             versions,
@@ -152,14 +160,21 @@ impl<'a> Run<'a> {
         self.progress.rows.len() as u64 >= self.experiment.raw.rounds
     }
 
-    /// Plays one round and evaluates the model after it.
+    /// Plays one round and evaluates the model after it: on the test part, or, where clients have tensors of their own,
+    /// with those on what they kept back.
     ///
     /// # Errors
     /// If a client fails, or residuals cannot be kept.
     pub fn step(&mut self) -> Result<&RoundRow, SimError> {
         let mut row = self.play_round()?;
         let samples = self.federation.dataset().test.len();
-        let evaluation = self.workers.evaluate(&self.progress.global, samples)?;
+        let evaluation = match self.evaluate_own()? {
+            None => self.workers.evaluate(&self.progress.global, samples)?,
+            Some(evaluations) => evaluations.into_iter().fold(Evaluation::default(), |mut sum, evaluation| {
+                sum += evaluation;
+                sum
+            }),
+        };
         (row.accuracy, row.loss) = (evaluation.accuracy(), evaluation.mean_loss());
         self.progress.rows.push(row);
         Ok(&self.progress.rows[self.progress.rows.len() - 1])
@@ -184,6 +199,7 @@ impl<'a> Run<'a> {
         let global = &self.progress.global[..];
         let sent = self.broadcast.as_ref().map(|broadcast| (broadcast.held(), broadcast.anchor()));
         let (held, anchor) = sent.unwrap_or((global, global));
+        let own = self.own.as_mut().map_or(Ok(BTreeMap::new()), Own::save_all)?;
         let checkpoint = Checkpoint {
             scheme: self.codecs.to_string(),
             seed: self.seed.0,
@@ -198,9 +214,11 @@ impl<'a> Run<'a> {
             classes: self.progress.classes.clone(),
             known: self.knowledge.iter().map(|(client, known)| (client.0, known)).collect(),
             residuals,
+            own,
         };
         checkpoint.save(&self.dir, [global, held, anchor])?;
-        self.residuals.checkpointed(&checkpoint.residuals)
+        self.residuals.checkpointed(&checkpoint.residuals)?;
+        self.own.as_mut().map_or(Ok(()), |own| own.checkpointed(&checkpoint.own))
     }
 
     /// Gives up the global model.

@@ -1,6 +1,7 @@
 //! Worker threads: each has a trainer and an encoder, and takes whatever task is next.
 
 use std::{
+    ops::Range,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use nibble_client::Participant;
-use nibble_learning::Evaluation;
+use nibble_learning::{Evaluation, LearningError, Trainer};
 
 use crate::{error::SimError, federation::Federation};
 
@@ -39,7 +40,7 @@ impl Workers {
     ///
     /// # Errors
     /// That of the first task, in their order, that failed.
-    pub(super) fn each<T: Sync, R: Send>(
+    pub(crate) fn each<T: Sync, R: Send>(
         &mut self,
         tasks: &[T],
         work: impl Fn(&mut Participant, &T) -> Result<R, SimError> + Sync,
@@ -73,10 +74,19 @@ impl Workers {
 
     /// Evaluates `parameters` on the whole test part.
     pub(super) fn evaluate(&mut self, parameters: &[f32], samples: usize) -> Result<Evaluation, SimError> {
+        self.over(samples, |trainer, range| trainer.evaluate(parameters, range))
+    }
+
+    /// The sum of what `evaluate` gives for the slices of the test part.
+    pub(crate) fn over(
+        &mut self,
+        samples: usize,
+        evaluate: impl Fn(&mut dyn Trainer, Range<usize>) -> Result<Evaluation, LearningError> + Sync,
+    ) -> Result<Evaluation, SimError> {
         let starts: Vec<_> = (0..samples).step_by(EVALUATION_SLICE).collect();
         let slices = self.each(&starts, |participant, &start| {
             let range = start..samples.min(start + EVALUATION_SLICE);
-            participant.trainer().evaluate(parameters, range).map_err(SimError::Evaluation)
+            evaluate(participant.trainer(), range).map_err(SimError::Evaluation)
         })?;
         let mut sum = Evaluation::default();
         slices.into_iter().for_each(|slice| sum += slice);

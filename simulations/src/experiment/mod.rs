@@ -12,7 +12,7 @@ mod validated;
 pub use codecs::Codecs;
 pub use overrides::Override;
 pub use raw::{
-    Attack, Availability, Budget, Cohort, Compression, Data, Define, Links, Local, ModelChoice, Raw, Windows,
+    Attack, Availability, Budget, Cohort, Compression, Data, Define, Evaluate, Links, Local, ModelChoice, Raw, Windows,
 };
 pub use source::Source;
 pub use sweep::{Sweep, Variant};

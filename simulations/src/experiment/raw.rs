@@ -27,6 +27,9 @@ pub struct Raw {
     pub model: ModelChoice,
     /// How clients train.
     pub local: Local,
+    /// What is measured of the last model, beside its accuracy. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluate: Option<Evaluate>,
     /// Who takes part in a round, and when it closes.
     pub cohort: Cohort,
     /// How virtual clients behave.
@@ -56,6 +59,9 @@ pub struct Data {
     pub partition: Partition,
     /// Seed of the partition, the same for every run. Default: 1234.
     pub partition_seed: u64,
+    /// Share of every client's samples that it does not train on, to evaluate on, from 0 to below 1. Default: 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holdout: Option<f64>,
     /// CSV only: the label column. Default: `label`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -84,6 +90,9 @@ pub struct ModelChoice {
 pub struct Local {
     /// Passes over a client's samples in a round, at least 1. Default: 1.
     pub epochs: u32,
+    /// Steps in a round instead of passes, at least 1: every client takes as many, whatever it has. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
     /// Samples of a step, at least 1. Default: 32.
     pub batch: usize,
     /// Learning rate, above 0. Default: 0.1.
@@ -92,6 +101,42 @@ pub struct Local {
     pub momentum: f64,
     /// L2 weight decay, at least 0. Default: 0.
     pub weight_decay: f64,
+    /// Greatest L2 norm of a step's gradient, above 0; a longer one is scaled down to it. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// The learning rate over the rounds: `constant`, `step:EVERY[:GAMMA]`, `exponential:GAMMA` or `cosine[:FLOOR]`.
+    /// Default: constant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// Rounds in which the learning rate rises to `lr`, below the number of rounds. Default: 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_rounds: Option<u64>,
+    /// Quantization-aware training for a model in `int8`, `int4`, `int8-weights` or `int4-weights`, or `none`.
+    /// Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qat: Option<String>,
+    /// Tensors, or layers with all of theirs, that every client has for itself and that are never sent, e.g. ["fc3"].
+    /// Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub personal: Vec<String>,
+}
+
+/// What is measured once a run has ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Evaluate {
+    /// Accuracy of the last model in integers: `int8`, `int4`, `int8-weights`, `int4-weights`. Default: none of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quantised: Vec<String>,
+    /// Passes that every client trains the last model for on its own samples, to be evaluated on those that
+    /// `data.holdout` kept from it. Default: 0, it is not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub fine_tune_epochs: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature is serde's
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Who takes part in a round, and when it closes.
@@ -260,6 +305,7 @@ impl Default for Raw {
             data: Data::default(),
             model: ModelChoice::default(),
             local: Local::default(),
+            evaluate: None,
             cohort: Cohort::default(),
             availability: Availability::default(),
             compression: Compression::default(),
@@ -278,6 +324,7 @@ impl Default for Data {
             clients: 100,
             partition: Partition::Dirichlet { alpha: 0.3, min_samples: 1 },
             partition_seed: 1234,
+            holdout: None,
             label: None,
             owner: None,
             test_fraction: None,
@@ -294,7 +341,19 @@ impl Default for ModelChoice {
 
 impl Default for Local {
     fn default() -> Self {
-        Self { epochs: 1, batch: 32, lr: 0.1, momentum: 0.0, weight_decay: 0.0 }
+        Self {
+            epochs: 1,
+            steps: None,
+            batch: 32,
+            lr: 0.1,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            clip_norm: None,
+            schedule: None,
+            warmup_rounds: None,
+            qat: None,
+            personal: Vec::new(),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use nibble_seed::RoundId;
+
 use super::*;
 
 fn load(text: &str, overrides: &[&str]) -> Result<Experiment, ExperimentError> {
@@ -22,11 +24,13 @@ fn every_shipped_experiment_is_valid_and_the_built_in_one_is_among_them() {
         names,
         [
             "budgets",
+            "fine-tuning",
             "fleet",
             "levels",
             "links",
             "non-iid",
             "population",
+            "qat",
             "rate",
             "schedules",
             "shaped",
@@ -101,6 +105,17 @@ fn mistakes_name_their_place_and_their_mend() {
         ("[attack]\nkind = \"label-flip\"\nstrength = 2", vec!["experiment.toml:3", "wrong labels", "scaling"]),
         ("[attack]\nfraction = 0.1", vec!["missing field `kind`"]),
         ("[availability]\ndropout = 1.0", vec!["availability.dropout"]),
+        ("[local]\npersonal = [\"fc3\"]", vec!["experiment.toml:2", "keep nothing", "data.holdout"]),
+        ("[data]\nholdout = 1.0", vec!["experiment.toml:2", "no share", "help"]),
+        ("[evaluate]\nfine_tune_epochs = 2", vec!["experiment.toml:2", "nothing to evaluate", "data.holdout"]),
+        ("[evaluate]\nquantised = [\"int3\"]", vec!["experiment.toml:2", "\"int3\"", "int4-weights"]),
+        ("[evaluate]\nquantised = [\"int8\", \"int8\"]", vec!["int8 is listed twice"]),
+        ("[local]\nqat = \"int2\"", vec!["experiment.toml:2", "\"int2\"", "int4-weights", "help"]),
+        ("[local]\nsteps = 0", vec!["experiment.toml:2", "0 steps", "help"]),
+        ("[local]\nsteps = 4\nepochs = 2", vec!["experiment.toml:2", "4 steps and 2 epochs", "help"]),
+        ("[local]\nclip_norm = 0.0", vec!["experiment.toml:2", "not a norm", "help"]),
+        ("[local]\nschedule = \"step\"", vec!["experiment.toml:2", "\"step\"", "cosine[:FLOOR]"]),
+        ("rounds = 4\n[local]\nwarmup_rounds = 4", vec!["experiment.toml:3", "a run of 4", "help"]),
     ] {
         let error = error(text, &[]);
         for part in expected {
@@ -111,6 +126,17 @@ fn mistakes_name_their_place_and_their_mend() {
     assert!(error("", &["cohort.sice=2"]).contains("unknown field `sice`"));
     assert!(error("rounds = 2", &["rounds.deep=1"]).contains("rounds is not a table"));
     assert!("novalue".parse::<Override>().is_err());
+}
+
+#[test]
+fn every_round_has_its_learning_rate() {
+    let sets = ["rounds=6", "local.lr=0.4", "local.schedule=exponential:0.5", "local.warmup_rounds=1", "local.steps=7"];
+    let experiment = load("", &sets).unwrap();
+    let rates: Vec<f32> = (0..4).map(|round| experiment.sgd_in(RoundId(round)).lr).collect();
+    assert_eq!(rates, [0.2, 0.4, 0.2, 0.1]);
+    assert_eq!(experiment.sgd_in(RoundId(3)).steps, Some(7));
+    let text = toml::to_string(&experiment.raw).unwrap();
+    assert_eq!(load(&text, &[]).unwrap().raw, experiment.raw);
 }
 
 #[test]

@@ -2,15 +2,17 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use nibble_learning::{SgdConfig, data::DataConfig};
-use nibble_seed::Seed;
+use nibble_learning::{Quantization, SgdConfig, UnknownQuantization, data::DataConfig};
+use nibble_seed::{RoundId, Seed};
 use nibble_server::{
     broadcast::Span,
+    learning_rate::LearningRate,
+    local::{Broken, Keys},
     round::RoundConfig,
     selection::{PowerOfChoice, Rule},
 };
 
-use super::{Attack, Budget, Codecs, Links, Raw};
+use super::{Attack, Budget, Codecs, Evaluate, Links, Raw};
 use crate::{
     attacks::{self, Kind},
     links,
@@ -27,12 +29,16 @@ pub struct Experiment {
     pub schemes: Vec<Codecs>,
     /// Which data set.
     pub data: DataConfig,
-    /// Local training.
+    /// Local training; its learning rate is what [`Experiment::learning_rate`] starts from.
     pub sgd: SgdConfig,
+    /// The learning rate, round by round.
+    pub learning_rate: LearningRate,
     /// When rounds select and close.
     pub round: RoundConfig,
     /// Which versions of the model its changes start from, where they are compressed.
     pub span: Span,
+    /// Widths that the last model is evaluated in.
+    pub quantised: Vec<Quantization>,
 }
 
 /// An experiment that cannot be run.
@@ -81,6 +87,7 @@ impl TryFrom<Raw> for Experiment {
         check_behaviour(&raw)?;
         check_links_and_budget(&raw)?;
         raw.attack.as_ref().map_or(Ok(()), |attack| check_attack(attack, raw.data.clients))?;
+        let (sgd, learning_rate) = sgd(&raw)?;
         Ok(Self {
             seeds: raw.seeds.iter().copied().map(Seed).collect(),
             schemes: schemes(&raw)?,
@@ -91,9 +98,11 @@ impl TryFrom<Raw> for Experiment {
                 test_fraction: raw.data.test_fraction,
                 test: raw.data.test.clone(),
             },
-            sgd: sgd(&raw)?,
+            sgd,
+            learning_rate,
             round: round(&raw)?,
             span: span(&raw)?,
+            quantised: evaluate(&raw)?,
             raw,
         })
     }
@@ -104,6 +113,14 @@ fn span(raw: &Raw) -> Result<Span, ExperimentError> {
     Span::new(versions).ok_or_else(|| {
         broken("compression.downlink_span", format!("{versions} is not a number of rounds"), "set it to 1 to 1000")
     })
+}
+
+impl Experiment {
+    /// How clients train in `round`.
+    #[must_use]
+    pub fn sgd_in(&self, round: RoundId) -> SgdConfig {
+        SgdConfig { lr: self.learning_rate.in_round(round.0, self.raw.rounds), ..self.sgd.clone() }
+    }
 }
 
 fn check_run(raw: &Raw) -> Result<(), ExperimentError> {
@@ -280,7 +297,7 @@ fn schemes(raw: &Raw) -> Result<Vec<Codecs>, ExperimentError> {
     }
 }
 
-fn sgd(raw: &Raw) -> Result<SgdConfig, ExperimentError> {
+fn sgd(raw: &Raw) -> Result<(SgdConfig, LearningRate), ExperimentError> {
     let local = &raw.local;
     if local.epochs == 0 {
         return Err(broken("local.epochs", "0 epochs train nothing", "set it to 1 or more"));
@@ -298,13 +315,62 @@ fn sgd(raw: &Raw) -> Result<SgdConfig, ExperimentError> {
         let problem = format!("{} is no weight decay", local.weight_decay);
         return Err(broken("local.weight_decay", problem, "set it to 0 or a little above"));
     }
-    Ok(SgdConfig {
+    let keys = Keys {
+        rounds: raw.rounds,
         epochs: local.epochs,
+        steps: local.steps,
+        lr: local.lr,
+        schedule: local.schedule.as_deref(),
+        warmup_rounds: local.warmup_rounds,
+        clip_norm: local.clip_norm,
+    };
+    let lr = keys.check().map_err(|Broken { key, problem, mend }| broken(key, problem, mend))?;
+    let qat = local.qat.as_deref().filter(|name| *name != "none").map(str::parse).transpose();
+    let qat = qat.map_err(|error: UnknownQuantization| {
+        broken("local.qat", error.to_string(), "choose one of them, or \"none\"")
+    })?;
+    let sgd = SgdConfig {
+        epochs: local.epochs,
+        steps: local.steps,
         batch: local.batch,
         lr: local.lr as f32,
         momentum: local.momentum as f32,
         weight_decay: local.weight_decay as f32,
-    })
+        clip_norm: local.clip_norm.map(|norm| norm as f32),
+        qat,
+    };
+    Ok((sgd, lr))
+}
+
+fn evaluate(raw: &Raw) -> Result<Vec<Quantization>, ExperimentError> {
+    let holdout = raw.data.holdout.unwrap_or(0.0);
+    if !(0.0..1.0).contains(&holdout) {
+        let mend = "set it from 0 to below 1, e.g. 0.2";
+        return Err(broken("data.holdout", format!("{holdout} is no share of a client's samples to keep back"), mend));
+    }
+    let personal = !raw.local.personal.is_empty();
+    if personal && holdout == 0.0 {
+        let problem = "with personal tensors a model is evaluated on what its client kept back, and they keep nothing";
+        return Err(broken("local.personal", problem, "set data.holdout, e.g. to 0.2"));
+    }
+    let Some(keys) = &raw.evaluate else { return Ok(Vec::new()) };
+    if personal && *keys != Evaluate::default() {
+        let problem = "personal tensors are part of no model that this could be measured of";
+        return Err(broken("local.personal", problem, "leave [evaluate] out, or local.personal"));
+    }
+    if keys.fine_tune_epochs > 0 && holdout == 0.0 {
+        let problem = "clients have nothing to evaluate a fine-tuned model on";
+        return Err(broken("evaluate.fine_tune_epochs", problem, "set data.holdout, e.g. to 0.2"));
+    }
+    if let Some(twice) = repeated(&keys.quantised) {
+        return Err(broken("evaluate.quantised", format!("{twice} is listed twice"), "list each of them once"));
+    }
+    let parse = |name: &String| {
+        name.parse().map_err(|error: UnknownQuantization| {
+            broken("evaluate.quantised", error.to_string(), "list any of them, e.g. [\"int8\", \"int4\"]")
+        })
+    };
+    keys.quantised.iter().map(parse).collect()
 }
 
 fn round(raw: &Raw) -> Result<RoundConfig, ExperimentError> {

@@ -3,6 +3,7 @@
 //! Everything is made from one [`Comparison`]; nothing is measured here, and no clock is read, so the same results give
 //! the same report. Sizes are in binary units (1 KiB = 1024 bytes), accuracies in percent, differences in points.
 
+mod after;
 mod chart;
 mod clients;
 mod files;

@@ -10,7 +10,7 @@ use super::table::{target_cells, target_head, with_spread};
 use super::units::{ABSENT, bytes, count, factor, fixed, percent, plural, seconds, signed};
 use super::words::{front, headline, notes, spread_words};
 use super::{
-    ReportError,
+    ReportError, after,
     clients::{NOTE, Shown},
 };
 use crate::results::{Comparison, RunResult};
@@ -35,7 +35,7 @@ pub(super) fn html(comparison: &Comparison, overview: &Overview<'_>, figure: &st
         "schemes" => each(overview, scheme_row),
         "bars" => bars(overview),
         "target" => target(comparison, overview),
-        "clients" => clients_section(overview),
+        "clients" => clients_section(overview) + &after_section(overview),
         "figure" => figure.into(),
         "data" => escape(&comparison.data),
         "model" => escape(&comparison.model),
@@ -179,6 +179,25 @@ fn clients_section(overview: &Overview<'_>) -> String {
          <thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n\
          <p class=\"quiet small\">{}</p>\n</section>\n",
         escape(NOTE)
+    )
+}
+
+/// What was measured of the last models; nothing if nothing was.
+fn after_section(overview: &Overview<'_>) -> String {
+    let Some((head, rows)) = after::rows(&overview.schemes) else { return String::new() };
+    let head: String = head.iter().map(|name| format!("<th scope=\"col\">{}</th>", escape(&capital(name)))).collect();
+    let row = |(cells, (s, place)): (&Vec<String>, (&Scheme<'_>, Option<usize>))| {
+        let rest: String = cells[1..].iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+        let dot = dot_class(place);
+        format!("<tr><th scope=\"row\"><i class=\"dot {dot}\"></i>{}</th>{rest}</tr>\n", escape(&s.name))
+    };
+    let rows: String = rows.iter().zip(overview.schemes.iter().zip(color_places(overview))).map(row).collect();
+    format!(
+        "<section aria-labelledby=\"after\">\n<h2 id=\"after\">What else the last model is worth</h2>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"after\">\n<table>\n\
+         <thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n\
+         <p class=\"quiet small\">{}</p>\n</section>\n",
+        escape(after::NOTE)
     )
 }
 

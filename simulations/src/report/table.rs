@@ -3,7 +3,7 @@
 use super::stats::{Estimate, Overview, Scheme};
 use super::units::{ABSENT, bytes, factor, fixed, percent, seconds, signed, visible};
 use super::words::{front, notes, spread_words};
-use super::{Style, clients::Shown};
+use super::{Style, after, clients::Shown};
 use crate::results::Comparison;
 
 const HEAD: [&str; 8] =
@@ -35,6 +35,11 @@ pub fn table(comparison: &Comparison, style: Style) -> String {
             rows.map(|row| ([vec![name.clone()], row].concat(), "")).collect::<Vec<_>>()
         };
         out += &drawn(&shown.head(), &schemes.iter().flat_map(named).collect::<Vec<_>>(), style);
+    }
+    let after = after::rows(schemes);
+    if let Some((head, rows)) = &after {
+        let head: Vec<_> = head.iter().map(String::as_str).collect();
+        out += &drawn(&head, &rows.iter().map(|row| (row.clone(), "")).collect::<Vec<_>>(), style);
     }
     for text in std::iter::once(spread_words(&overview)).chain(front(&overview)).chain(notes(comparison, &overview)) {
         out += &paint(&visible(&text), DIM, style);

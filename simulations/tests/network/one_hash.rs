@@ -15,16 +15,17 @@ struct Experiment {
     cohort: usize,
     /// How the cohort is chosen.
     selection: &'static str,
+    local: &'static str,
 }
+
+/// Local training in which nothing has its default.
+const LOCAL: &str = "epochs = 2\nbatch = 20\nlr = 0.05\nmomentum = 0.5\nweight_decay = 0.001\n";
 
 impl Experiment {
     /// What both ends read alike. Nothing has its default.
     fn common(&self) -> String {
-        let Self { model, .. } = self;
-        format!(
-            "[model]\nname = {model:?}\n[local]\nepochs = 2\nbatch = 20\nlr = 0.05\nmomentum = 0.5\n\
-             weight_decay = 0.001\n"
-        )
+        let Self { model, local, .. } = self;
+        format!("[model]\nname = {model:?}\n[local]\n{local}")
     }
 
     /// What the simulator makes of it, with virtual clients in its own process.
@@ -112,21 +113,24 @@ const UNIFORM: &str = "\"uniform\"";
 #[test]
 fn six_clients_in_plaintext_with_feedback() {
     let (model, scheme) = ("logreg", "int4+ef");
-    let experiment = Experiment { model, scheme, seed: 3, rounds: 12, clients: 6, cohort: 4, selection: UNIFORM };
+    let experiment =
+        Experiment { model, scheme, seed: 3, rounds: 12, clients: 6, cohort: 4, selection: UNIFORM, local: LOCAL };
     experiment.check(Deployment::insecure(&experiment.config()), false);
 }
 
 #[test]
 fn twenty_enrolled_clients_over_mutual_tls() {
     let (model, scheme) = ("mlp", "int4");
-    let experiment = Experiment { model, scheme, seed: 0, rounds: 3, clients: 20, cohort: 8, selection: UNIFORM };
+    let experiment =
+        Experiment { model, scheme, seed: 0, rounds: 3, clients: 20, cohort: 8, selection: UNIFORM, local: LOCAL };
     experiment.check(Deployment::secure(&experiment.config()), true);
 }
 
 #[test]
 fn entropy_coded_updates_whose_sizes_differ() {
     for (model, scheme, seed) in [("logreg", "auto:0.5+ef", 4), ("mlp", "auto:0.1", 5)] {
-        let experiment = Experiment { model, scheme, seed, rounds: 3, clients: 6, cohort: 4, selection: UNIFORM };
+        let experiment =
+            Experiment { model, scheme, seed, rounds: 3, clients: 6, cohort: 4, selection: UNIFORM, local: LOCAL };
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
 }
@@ -134,7 +138,8 @@ fn entropy_coded_updates_whose_sizes_differ() {
 #[test]
 fn models_that_go_out_as_delta_frames() {
     for (model, scheme, seed) in [("logreg", "int4+ef/auto:0.5", 6), ("mlp", "auto:0.1/int2", 7)] {
-        let experiment = Experiment { model, scheme, seed, rounds: 8, clients: 6, cohort: 3, selection: UNIFORM };
+        let experiment =
+            Experiment { model, scheme, seed, rounds: 8, clients: 6, cohort: 3, selection: UNIFORM, local: LOCAL };
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
 }
@@ -144,7 +149,17 @@ fn cohorts_that_are_chosen_by_what_clients_reported() {
     let rules = ["\"weighted\"", "{ rule = \"power-of-choice\", candidates = 5 }", "\"availability-aware\""];
     for selection in rules {
         let (model, scheme) = ("logreg", "int4+ef");
-        let experiment = Experiment { model, scheme, seed: 8, rounds: 8, clients: 6, cohort: 2, selection };
+        let experiment =
+            Experiment { model, scheme, seed: 8, rounds: 8, clients: 6, cohort: 2, selection, local: LOCAL };
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
+}
+
+#[test]
+fn a_round_knows_its_learning_rate_and_every_step_is_clipped() {
+    let local = "steps = 7\nbatch = 20\nlr = 0.2\nmomentum = 0.5\nclip_norm = 0.5\nschedule = \"cosine:0.1\"\n\
+                 warmup_rounds = 2\nqat = \"int8\"\n";
+    let (model, scheme) = ("mlp", "int4+ef");
+    let experiment = Experiment { model, scheme, seed: 8, rounds: 5, clients: 6, cohort: 4, selection: UNIFORM, local };
+    experiment.check(Deployment::insecure(&experiment.config()), false);
 }

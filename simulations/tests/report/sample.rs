@@ -67,6 +67,7 @@ pub(crate) fn run((scheme, bits, loss, nmse): Level, seed: u64, rounds: u64) -> 
         model_hash: format!("{:016x}", tag.wrapping_mul(seed | 1)).repeat(4),
         round_seconds_median: 0.6,
         peak_rss_bytes: (seed != 2).then_some(183_500_800),
+        after: nibble_sim::results::After::default(),
     };
     RunResult { summary, rounds: rows, classes: Vec::new() }
 }

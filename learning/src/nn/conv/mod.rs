@@ -13,7 +13,7 @@ mod pool;
 use self::geometry::Geometry;
 use self::lists::Lists;
 use self::pool::Pool;
-use super::layer::{Backward, Forward, Layer};
+use super::layer::{Backward, Forward, Layer, Shape};
 use crate::kernels::{Aligned, Backend, Dense, Sparse};
 use crate::trainer::TensorSpec;
 
@@ -132,6 +132,10 @@ impl Layer for Conv {
 
     fn output_len(&self, batch: usize) -> usize {
         batch * self.geometry.pool.outputs()
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Rows
     }
 
     fn reserve(&mut self, batch: usize) {
