@@ -5,7 +5,7 @@ use std::time::Duration;
 use nibble_codec::{Layout, Scheme};
 use nibble_seed::Seed;
 
-use crate::{policy::Policy, round::RoundConfig};
+use crate::{aggregation::Aggregation, policy::Policy, round::RoundConfig};
 
 /// A validated run.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Plan {
     pub architecture: String,
     /// How updates are coded.
     pub policy: Policy,
+    /// How updates become one.
+    pub aggregation: Aggregation,
     /// Scheme of the global model's changes on their way to the clients; without one it goes out whole.
     pub downlink: Option<Scheme>,
     /// Seed of the first model, if a built-in architecture makes it from one.
@@ -51,4 +53,12 @@ pub struct Training {
     pub momentum: f32,
     /// L2 weight decay.
     pub weight_decay: f32,
+}
+
+impl Training {
+    /// Steps that a client with this many samples takes.
+    #[must_use]
+    pub fn steps(&self, samples: u64) -> u64 {
+        samples.div_ceil(u64::from(self.batch.max(1))).saturating_mul(u64::from(self.epochs))
+    }
 }

@@ -16,6 +16,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::*;
 use crate::{
+    aggregation::Aggregation,
     clock::Clock,
     models::Models,
     round::{DiscardReason, Outcome, RejectReason, RoundConfig},
@@ -49,6 +50,7 @@ fn plan(rounds: u64, config: RoundConfig) -> Plan {
         layout: layout(),
         architecture: "mine".into(),
         policy: "fp32".parse().unwrap(),
+        aggregation: Aggregation::default(),
         downlink: None,
         initial_seed: None,
         training: Training { epochs: 1, batch: 1, lr: 0.1, momentum: 0.0, weight_decay: 0.0 },

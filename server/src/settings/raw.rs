@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::aggregation::Keys;
+
 /// A configuration as written.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +45,9 @@ pub struct Raw {
     /// How updates travel.
     #[serde(default)]
     pub compression: Compression,
+    /// How updates become one.
+    #[serde(default)]
+    pub aggregation: Keys,
 }
 
 /// Certificates.
@@ -181,6 +186,7 @@ pub(super) struct RunKeys<'a> {
     pub(super) local: &'a Local,
     pub(super) cohort: &'a Cohort,
     pub(super) compression: &'a Compression,
+    pub(super) aggregation: &'a Keys,
 }
 
 impl Raw {

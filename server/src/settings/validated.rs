@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     RoundConfigError,
+    aggregation::{Aggregation, KeyError},
     coordinator::Training,
     listener::{Limits, Rate},
     policy::{Policy, PolicyError},
@@ -59,6 +60,8 @@ pub struct Settings {
     pub decline_pause: Duration,
     /// Scheme of the updates.
     pub policy: Policy,
+    /// How updates become one.
+    pub aggregation: Aggregation,
     /// Scheme of the model's changes, if they are compressed.
     pub downlink: Option<Scheme>,
     /// Most bytes of a payload.
@@ -156,6 +159,7 @@ impl Settings {
             local: &raw.local,
             cohort: &raw.cohort,
             compression: &raw.compression,
+            aggregation: &raw.aggregation,
         };
         let config = toml::to_string(&keys).expect("what was read from TOML can be written as TOML");
         check_run(raw)?;
@@ -200,6 +204,7 @@ impl Settings {
                 let mend = "write SCHEME[@SCHEDULE], e.g. int4+ef, auto:0.5, auto:1@ascending, fit";
                 broken("compression.uplink", error.to_string(), mend)
             })?,
+            aggregation: raw.aggregation.check(raw.cohort.quorum.unwrap_or(raw.cohort.size)).map_err(aggregation)?,
             downlink: raw
                 .compression
                 .downlink
@@ -309,6 +314,10 @@ fn round(raw: &Raw) -> Result<RoundConfig, SettingsError> {
         return Err(broken("cohort.available", problem, "raise it, or lower cohort.size or cohort.over_select"));
     }
     Ok(config.select_among(available, window))
+}
+
+fn aggregation(error: KeyError) -> SettingsError {
+    SettingsError::Rule { place: None, key: error.key, problem: error.problem, mend: error.mend }
 }
 
 fn scheme(key: &str, name: &str) -> Result<Scheme, SettingsError> {

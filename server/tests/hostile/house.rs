@@ -107,6 +107,7 @@ fn plan(options: &Options) -> Plan {
         layout,
         architecture: "none".into(),
         policy: scheme.into(),
+        aggregation: Default::default(),
         training: Training { epochs: 1, batch: 1, lr: 0.1, momentum: 0.0, weight_decay: 0.0 },
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use nibble_learning::partition::Partition;
+use nibble_server::aggregation::Keys;
 use serde::{Deserialize, Serialize};
 
 /// An experiment as written.
@@ -30,6 +31,8 @@ pub struct Raw {
     pub availability: Availability,
     /// How updates travel.
     pub compression: Compression,
+    /// How updates become one.
+    pub aggregation: Keys,
     /// What clients may spend. Default: any number of bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
@@ -232,6 +235,7 @@ impl Default for Raw {
             cohort: Cohort::default(),
             availability: Availability::default(),
             compression: Compression::default(),
+            aggregation: Keys::default(),
             budget: None,
             links: None,
             target_accuracy: None,

@@ -52,6 +52,7 @@ pub(crate) fn plan(history: &History) -> Plan {
         layout,
         architecture: model::ARCHITECTURE.into(),
         policy: scheme.into(),
+        aggregation: Default::default(),
         training: coordinator::Training { epochs: 1, batch: 1, lr: 0.1, momentum: 0.0, weight_decay: 0.0 },
     }
 }
