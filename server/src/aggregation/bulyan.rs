@@ -2,7 +2,8 @@
 //! section 4): Krum chooses one update after the other, each removed before the next, until there are θ = n − 2f; then
 //! every coordinate is the mean of the β = θ − 2f values closest to the median of those.
 //!
-//! Needs n ≥ 4f + 3. Samples are not looked at.
+//! Needs n ≥ 4f + 3. Samples are not looked at. The last choices are between few updates, by the distance to one neighbour: two that
+//! are closest to each other then score the same, and the one of the lower ClientId wins.
 
 use super::{Columns, Combination, Products, krum::Scoring};
 
