@@ -2,7 +2,7 @@
 //!
 //! Updates are taken in ClientId order, whatever order they came in, and every sum has one order, in f64: the result is
 //! the same to the bit on any number of threads. A [`Rule`] sees what is known of the updates ([`Facts`]) and, if it needs
-//! them, their norms or inner products ([`geometry`]); it answers with a [`Combination`], which is then carried out chunk
+//! them, their norms or inner products (`geometry.rs`); it answers with a [`Combination`], which is then carried out chunk
 //! by chunk. Chunks are independent: whoever has threads spreads the chunks over them.
 //!
 //! Memory beyond the payloads: a chunk of f64 a thread for sums; a chunk of f32 an update and thread for what sorts

@@ -28,31 +28,31 @@ pub enum Rule {
         /// Fraction that is cut at either end, above 0 and below 1/2.
         cut: f64,
     },
-    /// The update with the closest neighbours ([`krum`]).
+    /// The update with the closest neighbours (`krum.rs`).
     Krum {
         /// Attackers it withstands.
         attackers: usize,
     },
-    /// The mean of those with the closest neighbours ([`krum`]).
+    /// The mean of those with the closest neighbours (`krum.rs`).
     MultiKrum {
         /// Attackers it withstands.
         attackers: usize,
         /// How many; as many as withstand them, if nothing is said.
         keep: Option<usize>,
     },
-    /// The point with the least sum of distances ([`geometric_median`]).
+    /// The point with the least sum of distances (`geometric_median.rs`).
     GeometricMedian {
         /// Of each update.
         weights: Weights,
     },
-    /// The mean of what is clipped around a centre ([`clipping`]).
+    /// The mean of what is clipped around a centre (`clipping.rs`).
     CenteredClipping {
         /// Farthest from the centre; the median distance, if nothing is said.
         radius: Option<f64>,
         /// How often the centre moves.
         iterations: usize,
     },
-    /// Krum, then a mean around the median ([`bulyan`]).
+    /// Krum, then a mean around the median (`bulyan.rs`).
     Bulyan {
         /// Attackers it withstands.
         attackers: usize,
