@@ -5,6 +5,8 @@ use nibble_server::wire;
 
 use crate::harness::{Deployment, Program};
 
+const MEAN: &str = "rule = \"mean\"";
+
 struct Experiment {
     model: &'static str,
     /// Scheme of updates, and after a slash that of the model's changes.
@@ -13,15 +15,17 @@ struct Experiment {
     rounds: u64,
     clients: usize,
     cohort: usize,
+    /// Keys of how updates become one.
+    aggregation: &'static str,
 }
 
 impl Experiment {
     /// What both ends read alike. Nothing has its default.
     fn common(&self) -> String {
-        let Self { model, .. } = self;
+        let Self { model, aggregation, .. } = self;
         format!(
             "[model]\nname = {model:?}\n[local]\nepochs = 2\nbatch = 20\nlr = 0.05\nmomentum = 0.5\n\
-             weight_decay = 0.001\n"
+             weight_decay = 0.001\n[aggregation]\n{aggregation}\n"
         )
     }
 
@@ -108,21 +112,21 @@ impl Experiment {
 #[test]
 fn six_clients_in_plaintext_with_feedback() {
     let (model, scheme) = ("logreg", "int4+ef");
-    let experiment = Experiment { model, scheme, seed: 3, rounds: 12, clients: 6, cohort: 4 };
+    let experiment = Experiment { model, scheme, seed: 3, rounds: 12, clients: 6, cohort: 4, aggregation: MEAN };
     experiment.check(Deployment::insecure(&experiment.config()), false);
 }
 
 #[test]
 fn twenty_enrolled_clients_over_mutual_tls() {
     let (model, scheme) = ("mlp", "int4");
-    let experiment = Experiment { model, scheme, seed: 0, rounds: 3, clients: 20, cohort: 8 };
+    let experiment = Experiment { model, scheme, seed: 0, rounds: 3, clients: 20, cohort: 8, aggregation: MEAN };
     experiment.check(Deployment::secure(&experiment.config()), true);
 }
 
 #[test]
 fn entropy_coded_updates_whose_sizes_differ() {
     for (model, scheme, seed) in [("logreg", "auto:0.5+ef", 4), ("mlp", "auto:0.1", 5)] {
-        let experiment = Experiment { model, scheme, seed, rounds: 3, clients: 6, cohort: 4 };
+        let experiment = Experiment { model, scheme, seed, rounds: 3, clients: 6, cohort: 4, aggregation: MEAN };
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
 }
@@ -130,7 +134,19 @@ fn entropy_coded_updates_whose_sizes_differ() {
 #[test]
 fn models_that_go_out_as_delta_frames() {
     for (model, scheme, seed) in [("logreg", "int4+ef/auto:0.5", 6), ("mlp", "auto:0.1/int2", 7)] {
-        let experiment = Experiment { model, scheme, seed, rounds: 8, clients: 6, cohort: 3 };
+        let experiment = Experiment { model, scheme, seed, rounds: 8, clients: 6, cohort: 3, aggregation: MEAN };
+        experiment.check(Deployment::insecure(&experiment.config()), false);
+    }
+}
+
+#[test]
+fn rules_that_look_at_columns_and_at_inner_products() {
+    for (model, aggregation) in [
+        ("mlp", "rule = \"trimmed-mean\"\ncut = 0.3\nnorm_bound = 1.0"),
+        ("logreg", "rule = \"geometric-median\"\nweights = \"samples\""),
+        ("logreg", "rule = \"bulyan\"\nattackers = 1"),
+    ] {
+        let experiment = Experiment { model, scheme: "int8", seed: 8, rounds: 3, clients: 8, cohort: 7, aggregation };
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
 }
