@@ -36,6 +36,8 @@ fn far() -> impl Strategy<Value = Vec<f32>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn two_of_eleven_far_out_carry_no_coordinate_beyond_the_honest_ones(
         honest in honest(), attackers in vec(far(), 2), place in 0..9usize,
