@@ -49,4 +49,31 @@ pub enum AggregateError {
         /// Updates given.
         updates: usize,
     },
+    /// Fewer updates than the rule withstands attackers with.
+    #[error("{rule} takes {needed} updates, there are {found}; raise the quorum, or withstand fewer attackers")]
+    TooFew {
+        /// The rule's name.
+        rule: &'static str,
+        /// Updates it takes.
+        needed: usize,
+        /// Updates there are.
+        found: usize,
+    },
+}
+
+/// Updates that cannot be folded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FoldError<E> {
+    /// The updates make no aggregate.
+    #[error(transparent)]
+    Aggregate(#[from] AggregateError),
+    /// A chunk cannot be had.
+    #[error("the update of client {client} cannot be folded: {error}")]
+    Chunk {
+        /// Whose it is.
+        client: ClientId,
+        /// Why not.
+        error: E,
+    },
 }

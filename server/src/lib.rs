@@ -5,7 +5,7 @@
 //! feature `network`, the process here over gRPC, with a store that survives it. So what is simulated is what is
 //! deployed. The server sees vectors and layouts, never a model.
 
-mod aggregate;
+pub mod aggregation;
 pub mod broadcast;
 #[cfg(feature = "network")]
 pub mod clock;
@@ -42,6 +42,6 @@ pub mod store;
 pub mod strategy;
 pub mod wire;
 
-pub use aggregate::{Aggregate, Chunks, Contribution, Scratch};
-pub use error::{AggregateError, RoundConfigError};
+pub use aggregation::{Aggregate, Chunks, Contribution, Facts, Scratch};
+pub use error::{AggregateError, FoldError, RoundConfigError};
 pub use round::Round;

@@ -81,6 +81,7 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
         layout,
         architecture: settings.architecture.clone(),
         policy: settings.policy,
+        aggregation: settings.aggregation.clone(),
         downlink: settings.downlink,
         initial_seed: (settings.initial == Initial::BuiltIn).then_some(settings.seed),
         training: settings.training,

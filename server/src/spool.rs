@@ -312,6 +312,15 @@ impl Chunks for Spooled<'_> {
         // The disk may have changed what was checked on arrival.
         Ok(self.frame.check_and_fold_chunk(index, bytes, weight, codec, sum)?)
     }
+
+    fn decode_chunk(&self, index: usize, scratch: &mut Scratch, out: &mut [f32]) -> Result<(), SpoolError> {
+        let range = self.frame.chunk_bytes(index);
+        let Scratch { bytes, codec } = scratch;
+        bytes.resize(range.len(), 0);
+        self.file.read_exact_at(bytes, range.start as u64).map_err(at(&self.path))?;
+        self.frame.check_chunk(index, bytes, codec)?;
+        Ok(self.frame.decode_chunk(index, bytes, codec, out)?)
+    }
 }
 
 /// The frame of the payload of `bytes` bytes in `file`, from its head.

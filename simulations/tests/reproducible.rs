@@ -28,6 +28,10 @@ fn threads_and_spilling_do_not_change_the_model() {
     assert_ne!(one[0], one[1]);
     assert_eq!(run("two", &["--threads", "2"]), one);
     assert_eq!(run("five", &["--threads", "5", "--set", "compression.residual_memory_mib=1"]), one);
+    let clipped = ["--set", "aggregation.rule=centered-clipping", "--set", "aggregation.norm_bound=1"];
+    let clipped = |out, threads| run(out, &[&clipped[..], &["--threads", threads]].concat());
+    let robust = clipped("clipped-one", "1");
+    assert!(robust[0] != one[0] && clipped("clipped-five", "5") == robust);
     assert_eq!(run("disk", &["--threads", "2", "--set", "compression.residual_memory_mib=0"]), one);
 }
 

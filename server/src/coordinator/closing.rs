@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{Coordinator, CoordinatorError, ModelRef, publishing::keyframe_bytes};
 use crate::{
-    Aggregate, Contribution, Round, crash,
+    Aggregate, Contribution, Facts, FoldError, Round, crash,
     evaluation::ToEvaluate,
     round::{Counted, Event},
     spool::{Place, Spooled},
@@ -57,7 +57,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Adds the weighted mean of the counted updates to the global model, chunk by chunk, on all threads.
+    /// Adds the rule's mean of the counted updates to the global model, chunk by chunk, on all threads.
     fn fold(&mut self, round: RoundId, counted: &[Counted]) -> Result<(), CoordinatorError> {
         let (parts, layout) = (&self.parts, &self.parts.plan.layout);
         let contribution = |counted: &Counted| -> Result<Contribution<Spooled<'_>>, CoordinatorError> {
@@ -70,9 +70,20 @@ impl Coordinator {
             let place = Place { round, client, digest, bytes: report.bytes };
             let chunks = parts.spool.payload(&place, layout);
             let chunks = chunks.map_err(|error| CoordinatorError::Fold { round, client, error })?;
-            Ok(Contribution { client, samples: counted.samples, chunks })
+            let facts = Facts {
+                client,
+                samples: counted.samples,
+                steps: parts.plan.training.steps(counted.samples),
+                loss: report.metrics.map(|metrics| metrics.train_loss),
+            };
+            Ok(Contribution { facts, chunks })
         };
-        let aggregate = Aggregate::new(counted.iter().map(contribution).collect::<Result<_, _>>()?)?;
+        let aggregate = Aggregate::new(counted.iter().map(contribution).collect::<Result<_, _>>()?)?
+            .under(&parts.plan.aggregation, layout, parts.threads)
+            .map_err(|error| match error {
+                FoldError::Aggregate(error) => CoordinatorError::Aggregate(error),
+                FoldError::Chunk { client, error } => CoordinatorError::Fold { round, client, error },
+            })?;
         let mut rest = &mut self.global[..];
         let mut tiles = Vec::new();
         for chunk in 0..layout.chunks() {

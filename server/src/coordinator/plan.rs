@@ -7,6 +7,7 @@ use nibble_learning::Quantization;
 use nibble_seed::Seed;
 
 use crate::{
+    aggregation::Aggregation,
     broadcast::Downlink,
     learning_rate::{Decay, LearningRate},
     policy::Policy,
@@ -34,6 +35,8 @@ pub struct Plan {
     pub architecture: String,
     /// How updates are coded.
     pub policy: Policy,
+    /// How updates become one.
+    pub aggregation: Aggregation,
     /// How the global model's changes travel to the clients; without it, it goes out whole.
     pub downlink: Option<Downlink>,
     /// Seed of the first model, if a built-in architecture makes it from one.
@@ -69,5 +72,14 @@ impl Default for Training {
     fn default() -> Self {
         let lr = LearningRate { base: 0.1, decay: Decay::Constant, warmup_rounds: 0 };
         Self { epochs: 1, steps: None, batch: 32, lr, momentum: 0.0, weight_decay: 0.0, clip_norm: None, qat: None }
+    }
+}
+
+impl Training {
+    /// Steps that a client with this many samples takes.
+    #[must_use]
+    pub fn steps(&self, samples: u64) -> u64 {
+        let pass = samples.div_ceil(u64::from(self.batch.max(1)));
+        self.steps.map_or(pass.saturating_mul(self.epochs.into()), u64::from)
     }
 }

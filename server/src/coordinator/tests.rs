@@ -16,6 +16,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::*;
 use crate::{
+    aggregation::Aggregation,
     clock::Clock,
     models::Models,
     round::{DiscardReason, Outcome, RejectReason, RoundConfig},
@@ -50,6 +51,7 @@ fn plan(rounds: u64, config: RoundConfig) -> Plan {
         layout: layout(),
         architecture: "mine".into(),
         policy: "fp32".parse().unwrap(),
+        aggregation: Aggregation::default(),
         downlink: None,
         initial_seed: None,
         training: Training { batch: 1, ..Training::default() },

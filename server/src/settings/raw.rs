@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::selection::Rule;
+use crate::{aggregation, selection::Rule};
 
 /// A configuration as written.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -45,6 +45,9 @@ pub struct Raw {
     /// How updates travel.
     #[serde(default)]
     pub compression: Compression,
+    /// How updates become one.
+    #[serde(default)]
+    pub aggregation: aggregation::Keys,
 }
 
 /// Certificates.
@@ -211,6 +214,7 @@ pub(super) struct RunKeys<'a> {
     pub(super) local: &'a Local,
     pub(super) cohort: &'a Cohort,
     pub(super) compression: &'a Compression,
+    pub(super) aggregation: &'a aggregation::Keys,
 }
 
 impl Raw {

@@ -1,7 +1,10 @@
 //! Mistakes in a configuration and what is said of them.
 
 use super::*;
-use crate::selection::{Oort, PowerOfChoice, Rule};
+use crate::{
+    aggregation::Aggregation,
+    selection::{Oort, PowerOfChoice, Rule},
+};
 
 const GOOD: &str = "[run]\nname = \"pumps\"\nrounds = 3\n[cohort]\nsize = 2\n";
 
@@ -18,6 +21,8 @@ fn what_is_left_out_has_its_default_and_overrides_count() {
     assert_eq!((settings.round.cohort(), settings.seed.0), (5, 7));
     assert_eq!(settings.policy.to_string(), "int2:nearest");
     assert_eq!(settings.listen.port(), 7443);
+    assert_eq!(settings.aggregation, Aggregation::default());
+    assert!(settings.config.contains("[aggregation]\nrule = \"mean\"\nnorm_bound = 3.0\n"), "{}", settings.config);
     assert!(settings.config.contains("deadline_seconds = 600.0"), "every key of the run is spelled out");
     assert!(!settings.config.contains("selection"), "runs from before there were rules can be resumed");
     assert!(!settings.config.contains("listen"), "where it is served is no part of a run");
@@ -71,6 +76,15 @@ fn every_mistake_names_its_place_and_its_mend() {
         (GOOD, vec!["compression.uplink=int9"], "compression.uplink"),
         (GOOD, vec!["compression.uplink_budget_bytes=0"], "a budget of 0 bytes"),
         (GOOD, vec!["data.dataset=none"], "model.initial"),
+        (GOOD, vec!["aggregation.rule=mode"], "there are mean, median"),
+        (GOOD, vec!["aggregation.norm_bound=0.5"], "aggregation.norm_bound"),
+        (GOOD, vec!["aggregation.norm_bound=true"], "a number from 1, or \"off\""),
+        (GOOD, vec!["aggregation.rule=krum", "aggregation.attackers=1"], "takes 5 updates, but 2 may close a round"),
+        (
+            "[run]\nname = \"a\"\nrounds = 1\n[aggregation]\nrule = \"trimmed-mean\"\ncut = 0.7\n",
+            vec![],
+            "toml:6: aggregation.cut",
+        ),
         (GOOD, vec!["local.lr=-1"], "local.lr"),
         (GOOD, vec!["local.steps=0"], "local.steps"),
         (GOOD, vec!["local.qat=int3"], "int4-weights"),

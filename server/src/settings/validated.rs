@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     RoundConfigError,
+    aggregation::{Aggregation, KeyError},
     broadcast::{Downlink, Span},
     coordinator::Training,
     listener::{Limits, Rate},
@@ -63,6 +64,8 @@ pub struct Settings {
     pub decline_pause: Duration,
     /// Scheme of the updates.
     pub policy: Policy,
+    /// How updates become one.
+    pub aggregation: Aggregation,
     /// How the model's changes travel, if they are compressed.
     pub downlink: Option<Downlink>,
     /// Most bytes of a payload.
@@ -160,6 +163,7 @@ impl Settings {
             local: &raw.local,
             cohort: &raw.cohort,
             compression: &raw.compression,
+            aggregation: &raw.aggregation,
         };
         let config = toml::to_string(&keys).expect("what was read from TOML can be written as TOML");
         check_run(raw)?;
@@ -204,6 +208,7 @@ impl Settings {
                 let mend = "write SCHEME[@SCHEDULE], e.g. int4+ef, auto:0.5, auto:1@ascending, fit";
                 broken("compression.uplink", error.to_string(), mend)
             })?,
+            aggregation: raw.aggregation.check(raw.cohort.quorum.unwrap_or(raw.cohort.size)).map_err(aggregation)?,
             downlink: downlink(&raw.compression)?,
             uplink_budget_bytes: raw.compression.uplink_budget_bytes,
             config,
@@ -349,6 +354,10 @@ fn round(raw: &Raw) -> Result<RoundConfig, SettingsError> {
         return Err(broken("cohort.selection", problem, format!("set cohort.available to {needed} or more")));
     }
     Ok(config.select_among(available, window))
+}
+
+fn aggregation(error: KeyError) -> SettingsError {
+    SettingsError::Rule { place: None, key: error.key, problem: error.problem, mend: error.mend }
 }
 
 fn scheme(key: &str, name: &str) -> Result<Scheme, SettingsError> {

@@ -107,6 +107,7 @@ fn plan(options: &Options) -> Plan {
         layout,
         architecture: "none".into(),
         policy: scheme.into(),
+        aggregation: Default::default(),
         training: Training { batch: 1, ..Training::default() },
     }
 }

@@ -7,7 +7,7 @@ use nibble_proto::{
 };
 use nibble_seed::{ClientId, RoundId, Seed};
 use nibble_server::{
-    Aggregate, Contribution,
+    Aggregate, Contribution, Facts,
     strategy::{FedAvg, Strategy},
 };
 use sha2::{Digest as _, Sha256};
@@ -130,8 +130,7 @@ pub(crate) fn set_in_chunk(payload: &mut [u8], index: usize, at: usize, field: &
 /// The model that these updates of clients make of `global`.
 pub(crate) fn expected_model(layout: &Layout, mut global: Vec<f32>, updates: &[(u64, &Update)]) -> Vec<f32> {
     let contributions = updates.iter().map(|(client, update)| Contribution {
-        client: ClientId(*client),
-        samples: update.samples,
+        facts: Facts { client: ClientId(*client), samples: update.samples, steps: 1, loss: None },
         chunks: Payload::parse(&update.bytes, layout).unwrap(),
     });
     let aggregate = Aggregate::new(contributions.collect()).unwrap();

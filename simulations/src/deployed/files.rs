@@ -109,6 +109,7 @@ impl Files {
             ("local", value(&raw.local)),
             ("cohort", Value::Table(cohort)),
             ("compression", Value::Table(compression)),
+            ("aggregation", value(&experiment.raw.aggregation)),
         ])
     }
 

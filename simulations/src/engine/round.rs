@@ -11,7 +11,7 @@ use nibble_codec::{Coding, Encoder, Intent, Outcome as Settlement, Payload, Payl
 use nibble_learning::TrainReport;
 use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 use nibble_server::{
-    Aggregate, Contribution, Round,
+    Aggregate, Contribution, Facts, FoldError, Round,
     round::{Counted, Effect, Event, Outcome, Record},
     selection::Heard,
     strategy::{FedAvg, Strategy},
@@ -321,13 +321,25 @@ impl Run<'_> {
 
     /// Folds the counted updates into the global model, chunk by chunk.
     fn aggregate(&mut self, counted: &[Counted], sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
-        let layout = self.federation.layout();
+        let (layout, sgd) = (self.federation.layout(), &self.experiment.sgd);
         let contribution = |counted: &Counted| {
-            let chunks = Payload::trust(&sent[&counted.client].payload, layout)?;
-            Ok(Contribution { client: counted.client, samples: counted.samples, chunks })
+            let Sent { payload, report, .. } = &sent[&counted.client];
+            let (client, samples) = (counted.client, counted.samples);
+            let facts = Facts {
+                client,
+                samples,
+                steps: sgd.steps_on(samples as usize),
+                loss: Some(report.mean_loss),
+            };
+            Ok(Contribution { facts, chunks: Payload::trust(payload, layout)? })
         };
         let contributions = counted.iter().map(contribution).collect::<Result<_, SimError>>()?;
         let aggregate = Aggregate::new(contributions).expect("a round counts a client once, and only with samples");
+        let aggregate = aggregate.under(&self.experiment.aggregation, layout, self.workers.threads());
+        let aggregate = aggregate.map_err(|error| match error {
+            FoldError::Chunk { error, .. } => SimError::from(error),
+            error => SimError::Usage { problem: error.to_string(), mend: "change [aggregation]".into() },
+        })?;
         let mut rest = &mut self.progress.global[..];
         let mut tiles = Vec::new();
         for chunk in 0..layout.chunks() {

@@ -35,6 +35,11 @@ impl Workers {
         Ok(Self { participants: (0..threads.max(1)).map(participant).collect::<Result<_, _>>()? })
     }
 
+    /// How many threads they are.
+    pub(super) fn threads(&self) -> usize {
+        self.participants.len()
+    }
+
     /// Does every task once, on whichever worker is free, and returns the results in the order of the tasks. After the
     /// first error no further task is begun.
     ///

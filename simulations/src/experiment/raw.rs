@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use nibble_learning::partition::Partition;
-use nibble_server::selection::Rule;
+use nibble_server::{aggregation, selection::Rule};
 use serde::{Deserialize, Serialize};
 
 use crate::attacks::Kind;
@@ -39,6 +39,8 @@ pub struct Raw {
     pub attack: Option<Attack>,
     /// How updates travel.
     pub compression: Compression,
+    /// How updates become one.
+    pub aggregation: aggregation::Keys,
     /// What clients may spend. Default: any number of bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
@@ -310,6 +312,7 @@ impl Default for Raw {
             availability: Availability::default(),
             compression: Compression::default(),
             attack: None,
+            aggregation: aggregation::Keys::default(),
             budget: None,
             links: None,
             target_accuracy: None,

@@ -58,6 +58,9 @@ fn overrides_replace_keys_and_take_bare_words() {
     let experiment = load("[data]\npartition = { kind = \"iid\" }\n", &sets).unwrap();
     assert_eq!(experiment.raw.model.name, "cnn");
     assert_eq!(experiment.sgd.lr, 0.05);
+    let bounds =
+        ["aggregation.norm_bound=2", "aggregation.norm_bound=off"].map(|set| load("", &[set]).unwrap().aggregation);
+    assert_eq!(bounds.map(|aggregation| aggregation.norm_bound), [Some(2.0), None]);
     assert_eq!(experiment.schemes, ["int4".parse().unwrap()]);
 }
 
@@ -94,6 +97,13 @@ fn mistakes_name_their_place_and_their_mend() {
         ("[compression]\nuplink = [\"int4/int9\"]", vec!["experiment.toml:2", "\"int9\""]),
         ("[compression]\nuplink = [\"int9\"]", vec!["experiment.toml:2", "\"int9\"", "int2 to int8"]),
         ("[compression]\nuplink = [\"int4\", \"int4:block64\"]", vec!["int4 is listed twice"]),
+        ("[aggregation]\nrule = \"mode\"", vec!["experiment.toml:2", "no rule", "geometric-median"]),
+        ("[aggregation]\nnorm_bound = \"none\"", vec!["experiment.toml:2", "no bound", "\"off\""]),
+        ("[aggregation]\nrule = \"bulyan\"\nattackers = 2", vec!["experiment.toml:3", "takes 11 updates, but 10"]),
+        (
+            "[aggregation]\nrule = \"trimmed-mean\"\n[availability]\ndropout = 0.1",
+            vec!["aggregation.cut (by default)", "takes nobody from 1", "cohort.quorum"],
+        ),
         ("seeds = []", vec!["no seeds"]),
         ("seeds = [1, 1]", vec!["seed 1 is listed twice"]),
         ("name = \"../x\"", vec!["cannot name a directory"]),

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use nibble_learning::{Quantization, SgdConfig, UnknownQuantization, data::DataConfig};
 use nibble_seed::{RoundId, Seed};
 use nibble_server::{
+    aggregation::{Aggregation, KeyError},
     broadcast::Span,
     learning_rate::LearningRate,
     local::{Broken, Keys},
@@ -39,6 +40,8 @@ pub struct Experiment {
     pub span: Span,
     /// Widths that the last model is evaluated in.
     pub quantised: Vec<Quantization>,
+    /// How updates become one.
+    pub aggregation: Aggregation,
 }
 
 /// An experiment that cannot be run.
@@ -103,6 +106,10 @@ impl TryFrom<Raw> for Experiment {
             round: round(&raw)?,
             span: span(&raw)?,
             quantised: evaluate(&raw)?,
+            aggregation: raw
+                .aggregation
+                .check(quorum(&raw))
+                .map_err(|KeyError { key, problem, mend }| broken(&key, problem, mend))?,
             raw,
         })
     }
@@ -383,12 +390,11 @@ fn round(raw: &Raw) -> Result<RoundConfig, ExperimentError> {
         let problem = format!("a cohort of {} clients, but there are only {clients}", cohort.size);
         return Err(broken("cohort.size", problem, format!("lower it to at most {clients}, or raise data.clients")));
     }
-    let default_quorum = if raw.availability.dropout > 0.0 { 1 } else { cohort.size };
     let config = RoundConfig::new(cohort.size)
         .map_err(rule("cohort.size", "set it from 1 to the number of clients"))?
         .over_select(cohort.over_select)
         .map_err(rule("cohort.over_select", "set it to a fraction such as 0.3"))?
-        .quorum(cohort.quorum.unwrap_or(default_quorum))
+        .quorum(quorum(raw))
         .map_err(rule("cohort.quorum", "set it from 1 to cohort.size"))?;
     if config.selected() > clients {
         let problem = format!("{} clients are to be selected, but there are only {clients}", config.selected());
@@ -412,6 +418,12 @@ fn round(raw: &Raw) -> Result<RoundConfig, ExperimentError> {
         broken("cohort.deadline_seconds", problem, "set it above 0, or leave it out for none")
     })?;
     config.deadline(deadline).map_err(rule("cohort.deadline_seconds", "set it above 0, or leave it out for none"))
+}
+
+/// Fewest updates that may close a round.
+fn quorum(raw: &Raw) -> usize {
+    let default = if raw.availability.dropout > 0.0 { 1 } else { raw.cohort.size };
+    raw.cohort.quorum.unwrap_or(default)
 }
 
 fn repeated<T: PartialEq>(items: &[T]) -> Option<&T> {

@@ -52,6 +52,7 @@ pub(crate) fn plan(history: &History) -> Plan {
         layout,
         architecture: model::ARCHITECTURE.into(),
         policy: scheme.into(),
+        aggregation: Default::default(),
         training: coordinator::Training { batch: 1, ..coordinator::Training::default() },
     }
 }

@@ -16,6 +16,8 @@ struct Experiment {
     /// How the cohort is chosen.
     selection: &'static str,
     local: &'static str,
+    /// More tables, with their keys.
+    tables: &'static str,
 }
 
 /// Local training in which nothing has its default.
@@ -24,8 +26,8 @@ const LOCAL: &str = "epochs = 2\nbatch = 20\nlr = 0.05\nmomentum = 0.5\nweight_d
 impl Experiment {
     /// What both ends read alike. Nothing has its default.
     fn common(&self) -> String {
-        let Self { model, local, .. } = self;
-        format!("[model]\nname = {model:?}\n[local]\n{local}")
+        let Self { model, local, tables, .. } = self;
+        format!("[model]\nname = {model:?}\n[local]\n{local}{tables}\n")
     }
 
     /// What the simulator makes of it, with virtual clients in its own process.
@@ -113,24 +115,51 @@ const UNIFORM: &str = "\"uniform\"";
 #[test]
 fn six_clients_in_plaintext_with_feedback() {
     let (model, scheme) = ("logreg", "int4+ef");
-    let experiment =
-        Experiment { model, scheme, seed: 3, rounds: 12, clients: 6, cohort: 4, selection: UNIFORM, local: LOCAL };
+    let experiment = Experiment {
+        model,
+        scheme,
+        seed: 3,
+        rounds: 12,
+        clients: 6,
+        cohort: 4,
+        selection: UNIFORM,
+        local: LOCAL,
+        tables: "",
+    };
     experiment.check(Deployment::insecure(&experiment.config()), false);
 }
 
 #[test]
 fn twenty_enrolled_clients_over_mutual_tls() {
     let (model, scheme) = ("mlp", "int4");
-    let experiment =
-        Experiment { model, scheme, seed: 0, rounds: 3, clients: 20, cohort: 8, selection: UNIFORM, local: LOCAL };
+    let experiment = Experiment {
+        model,
+        scheme,
+        seed: 0,
+        rounds: 3,
+        clients: 20,
+        cohort: 8,
+        selection: UNIFORM,
+        local: LOCAL,
+        tables: "",
+    };
     experiment.check(Deployment::secure(&experiment.config()), true);
 }
 
 #[test]
 fn entropy_coded_updates_whose_sizes_differ() {
     for (model, scheme, seed) in [("logreg", "auto:0.5+ef", 4), ("mlp", "auto:0.1", 5)] {
-        let experiment =
-            Experiment { model, scheme, seed, rounds: 3, clients: 6, cohort: 4, selection: UNIFORM, local: LOCAL };
+        let experiment = Experiment {
+            model,
+            scheme,
+            seed,
+            rounds: 3,
+            clients: 6,
+            cohort: 4,
+            selection: UNIFORM,
+            local: LOCAL,
+            tables: "",
+        };
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
 }
@@ -138,8 +167,39 @@ fn entropy_coded_updates_whose_sizes_differ() {
 #[test]
 fn models_that_go_out_as_delta_frames() {
     for (model, scheme, seed) in [("logreg", "int4+ef/auto:0.5", 6), ("mlp", "auto:0.1/int2", 7)] {
-        let experiment =
-            Experiment { model, scheme, seed, rounds: 8, clients: 6, cohort: 3, selection: UNIFORM, local: LOCAL };
+        let experiment = Experiment {
+            model,
+            scheme,
+            seed,
+            rounds: 8,
+            clients: 6,
+            cohort: 3,
+            selection: UNIFORM,
+            local: LOCAL,
+            tables: "",
+        };
+        experiment.check(Deployment::insecure(&experiment.config()), false);
+    }
+}
+
+#[test]
+fn rules_that_look_at_columns_and_at_inner_products() {
+    for (model, tables) in [
+        ("mlp", "[aggregation]\nrule = \"trimmed-mean\"\ncut = 0.3\nnorm_bound = 1.0"),
+        ("logreg", "[aggregation]\nrule = \"geometric-median\"\nweights = \"samples\""),
+        ("logreg", "[aggregation]\nrule = \"bulyan\"\nattackers = 1"),
+    ] {
+        let experiment = Experiment {
+            model,
+            scheme: "int8",
+            seed: 8,
+            rounds: 3,
+            clients: 8,
+            cohort: 7,
+            selection: UNIFORM,
+            local: LOCAL,
+            tables,
+        };
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
 }
@@ -149,8 +209,17 @@ fn cohorts_that_are_chosen_by_what_clients_reported() {
     let rules = ["\"weighted\"", "{ rule = \"power-of-choice\", candidates = 5 }", "\"availability-aware\""];
     for selection in rules {
         let (model, scheme) = ("logreg", "int4+ef");
-        let experiment =
-            Experiment { model, scheme, seed: 8, rounds: 8, clients: 6, cohort: 2, selection, local: LOCAL };
+        let experiment = Experiment {
+            model,
+            scheme,
+            seed: 8,
+            rounds: 8,
+            clients: 6,
+            cohort: 2,
+            selection,
+            local: LOCAL,
+            tables: "",
+        };
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
 }
@@ -160,6 +229,7 @@ fn a_round_knows_its_learning_rate_and_every_step_is_clipped() {
     let local = "steps = 7\nbatch = 20\nlr = 0.2\nmomentum = 0.5\nclip_norm = 0.5\nschedule = \"cosine:0.1\"\n\
                  warmup_rounds = 2\nqat = \"int8\"\n";
     let (model, scheme) = ("mlp", "int4+ef");
-    let experiment = Experiment { model, scheme, seed: 8, rounds: 5, clients: 6, cohort: 4, selection: UNIFORM, local };
+    let experiment =
+        Experiment { model, scheme, seed: 8, rounds: 5, clients: 6, cohort: 4, selection: UNIFORM, local, tables: "" };
     experiment.check(Deployment::insecure(&experiment.config()), false);
 }

@@ -1,0 +1,140 @@
+//! Robust means of compressed updates, chunk by chunk.
+//!
+//! Updates are taken in ClientId order, whatever order they came in, and every sum has one order, in f64: the result is
+//! the same to the bit on any number of threads. A [`Rule`] sees what is known of the updates ([`Facts`]) and, if it needs
+//! them, their norms or inner products (`geometry.rs`); it answers with a [`Combination`], which is then carried out chunk
+//! by chunk. Chunks are independent: whoever has threads spreads the chunks over them.
+//!
+//! Memory beyond the payloads: a chunk of f64 a thread for sums; a chunk of f32 an update and thread for what sorts
+//! columns or takes inner products, O(cohort x chunk); n² f64 for n updates. Never O(cohort x model).
+//!
+//! Absent on purpose: how the result changes the model (`strategy`), and anything that remembers a round.
+
+mod bound;
+mod bulyan;
+mod clipping;
+mod columns;
+mod combination;
+mod config;
+mod contribution;
+mod geometric_median;
+mod geometry;
+mod krum;
+mod mean;
+mod rule;
+mod threads;
+
+pub use combination::{Columns, Combination};
+pub use config::{Aggregation, KeyError, Keys, NormBound};
+pub use contribution::{Chunks, Contribution, Facts, Scratch};
+pub use geometry::Products;
+use nibble_codec::Layout;
+use nibble_seed::ClientId;
+pub use rule::{Rule, Weights};
+
+use crate::error::{AggregateError, FoldError};
+
+/// Counted updates, ready to be folded.
+#[derive(Clone, Debug)]
+pub struct Aggregate<C> {
+    contributions: Vec<Contribution<C>>,
+    /// What norm bounding leaves of each update, at most 1.
+    scales: Vec<f64>,
+    combination: Combination,
+}
+
+impl<C: Chunks> Aggregate<C> {
+    /// The sample-weighted mean of these updates.
+    ///
+    /// # Errors
+    /// If a client contributes twice, or all samples together are 0.
+    pub fn new(mut contributions: Vec<Contribution<C>>) -> Result<Self, AggregateError> {
+        contributions.sort_by_key(|contribution| contribution.facts.client);
+        if let Some(twice) = contributions.windows(2).find(|pair| pair[0].facts.client == pair[1].facts.client) {
+            return Err(AggregateError::Duplicate { client: twice[0].facts.client });
+        }
+        let facts: Vec<_> = contributions.iter().map(|contribution| contribution.facts).collect();
+        if facts.iter().all(|facts| facts.samples == 0) {
+            return Err(AggregateError::NoWeight { updates: facts.len() });
+        }
+        let combination = mean::combine(&facts, Weights::Samples);
+        Ok(Self { scales: vec![1.0; contributions.len()], contributions, combination })
+    }
+
+    /// The same updates under another configuration; measures what it needs, on `threads` threads.
+    ///
+    /// # Errors
+    /// If the rule needs more updates than there are, or a chunk cannot be had.
+    pub fn under(
+        mut self,
+        aggregation: &Aggregation,
+        layout: &Layout,
+        threads: usize,
+    ) -> Result<Self, FoldError<C::Error>>
+    where
+        C::Error: Send,
+    {
+        let (rule, updates) = (&aggregation.rule, self.contributions.len());
+        if updates < rule.fewest() {
+            let error = AggregateError::TooFew { rule: rule.name(), needed: rule.fewest(), found: updates };
+            return Err(error.into());
+        }
+        let bound = aggregation.norm_bound.filter(|&factor| bound::can_bite(factor, updates));
+        let mut products = Products::default();
+        if rule.needs_products() {
+            products = geometry::products(&self.contributions, layout, threads)?;
+        }
+        if let Some(factor) = bound {
+            let norms = match rule.needs_products() {
+                true => products.norms(),
+                false => geometry::norms(&self.contributions, layout, threads)?,
+            };
+            self.scales = bound::scales(&norms, factor);
+            products.scale(&self.scales);
+        }
+        let facts: Vec<_> = self.contributions.iter().map(|contribution| contribution.facts).collect();
+        self.combination = rule.combine(&facts, &products);
+        Ok(self)
+    }
+
+    /// What norm bounding leaves of every update, in ClientId order: 1 where it leaves all.
+    pub fn scales(&self) -> impl Iterator<Item = (ClientId, f64)> {
+        self.contributions.iter().map(|contribution| contribution.facts.client).zip(self.scales.iter().copied())
+    }
+
+    /// What is done with the updates, in ClientId order.
+    #[must_use]
+    pub fn combination(&self) -> &Combination {
+        &self.combination
+    }
+
+    /// The rule's mean of chunk `index`, left in `mean`, which is resized to the chunk and is scratch before.
+    ///
+    /// # Errors
+    /// If a chunk cannot be had, with the client it belongs to.
+    pub fn mean_of_chunk(&self, index: usize, len: usize, mean: &mut Vec<f64>) -> Result<(), (ClientId, C::Error)> {
+        mean.clear();
+        mean.resize(len, 0.0);
+        let mut scratch = Scratch::default();
+        let Combination { shares, columns } = &self.combination;
+        let counted = self.contributions.iter().zip(shares).zip(&self.scales).filter(|((_, share), _)| **share != 0.0);
+        if *columns == Columns::Sum {
+            for ((Contribution { facts, chunks }, share), scale) in counted {
+                chunks.fold_chunk(index, share * scale, &mut scratch, mean).map_err(|error| (facts.client, error))?;
+            }
+            return Ok(());
+        }
+        let mut rows = vec![0.0f32; counted.clone().count() * len];
+        for (((Contribution { facts, chunks }, _), &scale), row) in counted.zip(rows.chunks_exact_mut(len.max(1))) {
+            chunks.decode_chunk(index, &mut scratch, row).map_err(|error| (facts.client, error))?;
+            if scale != 1.0 {
+                row.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+            }
+        }
+        columns::combine(&rows, *columns, mean);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
