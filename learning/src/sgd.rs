@@ -93,8 +93,14 @@ impl SgdTrainer {
     }
 
     /// One step on the batch that was loaded; gives its mean loss.
-    fn step(&mut self, parameters: &mut [f32], step: u64, task: &mut Task<'_>, collect: bool) -> f64 {
-        let SgdConfig { lr, momentum, weight_decay, clip_norm, .. } = *task.sgd;
+    fn step(
+        &mut self,
+        (parameters, global): (&mut [f32], &[f32]),
+        step: u64,
+        task: &mut Task<'_>,
+        collect: bool,
+    ) -> f64 {
+        let SgdConfig { lr, momentum, weight_decay, clip_norm, proximal, .. } = *task.sgd;
         let samples = self.labels.len() as f64;
         if !collect {
             return self.model.backward(Sink::Descend { parameters, rate: lr }, &self.labels) / samples;
@@ -111,6 +117,11 @@ impl SgdTrainer {
         let loss = self.model.backward(sink, &self.labels) / samples;
         if let Some(hook) = &mut task.hook {
             hook.on_step(step, parameters, &mut self.gradient);
+        }
+        if proximal != 0.0 {
+            for ((gradient, parameter), global) in self.gradient.iter_mut().zip(&*parameters).zip(global) {
+                *gradient += proximal * (parameter - global);
+            }
         }
         let backend = self.model.backend();
         if let Some(most) = clip_norm {
@@ -158,7 +169,8 @@ impl Trainer for SgdTrainer {
             || task.sgd.momentum != 0.0
             || task.sgd.weight_decay != 0.0
             || task.sgd.clip_norm.is_some()
-            || task.sgd.qat.is_some();
+            || task.sgd.qat.is_some()
+            || task.sgd.proximal != 0.0;
         self.model.round_activations(match task.sgd.qat.and_then(Quantization::activation_steps) {
             Some(steps) => Rounding::Batch(steps),
             None => Rounding::Off,
@@ -174,7 +186,7 @@ impl Trainer for SgdTrainer {
             for batch in order.permutation(task.samples.len()).chunks(task.sgd.batch).take(left) {
                 let indices = batch.iter().map(|&i| task.samples[i as usize] as usize);
                 load(&mut self.model, &mut self.labels, &self.data.train, indices);
-                loss_sum += self.step(delta, steps, &mut task, collect);
+                loss_sum += self.step((delta, global), steps, &mut task, collect);
                 steps += 1;
             }
         }
@@ -299,6 +311,7 @@ fn check(sgd: &SgdConfig) -> Result<(), LearningError> {
         ("batch", "at least 1", sgd.batch as f64, sgd.batch >= 1),
         ("lr", "a finite number", f64::from(sgd.lr), sgd.lr.is_finite()),
         ("momentum", "in [0, 1)", f64::from(sgd.momentum), (0.0..1.0).contains(&sgd.momentum)),
+        ("proximal", "at least 0", f64::from(sgd.proximal), (0.0..f32::INFINITY).contains(&sgd.proximal)),
         ("weight_decay", "at least 0", f64::from(sgd.weight_decay), (0.0..f32::INFINITY).contains(&sgd.weight_decay)),
         (
             "clip_norm",

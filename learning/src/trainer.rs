@@ -47,6 +47,9 @@ pub struct SgdConfig {
     /// Trains for a quantised model: passes are computed with rounded weights and activations, their gradient moves the
     /// parameters that are not rounded. `None` rounds nothing.
     pub qat: Option<Quantization>,
+    /// Pull towards the global parameters, at least 0: this times (parameters - global) is added to the gradient before it is
+    /// clipped (Li et al., *Federated optimization in heterogeneous networks*, MLSys 2020: FedProx). 0 turns it off.
+    pub proximal: f32,
 }
 
 impl Default for SgdConfig {
@@ -60,6 +63,7 @@ impl Default for SgdConfig {
             weight_decay: 0.0,
             clip_norm: None,
             qat: None,
+            proximal: 0.0,
         }
     }
 }

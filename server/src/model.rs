@@ -82,6 +82,7 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
         architecture: settings.architecture.clone(),
         policy: settings.policy,
         aggregation: settings.aggregation.clone(),
+        optimizer: settings.optimizer,
         downlink: settings.downlink,
         initial_seed: (settings.initial == Initial::BuiltIn).then_some(settings.seed),
         training: settings.training,

@@ -101,10 +101,10 @@ fn tensor(tensor: Tensor) -> Option<TensorSpec> {
 
 /// The trainer checks the ranges; only the conversions are checked here.
 fn sgd(training: &LocalTraining) -> Result<SgdConfig, String> {
-    let &LocalTraining { epochs, batch, lr, momentum, weight_decay, steps, clip_norm, ref qat } = training;
+    let &LocalTraining { epochs, batch, lr, momentum, weight_decay, steps, clip_norm, ref qat, proximal } = training;
     let batch = usize::try_from(batch).map_err(|_| "the batch is too large")?;
     let steps = (steps > 0).then_some(steps);
     let qat = Some(qat.as_str()).filter(|name| !name.is_empty()).map(str::parse).transpose();
     let qat = qat.map_err(|error: UnknownQuantization| format!("this client cannot train for it: {error}"))?;
-    Ok(SgdConfig { epochs, steps, batch, lr, momentum, weight_decay, clip_norm, qat })
+    Ok(SgdConfig { epochs, steps, batch, lr, momentum, weight_decay, clip_norm, qat, proximal })
 }

@@ -203,6 +203,10 @@ pub struct LocalTraining {
     /// and the gradient moves the parameters that are not.
     #[prost(string, tag = "8")]
     pub qat: ::prost::alloc::string::String,
+    /// Times the distance of the parameters from the global model, what is added to a step's gradient before it is clipped
+    /// (FedProx). 0 adds nothing.
+    #[prost(float, tag = "9")]
+    pub proximal: f32,
 }
 /// Asks for the frame of a model.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -17,10 +17,12 @@ mod columns;
 mod combination;
 mod config;
 mod contribution;
+mod fednova;
 mod geometric_median;
 mod geometry;
 mod krum;
 mod mean;
+mod qfedavg;
 mod rule;
 mod threads;
 
@@ -84,16 +86,18 @@ impl<C: Chunks> Aggregate<C> {
         if rule.needs_products() {
             products = geometry::products(&self.contributions, layout, threads)?;
         }
+        let mut norms = match (rule.needs_products(), bound.is_some() || rule.needs_norms()) {
+            (true, _) => products.norms(),
+            (false, true) => geometry::norms(&self.contributions, layout, threads)?,
+            (false, false) => Vec::new(),
+        };
         if let Some(factor) = bound {
-            let norms = match rule.needs_products() {
-                true => products.norms(),
-                false => geometry::norms(&self.contributions, layout, threads)?,
-            };
             self.scales = bound::scales(&norms, factor);
             products.scale(&self.scales);
+            norms.iter_mut().zip(&self.scales).for_each(|(norm, scale)| *norm *= scale);
         }
         let facts: Vec<_> = self.contributions.iter().map(|contribution| contribution.facts).collect();
-        self.combination = rule.combine(&facts, &products);
+        self.combination = rule.combine(&facts, &products, &norms);
         Ok(self)
     }
 

@@ -1,6 +1,6 @@
 //! The rules there are, and what each needs to know.
 
-use super::{Columns, Combination, Facts, Products, bulyan, clipping, geometric_median, krum, mean};
+use super::{Columns, Combination, Facts, Products, bulyan, clipping, fednova, geometric_median, krum, mean, qfedavg};
 
 /// How many votes an update has, where a rule asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,18 @@ pub enum Rule {
     Mean {
         /// Of each update.
         weights: Weights,
+    },
+    /// The weighted mean, per step ([`fednova`]).
+    FedNova {
+        /// Of the clients' SGD.
+        momentum: f64,
+    },
+    /// The mean in which the worse off count more ([`qfedavg`]).
+    QFedAvg {
+        /// How much more; 0: all alike.
+        q: f64,
+        /// The clients' learning rate.
+        lr: f64,
     },
     /// The coordinate-wise median (Yin, Chen, Ramchandran, Bartlett: "Byzantine-robust distributed learning: towards optimal
     /// statistical rates", ICML 2018, definition 1).
@@ -65,6 +77,8 @@ impl Rule {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Mean { .. } => "mean",
+            Self::FedNova { .. } => "fednova",
+            Self::QFedAvg { .. } => "qfedavg",
             Self::Median => "median",
             Self::TrimmedMean { .. } => "trimmed-mean",
             Self::Krum { .. } => "krum",
@@ -79,7 +93,8 @@ impl Rule {
     #[must_use]
     pub fn fewest(&self) -> usize {
         match *self {
-            Self::Mean { .. } | Self::Median | Self::GeometricMedian { .. } | Self::CenteredClipping { .. } => 1,
+            Self::Mean { .. } | Self::FedNova { .. } | Self::QFedAvg { .. } => 1,
+            Self::Median | Self::GeometricMedian { .. } | Self::CenteredClipping { .. } => 1,
             Self::TrimmedMean { cut } => (1.0 / cut - 1e-9).ceil() as usize,
             Self::Krum { attackers } => attackers.saturating_mul(2).saturating_add(3),
             Self::MultiKrum { attackers, keep } => {
@@ -93,17 +108,25 @@ impl Rule {
     /// Whether it looks at inner products.
     pub(super) fn needs_products(&self) -> bool {
         match self {
-            Self::Mean { .. } | Self::Median | Self::TrimmedMean { .. } => false,
+            Self::Mean { .. } | Self::FedNova { .. } | Self::QFedAvg { .. } => false,
+            Self::Median | Self::TrimmedMean { .. } => false,
             Self::Krum { .. } | Self::MultiKrum { .. } | Self::GeometricMedian { .. } => true,
             Self::CenteredClipping { .. } | Self::Bulyan { .. } => true,
         }
     }
 
-    /// What it does with these updates; `products` are only looked at if they are needed.
-    pub(super) fn combine(&self, facts: &[Facts], products: &Products) -> Combination {
+    /// Whether it looks at norms.
+    pub(super) fn needs_norms(&self) -> bool {
+        matches!(self, Self::QFedAvg { .. })
+    }
+
+    /// What it does with these updates; `products` and `norms` are only looked at if they are needed.
+    pub(super) fn combine(&self, facts: &[Facts], products: &Products, norms: &[f64]) -> Combination {
         let updates = facts.len();
         match *self {
             Self::Mean { weights } => mean::combine(facts, weights),
+            Self::FedNova { momentum } => fednova::combine(facts, momentum),
+            Self::QFedAvg { q, lr } => qfedavg::combine(facts, norms, q, lr),
             Self::Median => Combination::of_all(updates, Columns::Median),
             Self::TrimmedMean { cut } => {
                 // A product that should be whole may come out a little lower.

@@ -60,6 +60,8 @@ pub struct Parts {
 pub struct Coordinator {
     pub(super) parts: Parts,
     pub(super) global: Vec<f32>,
+    /// What the optimiser remembers, one vector after the other.
+    pub(super) memories: Vec<f32>,
     /// The global model as it is kept.
     pub(super) newest: ModelRef,
     /// What clients are given of it.
@@ -97,13 +99,14 @@ pub struct Coordinator {
 impl Coordinator {
     pub(super) fn assemble(
         parts: Parts,
-        (global, newest): (Vec<f32>, ModelRef),
+        (global, memories, newest): (Vec<f32>, Vec<f32>, ModelRef),
         broadcast: Option<(Broadcast, ModelName)>,
     ) -> Self {
         let (broadcast, held) = broadcast.unzip();
         Self {
             parts,
             global,
+            memories,
             newest,
             served: held.map_or(newest, |name| ModelRef { name, ..newest }),
             broadcast,

@@ -9,10 +9,10 @@ use super::{Coordinator, CoordinatorError, ModelRef, publishing::keyframe_bytes}
 use crate::{
     Aggregate, Contribution, Facts, FoldError, Round, crash,
     evaluation::ToEvaluate,
+    models,
     round::{Counted, Event},
     spool::{Place, Spooled},
     store::RoundState,
-    strategy::{FedAvg, Strategy},
 };
 
 impl Coordinator {
@@ -34,16 +34,18 @@ impl Coordinator {
             crash::point("folded");
             let layout = &self.parts.plan.layout;
             let (name, frame_bytes) = self.parts.models.put(layout, id.next(), &self.global).await?;
+            let memories = models::name_of(&self.memories);
+            self.parts.models.put_memories(&memories, &self.memories)?;
             crash::point("model-written");
             let before = self.served;
             self.newest = ModelRef { name, frame_bytes };
             self.parts.store.begin()?;
-            self.parts.store.commit(&self.parts.plan.name, id, &name, self.parts.clock.now())?;
+            self.parts.store.commit(&self.parts.plan.name, id, (&name, &memories), self.parts.clock.now())?;
             self.tell(Event::Aggregated)?;
             self.commit()?;
             crash::point("round-committed");
             // Clients may still be fetching the model before; those before that are of no use to anyone.
-            let kept = [before.name, self.served.name, name];
+            let kept = [before.name, self.served.name, name, memories];
             self.parts.models.keep_only(&kept, keyframe_bytes(&self.parts))?;
             self.parts.spool.forget_before(id.next())?;
             if let Some(evaluations) = &self.parts.evaluations {
@@ -84,23 +86,18 @@ impl Coordinator {
                 FoldError::Aggregate(error) => CoordinatorError::Aggregate(error),
                 FoldError::Chunk { client, error } => CoordinatorError::Fold { round, client, error },
             })?;
-        let mut rest = &mut self.global[..];
-        let mut tiles = Vec::new();
-        for chunk in 0..layout.chunks() {
-            let (tile, after) = rest.split_at_mut(layout.chunk_range(chunk).len());
-            rest = after;
-            tiles.push((chunk, tile));
-        }
+        let optimizer = parts.plan.optimizer;
+        let tiles = optimizer.tiles(layout, &mut self.global, &mut self.memories);
         let tiles = Mutex::new(tiles.into_iter());
         let work = || {
-            let mut mean = Vec::new();
+            let mut update = Vec::new();
             loop {
                 let next = tiles.lock().expect("no thread panics while it takes a tile").next();
-                let Some((chunk, tile)) = next else { return Ok(()) };
+                let Some(mut tile) = next else { return Ok(()) };
                 aggregate
-                    .mean_of_chunk(chunk, tile.len(), &mut mean)
+                    .mean_of_chunk(tile.chunk, tile.global.len(), &mut update)
                     .map_err(|(client, error)| CoordinatorError::Fold { round, client, error })?;
-                FedAvg.apply(&mean, tile);
+                tile.step(optimizer, &update);
             }
         };
         thread::scope(|scope| {

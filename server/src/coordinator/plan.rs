@@ -12,6 +12,7 @@ use crate::{
     learning_rate::{Decay, LearningRate},
     policy::Policy,
     round::RoundConfig,
+    strategy::Optimizer,
 };
 
 /// A validated run.
@@ -37,6 +38,8 @@ pub struct Plan {
     pub policy: Policy,
     /// How updates become one.
     pub aggregation: Aggregation,
+    /// What the combined update does to the model.
+    pub optimizer: Optimizer,
     /// How the global model's changes travel to the clients; without it, it goes out whole.
     pub downlink: Option<Downlink>,
     /// Seed of the first model, if a built-in architecture makes it from one.
@@ -66,12 +69,24 @@ pub struct Training {
     pub clip_norm: Option<f32>,
     /// Widths of the quantised model that is trained for.
     pub qat: Option<Quantization>,
+    /// Pull towards the global model.
+    pub proximal: f32,
 }
 
 impl Default for Training {
     fn default() -> Self {
         let lr = LearningRate { base: 0.1, decay: Decay::Constant, warmup_rounds: 0 };
-        Self { epochs: 1, steps: None, batch: 32, lr, momentum: 0.0, weight_decay: 0.0, clip_norm: None, qat: None }
+        Self {
+            epochs: 1,
+            steps: None,
+            batch: 32,
+            lr,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            clip_norm: None,
+            qat: None,
+            proximal: 0.0,
+        }
     }
 }
 

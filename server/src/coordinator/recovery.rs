@@ -52,6 +52,11 @@ impl Coordinator {
         let last = rounds.iter().rev().find(|row| row.new_model.is_some());
         let newest = last.and_then(|row| row.new_model).unwrap_or(first);
         let global = parts.models.get(&plan.layout, &newest).await?;
+        let remembered = plan.optimizer.memories() * plan.layout.coordinates();
+        let memories = match last.and_then(|row| row.memories) {
+            Some(name) => parts.models.memories(&name, remembered)?,
+            None => vec![0.0; remembered],
+        };
         let newest = kept(&parts, newest)?;
         let steps = parts.store.frames(&plan.name)?;
         let broadcast = publishing::resume(&plan, &parts.models, first, steps).await?;
@@ -59,7 +64,7 @@ impl Coordinator {
             // It was stored, and then the coordinator stopped. One that evaluates no more is noticed later.
             drop(evaluations.send(ToEvaluate { round: row.round, parameters: global.clone() }));
         }
-        let mut coordinator = Self::assemble(parts, (global, newest), broadcast);
+        let mut coordinator = Self::assemble(parts, (global, memories, newest), broadcast);
         coordinator.resume(&row)?;
         Ok(coordinator)
     }

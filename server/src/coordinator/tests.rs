@@ -52,6 +52,7 @@ fn plan(rounds: u64, config: RoundConfig) -> Plan {
         architecture: "mine".into(),
         policy: "fp32".parse().unwrap(),
         aggregation: Aggregation::default(),
+        optimizer: Default::default(),
         downlink: None,
         initial_seed: None,
         training: Training { batch: 1, ..Training::default() },

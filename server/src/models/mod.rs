@@ -139,6 +139,36 @@ impl Models {
         Ok(DeltaFrame { digest, bytes: frame.len() as u64 })
     }
 
+    /// Stores what an optimiser remembers, as little-endian f32 under the SHA-256 of that.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn put_memories(&self, name: &ModelName, memories: &[f32]) -> Result<(), ModelError> {
+        if memories.is_empty() {
+            return Ok(());
+        }
+        let bytes: Vec<u8> = memories.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.write(&self.memories_path(name), &bytes)
+    }
+
+    /// What an optimiser remembered: `len` numbers.
+    ///
+    /// # Errors
+    /// If it is not here, or damaged.
+    pub fn memories(&self, name: &ModelName, len: usize) -> Result<Vec<f32>, ModelError> {
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let path = self.memories_path(name);
+        let bytes = fs::read(&path).map_err(at(&path))?;
+        let memories: Vec<_> = bytes.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect();
+        if memories.len() != len || name_of(&memories) != *name {
+            let problem = format!("{} is not what the optimiser remembered", path.display());
+            return Err(ModelError::Damaged { name: hex(name), problem });
+        }
+        Ok(memories)
+    }
+
     /// Serves delta frames of this chain from now on.
     pub fn set_chain(&self, chain: Chain) {
         *self.chain.write().unwrap_or_else(PoisonError::into_inner) = chain;
@@ -192,20 +222,20 @@ impl Models {
         Frames::open(self.with_chain(between)?.iter().map(|frame| self.delta_path(&frame.digest)))
     }
 
-    /// Removes the local frames of all models but those in `keep` and the anchors, delta frames that nobody will be sent, and
+    /// Removes the local frames and memories of all but what is named in `keep` and the anchors, delta frames that nobody will be sent, and
     /// what a kill left unfinished. What is in a bucket stays there.
     ///
     /// # Errors
     /// If the disk fails.
     pub fn keep_only(&self, keep: &[ModelName], keyframe_bytes: u64) -> Result<(), ModelError> {
-        let mut kept: Vec<_> = keep.iter().map(|name| self.path(name)).collect();
+        let mut kept: Vec<_> = keep.iter().flat_map(|name| [self.path(name), self.memories_path(name)]).collect();
         let (frames, anchors) = self.with_chain(|chain| chain.wanted(keyframe_bytes));
         kept.extend(frames.iter().map(|frame| self.delta_path(&frame.digest)));
         kept.extend(anchors.iter().map(|name| self.path(name)));
         for entry in fs::read_dir(&self.directory).map_err(at(&self.directory))?.flatten() {
             let path = entry.path();
             let unfinished = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp"));
-            let ours = path.extension().is_some_and(|extension| extension == "frame" || extension == "delta");
+            let ours = path.extension().is_some_and(|it| it == "frame" || it == "delta" || it == "memories");
             if unfinished || ours && !kept.contains(&path) {
                 fs::remove_file(&path).map_err(at(&path))?;
             }
@@ -227,6 +257,10 @@ impl Models {
 
     fn path(&self, name: &ModelName) -> PathBuf {
         self.directory.join(hex(name)).with_extension("frame")
+    }
+
+    fn memories_path(&self, name: &ModelName) -> PathBuf {
+        self.directory.join(hex(name)).with_extension("memories")
     }
 
     fn delta_path(&self, digest: &[u8; 32]) -> PathBuf {

@@ -100,6 +100,7 @@ fn training(plan: &Plan, round: RoundId) -> v1::LocalTraining {
         steps: training.steps.unwrap_or(0),
         clip_norm: training.clip_norm,
         qat: training.qat.map_or_else(String::new, |qat| qat.to_string()),
+        proximal: training.proximal,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{aggregation, selection::Rule};
+use crate::{aggregation, selection::Rule, strategy};
 
 /// A configuration as written.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Raw {
     /// How updates become one.
     #[serde(default)]
     pub aggregation: aggregation::Keys,
+    /// What the combined update does to the model, and what pulls at clients.
+    #[serde(default)]
+    pub strategy: strategy::Keys,
 }
 
 /// Certificates.
@@ -215,6 +218,7 @@ pub(super) struct RunKeys<'a> {
     pub(super) cohort: &'a Cohort,
     pub(super) compression: &'a Compression,
     pub(super) aggregation: &'a aggregation::Keys,
+    pub(super) strategy: &'a strategy::Keys,
 }
 
 impl Raw {

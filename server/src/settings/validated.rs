@@ -25,6 +25,7 @@ use crate::{
     policy::{Policy, PolicyError},
     round::RoundConfig,
     selection::{PowerOfChoice, Rule},
+    strategy::{Around, Optimizer, Strategy},
 };
 
 /// A checked configuration.
@@ -66,6 +67,8 @@ pub struct Settings {
     pub policy: Policy,
     /// How updates become one.
     pub aggregation: Aggregation,
+    /// What the combined update does to the model.
+    pub optimizer: Optimizer,
     /// How the model's changes travel, if they are compressed.
     pub downlink: Option<Downlink>,
     /// Most bytes of a payload.
@@ -164,6 +167,7 @@ impl Settings {
             cohort: &raw.cohort,
             compression: &raw.compression,
             aggregation: &raw.aggregation,
+            strategy: &raw.strategy,
         };
         let config = toml::to_string(&keys).expect("what was read from TOML can be written as TOML");
         check_run(raw)?;
@@ -181,6 +185,7 @@ impl Settings {
                 broken("models", error.to_string(), "name a directory or a bucket, or leave it out")
             })?;
         }
+        let (updates, strategy) = algorithm(raw)?;
         Ok(Self {
             state: base.join(&raw.state),
             listen: raw.listen,
@@ -198,7 +203,7 @@ impl Settings {
             initial,
             architecture: raw.model.name.clone(),
             data,
-            training: training(raw)?,
+            training: Training { proximal: strategy.proximal, ..training(raw)? },
             round: round(raw)?,
             decline_pause: Duration::try_from_secs_f64(raw.cohort.decline_pause_seconds).map_err(|_| {
                 let problem = format!("{} is not a time in seconds", raw.cohort.decline_pause_seconds);
@@ -208,7 +213,8 @@ impl Settings {
                 let mend = "write SCHEME[@SCHEDULE], e.g. int4+ef, auto:0.5, auto:1@ascending, fit";
                 broken("compression.uplink", error.to_string(), mend)
             })?,
-            aggregation: raw.aggregation.check(raw.cohort.quorum.unwrap_or(raw.cohort.size)).map_err(aggregation)?,
+            aggregation: updates,
+            optimizer: strategy.optimizer,
             downlink: downlink(&raw.compression)?,
             uplink_budget_bytes: raw.compression.uplink_budget_bytes,
             config,
@@ -315,6 +321,7 @@ fn training(raw: &Raw) -> Result<Training, SettingsError> {
         weight_decay: local.weight_decay as f32,
         clip_norm: local.clip_norm.map(|norm| norm as f32),
         qat,
+        proximal: 0.0,
     })
 }
 
@@ -356,8 +363,17 @@ fn round(raw: &Raw) -> Result<RoundConfig, SettingsError> {
     Ok(config.select_among(available, window))
 }
 
-fn aggregation(error: KeyError) -> SettingsError {
-    SettingsError::Rule { place: None, key: error.key, problem: error.problem, mend: error.mend }
+/// How updates become one, what that does to the model, and what pulls at clients.
+fn algorithm(raw: &Raw) -> Result<(Aggregation, Strategy), SettingsError> {
+    let quorum = raw.cohort.quorum.unwrap_or(raw.cohort.size);
+    let around = Around { aggregation: &raw.aggregation, local: (raw.local.lr, raw.local.momentum) };
+    let (mut aggregation, (strategy, rule)) = raw
+        .aggregation
+        .check(quorum)
+        .and_then(|aggregation| Ok((aggregation, raw.strategy.check(around)?)))
+        .map_err(|KeyError { key, problem, mend }| broken(&key, problem, mend))?;
+    aggregation.rule = rule.unwrap_or(aggregation.rule);
+    Ok((aggregation, strategy))
 }
 
 fn scheme(key: &str, name: &str) -> Result<Scheme, SettingsError> {

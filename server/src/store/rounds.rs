@@ -42,6 +42,8 @@ pub struct RoundRow {
     pub why: Option<String>,
     /// SHA-256 of the parameters it made.
     pub new_model: Option<[u8; 32]>,
+    /// SHA-256 of what the optimiser remembers after it.
+    pub memories: Option<[u8; 32]>,
     /// When they were stored.
     pub committed: Option<Duration>,
     /// Accuracy of the new model on the held-out set.
@@ -154,13 +156,20 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that the model a round made is stored.
+    /// Notes that the model a round made is stored, and what its optimiser remembers.
     ///
     /// # Errors
     /// If the store fails.
-    pub fn commit(&self, run: &str, round: RoundId, model: &[u8; 32], at: Duration) -> Result<(), StoreError> {
-        let sql = "UPDATE rounds SET state = 'committed', new_model = ?3, committed = ?4 WHERE run = ?1 AND round = ?2";
-        self.connection.execute(sql, (run, signed(round.0), model, nanos(at)))?;
+    pub fn commit(
+        &self,
+        run: &str,
+        round: RoundId,
+        (model, memories): (&[u8; 32], &[u8; 32]),
+        at: Duration,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE rounds SET state = 'committed', new_model = ?3, memories = ?4, committed = ?5
+                   WHERE run = ?1 AND round = ?2";
+        self.connection.execute(sql, (run, signed(round.0), model, memories, nanos(at)))?;
         Ok(())
     }
 
@@ -243,8 +252,7 @@ impl Store {
     }
 }
 
-const ROUNDS: &str =
-    "SELECT round, state, model, opened, assigned, closed, why, new_model, committed, accuracy, loss FROM rounds";
+const ROUNDS: &str = "SELECT round, state, model, opened, assigned, closed, why, new_model, committed, accuracy, loss, memories FROM rounds";
 
 const REPORTS: &str =
     "SELECT client, at, kind, samples, digest, bytes, train_loss, nmse, outcome, reason, detail FROM reports";
@@ -260,6 +268,7 @@ fn round_of(row: &Row<'_>) -> Result<RoundRow, StoreError> {
         closed: time(5)?,
         why: row.get(6)?,
         new_model: row.get(7)?,
+        memories: row.get(11)?,
         committed: time(8)?,
         accuracy: row.get(9)?,
         loss: row.get(10)?,

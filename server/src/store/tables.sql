@@ -17,6 +17,7 @@ CREATE TABLE rounds (
     closed INTEGER,                     -- when the counted set was fixed, or the round abandoned
     why TEXT,                           -- why it closed
     new_model BLOB,                     -- the model it made
+    memories BLOB,                      -- what the optimiser remembers after it: SHA-256 of the file
     committed INTEGER,
     accuracy REAL,                      -- of the new model, where a held-out set is configured
     loss REAL,

@@ -56,7 +56,7 @@ fn a_round_is_kept_from_its_opening_to_its_model() {
     store.report("a", round, &update(u64::MAX)).unwrap();
     let outcomes = [(ClientId(9), Outcome::Accepted), (ClientId(u64::MAX), Outcome::Discarded(DiscardReason::Late))];
     store.close(("a", round), RoundState::Closing, "deadline", NOW, outcomes.iter().map(|(c, o)| (c, o))).unwrap();
-    store.commit("a", round, &[8; 32], NOW).unwrap();
+    store.commit("a", round, (&[8; 32], &[9; 32]), NOW).unwrap();
     store.evaluated("a", round, 0.75, 0.5).unwrap();
     drop(store);
 

@@ -108,6 +108,7 @@ fn plan(options: &Options) -> Plan {
         architecture: "none".into(),
         policy: scheme.into(),
         aggregation: Default::default(),
+        optimizer: Default::default(),
         training: Training { batch: 1, ..Training::default() },
     }
 }

@@ -6,10 +6,7 @@ use nibble_proto::{
     v1::{self, UploadUpdateRequest, upload_update_request::Part},
 };
 use nibble_seed::{ClientId, RoundId, Seed};
-use nibble_server::{
-    Aggregate, Contribution, Facts,
-    strategy::{FedAvg, Strategy},
-};
+use nibble_server::{Aggregate, Contribution, Facts, strategy::Optimizer};
 use sha2::{Digest as _, Sha256};
 
 use crate::house::{COORDINATES, Device, layout};
@@ -138,7 +135,7 @@ pub(crate) fn expected_model(layout: &Layout, mut global: Vec<f32>, updates: &[(
     for index in 0..layout.chunks() {
         let range = layout.chunk_range(index);
         aggregate.mean_of_chunk(index, range.len(), &mut mean).unwrap();
-        FedAvg.apply(&mean, &mut global[range]);
+        Optimizer::default().apply(&mean, &mut global[range], &mut []);
     }
     global
 }

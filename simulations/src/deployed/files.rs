@@ -110,6 +110,7 @@ impl Files {
             ("cohort", Value::Table(cohort)),
             ("compression", Value::Table(compression)),
             ("aggregation", value(&experiment.raw.aggregation)),
+            ("strategy", value(&experiment.raw.strategy)),
         ])
     }
 

@@ -32,6 +32,8 @@ pub struct Checkpoint {
     pub rows: Vec<RoundRow>,
     /// SHA-256 of the model, in hexadecimal; the file of this name holds it.
     pub model: String,
+    /// As `model`, of what the optimiser remembers.
+    pub memories: String,
     /// As `model`, of the version that clients have.
     pub held: String,
     /// As `model`, of the version that they keep.
@@ -62,12 +64,12 @@ const NAME: &str = "checkpoint.json";
 
 impl Checkpoint {
     /// The models it names.
-    fn models(&self) -> [&String; 3] {
-        [&self.model, &self.held, &self.anchor]
+    fn models(&self) -> [&String; 4] {
+        [&self.model, &self.memories, &self.held, &self.anchor]
     }
 
     /// Makes the checkpoint durable in `dir`, with the models it names.
-    pub(super) fn save(&self, dir: &Path, models: [&[f32]; 3]) -> Result<(), SimError> {
+    pub(super) fn save(&self, dir: &Path, models: [&[f32]; 4]) -> Result<(), SimError> {
         let mut kept = Vec::new();
         for (name, model) in self.models().into_iter().zip(models) {
             let path = model_file_of(dir, name);
@@ -89,7 +91,7 @@ impl Checkpoint {
     }
 
     /// The checkpoint in `dir` with its models; `None` if there is none.
-    pub(super) fn load(dir: &Path) -> Result<Option<(Self, [Vec<f32>; 3])>, SimError> {
+    pub(super) fn load(dir: &Path) -> Result<Option<(Self, [Vec<f32>; 4])>, SimError> {
         let path = dir.join(NAME);
         if !path.exists() {
             return Ok(None);
@@ -107,8 +109,8 @@ impl Checkpoint {
             let model = from_bytes(&bytes).filter(|model| model_file::hash(model) == *name);
             model.ok_or_else(|| damaged(&file, "the model in it is damaged".into()))
         };
-        let [global, held, anchor] = checkpoint.models().map(model);
-        let models = [global?, held?, anchor?];
+        let [global, memories, held, anchor] = checkpoint.models().map(model);
+        let models = [global?, memories?, held?, anchor?];
         Ok(Some((checkpoint, models)))
     }
 }

@@ -14,7 +14,6 @@ use nibble_server::{
     Aggregate, Contribution, Facts, FoldError, Round,
     round::{Counted, Effect, Event, Outcome, Record},
     selection::Heard,
-    strategy::{FedAvg, Strategy},
     wire,
 };
 
@@ -325,12 +324,7 @@ impl Run<'_> {
         let contribution = |counted: &Counted| {
             let Sent { payload, report, .. } = &sent[&counted.client];
             let (client, samples) = (counted.client, counted.samples);
-            let facts = Facts {
-                client,
-                samples,
-                steps: sgd.steps_on(samples as usize),
-                loss: Some(report.mean_loss),
-            };
+            let facts = Facts { client, samples, steps: sgd.steps_on(samples as usize), loss: Some(report.mean_loss) };
             Ok(Contribution { facts, chunks: Payload::trust(payload, layout)? })
         };
         let contributions = counted.iter().map(contribution).collect::<Result<_, SimError>>()?;
@@ -340,18 +334,14 @@ impl Run<'_> {
             FoldError::Chunk { error, .. } => SimError::from(error),
             error => SimError::Usage { problem: error.to_string(), mend: "change [aggregation]".into() },
         })?;
-        let mut rest = &mut self.progress.global[..];
-        let mut tiles = Vec::new();
-        for chunk in 0..layout.chunks() {
-            let (tile, after) = rest.split_at_mut(layout.chunk_range(chunk).len());
-            rest = after;
-            tiles.push((chunk, Mutex::new(tile)));
-        }
-        self.workers.each(&tiles, |_, (chunk, tile)| {
+        let optimizer = self.experiment.optimizer;
+        let tiles = optimizer.tiles(layout, &mut self.progress.global, &mut self.progress.memories);
+        let tiles: Vec<_> = tiles.into_iter().map(Mutex::new).collect();
+        self.workers.each(&tiles, |_, tile| {
             let mut tile = lock(tile);
-            let mut mean = Vec::new();
-            aggregate.mean_of_chunk(*chunk, tile.len(), &mut mean).map_err(|(_, error)| error)?;
-            FedAvg.apply(&mean, &mut tile);
+            let mut update = Vec::new();
+            aggregate.mean_of_chunk(tile.chunk, tile.global.len(), &mut update).map_err(|(_, error)| error)?;
+            tile.step(optimizer, &update);
             Ok(())
         })?;
         Ok(())

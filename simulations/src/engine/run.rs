@@ -35,6 +35,8 @@ pub struct Progress {
     pub rows: Vec<RoundRow>,
     /// The global model.
     pub global: Vec<f32>,
+    /// What the optimiser remembers, one vector after the other.
+    pub memories: Vec<f32>,
     /// Virtual time.
     pub clock: Duration,
     /// What clients did, by kind of link, where there are links.
@@ -102,7 +104,7 @@ impl<'a> Run<'a> {
         let clients = (0..experiment.raw.data.clients as u64).map(ClientId);
         let budgets: Vec<_> = clients.map(|client| budgets::of(experiment, fleet.as_ref(), client)).collect();
         let (progress, residuals, own, broadcast, versions, accounts, knowledge) = match Checkpoint::load(dir)? {
-            Some((checkpoint, [global, held, anchor])) => {
+            Some((checkpoint, [global, memories, held, anchor])) => {
                 check_same(&checkpoint, codecs, seed, dir)?;
                 let residuals = Residuals::restore(spill, cap_bytes, &checkpoint.residuals)?;
                 let clock = Duration::from_nanos(checkpoint.clock_nanos);
@@ -110,16 +112,17 @@ impl<'a> Run<'a> {
                 let broadcast = broadcast((anchor, held), checkpoint.frames);
                 let account = |(client, account)| (ClientId(client), account);
                 let accounts = checkpoint.accounts.into_iter().map(account).collect();
-                let progress = Progress { rows: checkpoint.rows, global, clock, classes: checkpoint.classes };
+                let progress = Progress { rows: checkpoint.rows, global, memories, clock, classes: checkpoint.classes };
                 let knowledge = checkpoint.known.into_iter().map(|(client, known)| (ClientId(client), known));
                 let own = Own::restore(federation, seed, dir, cap_bytes, &checkpoint.own)?;
                 (progress, residuals, own, broadcast, versions.collect(), accounts, knowledge.collect())
             }
             None => {
                 let global = federation.trainer().init(seed);
+                let memories = vec![0.0; experiment.optimizer.memories() * global.len()];
                 let broadcast = broadcast((global.clone(), global.clone()), Vec::new());
                 let classes = classes::all(experiment, fleet.as_ref(), &budgets);
-                let progress = Progress { rows: Vec::new(), global, clock: Duration::ZERO, classes };
+                let progress = Progress { rows: Vec::new(), global, memories, clock: Duration::ZERO, classes };
                 let residuals = Residuals::restore(spill, cap_bytes, &Default::default())?;
                 let own = Own::restore(federation, seed, dir, cap_bytes, &Default::default())?;
                 (progress, residuals, own, broadcast, BTreeMap::new(), BTreeMap::new(), Knowledge::default())
@@ -206,6 +209,7 @@ impl<'a> Run<'a> {
             clock_nanos: u64::try_from(self.progress.clock.as_nanos()).unwrap_or(u64::MAX),
             rows: self.progress.rows.clone(),
             model: model_file::hash(global),
+            memories: model_file::hash(&self.progress.memories),
             held: model_file::hash(held),
             anchor: model_file::hash(anchor),
             frames: self.broadcast.as_ref().map_or_else(Vec::new, |broadcast| broadcast.frames().to_vec()),
@@ -216,7 +220,7 @@ impl<'a> Run<'a> {
             residuals,
             own,
         };
-        checkpoint.save(&self.dir, [global, held, anchor])?;
+        checkpoint.save(&self.dir, [global, &self.progress.memories, held, anchor])?;
         self.residuals.checkpointed(&checkpoint.residuals)?;
         self.own.as_mut().map_or(Ok(()), |own| own.checkpointed(&checkpoint.own))
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use nibble_learning::partition::Partition;
-use nibble_server::{aggregation, selection::Rule};
+use nibble_server::{aggregation, selection::Rule, strategy};
 use serde::{Deserialize, Serialize};
 
 use crate::attacks::Kind;
@@ -41,6 +41,8 @@ pub struct Raw {
     pub compression: Compression,
     /// How updates become one.
     pub aggregation: aggregation::Keys,
+    /// What the combined update does to the model, and what pulls at clients.
+    pub strategy: strategy::Keys,
     /// What clients may spend. Default: any number of bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
@@ -313,6 +315,7 @@ impl Default for Raw {
             compression: Compression::default(),
             attack: None,
             aggregation: aggregation::Keys::default(),
+            strategy: strategy::Keys::default(),
             budget: None,
             links: None,
             target_accuracy: None,

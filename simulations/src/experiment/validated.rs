@@ -11,6 +11,7 @@ use nibble_server::{
     local::{Broken, Keys},
     round::RoundConfig,
     selection::{PowerOfChoice, Rule},
+    strategy::{Around, Optimizer, Strategy},
 };
 
 use super::{Attack, Budget, Codecs, Evaluate, Links, Raw};
@@ -42,6 +43,8 @@ pub struct Experiment {
     pub quantised: Vec<Quantization>,
     /// How updates become one.
     pub aggregation: Aggregation,
+    /// What the combined update does to the model.
+    pub optimizer: Optimizer,
 }
 
 /// An experiment that cannot be run.
@@ -90,7 +93,9 @@ impl TryFrom<Raw> for Experiment {
         check_behaviour(&raw)?;
         check_links_and_budget(&raw)?;
         raw.attack.as_ref().map_or(Ok(()), |attack| check_attack(attack, raw.data.clients))?;
-        let (sgd, learning_rate) = sgd(&raw)?;
+        let (mut sgd, learning_rate) = sgd(&raw)?;
+        let (aggregation, strategy) = algorithm(&raw)?;
+        sgd.proximal = strategy.proximal;
         Ok(Self {
             seeds: raw.seeds.iter().copied().map(Seed).collect(),
             schemes: schemes(&raw)?,
@@ -106,13 +111,23 @@ impl TryFrom<Raw> for Experiment {
             round: round(&raw)?,
             span: span(&raw)?,
             quantised: evaluate(&raw)?,
-            aggregation: raw
-                .aggregation
-                .check(quorum(&raw))
-                .map_err(|KeyError { key, problem, mend }| broken(&key, problem, mend))?,
+            aggregation,
+            optimizer: strategy.optimizer,
             raw,
         })
     }
+}
+
+/// How updates become one, what that does to the model, and what pulls at clients.
+fn algorithm(raw: &Raw) -> Result<(Aggregation, Strategy), ExperimentError> {
+    let around = Around { aggregation: &raw.aggregation, local: (raw.local.lr, raw.local.momentum) };
+    let (mut aggregation, (strategy, rule)) = raw
+        .aggregation
+        .check(quorum(raw))
+        .and_then(|aggregation| Ok((aggregation, raw.strategy.check(around)?)))
+        .map_err(|KeyError { key, problem, mend }| broken(&key, problem, mend))?;
+    aggregation.rule = rule.unwrap_or(aggregation.rule);
+    Ok((aggregation, strategy))
 }
 
 fn span(raw: &Raw) -> Result<Span, ExperimentError> {
@@ -345,6 +360,7 @@ fn sgd(raw: &Raw) -> Result<(SgdConfig, LearningRate), ExperimentError> {
         weight_decay: local.weight_decay as f32,
         clip_norm: local.clip_norm.map(|norm| norm as f32),
         qat,
+        proximal: 0.0,
     };
     Ok((sgd, lr))
 }

@@ -53,6 +53,7 @@ pub(crate) fn plan(history: &History) -> Plan {
         architecture: model::ARCHITECTURE.into(),
         policy: scheme.into(),
         aggregation: Default::default(),
+        optimizer: Default::default(),
         training: coordinator::Training { batch: 1, ..coordinator::Training::default() },
     }
 }

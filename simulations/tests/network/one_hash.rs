@@ -233,3 +233,19 @@ fn a_round_knows_its_learning_rate_and_every_step_is_clipped() {
         Experiment { model, scheme, seed: 8, rounds: 5, clients: 6, cohort: 4, selection: UNIFORM, local, tables: "" };
     experiment.check(Deployment::insecure(&experiment.config()), false);
 }
+
+#[test]
+fn optimisers_that_remember_and_clients_that_are_pulled_back() {
+    for (model, tables) in [
+        ("mlp", "[strategy]\nname = \"fedyogi\"\nlr = 0.02"),
+        ("logreg", "[strategy]\nname = \"fedavgm\"\nlr = 0.5"),
+        ("logreg", "[strategy]\nname = \"fedprox\"\nmu = 0.5"),
+        ("logreg", "[strategy]\nname = \"fednova\""),
+        ("logreg", "[strategy]\nname = \"qfedavg\"\nq = 0.5"),
+    ] {
+        let (scheme, local) = ("int8", LOCAL);
+        let experiment =
+            Experiment { model, scheme, seed: 9, rounds: 4, clients: 6, cohort: 4, selection: UNIFORM, local, tables };
+        experiment.check(Deployment::insecure(&experiment.config()), false);
+    }
+}

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod independent;
+mod weighings;
 
 use nibble_codec::{Encoder, Layout, Payload, PayloadId};
 use nibble_seed::{Purpose, RoundId, Seed};

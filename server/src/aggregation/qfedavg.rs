@@ -1,0 +1,22 @@
+//! q-FedAvg (Li, Sanjabi, Beirami, Smith: "Fair resource allocation in federated learning", ICLR 2020, algorithm 2): the
+//! worse off a client, the more it counts. With F_k its loss and L = 1 / learning rate,
+//!
+//! ```text
+//! combined = sum F_k^q L delta_k / sum (q F_k^(q-1) |L delta_k|^2 + L F_k^q)
+//! ```
+//!
+//! F_k is the mean loss that a client reports of its training, not one that it would have to measure before. It is what
+//! the client says: whoever lies about it counts more, as far as norm bounding lets it.
+
+use super::{Columns, Combination, Facts};
+
+pub(super) fn combine(facts: &[Facts], norms: &[f64], q: f64, lr: f64) -> Combination {
+    // A loss of 0 has no q - 1st power; one that is not told counts as 1.
+    let loss = |facts: &Facts| facts.loss.unwrap_or(1.0).clamp(1e-10, 1e10);
+    let steepness = |facts: &Facts| libm::pow(loss(facts), q) / lr;
+    let curvature = |(facts, norm): (&Facts, &f64)| {
+        q * libm::pow(loss(facts), q - 1.0) * (norm / lr) * (norm / lr) + steepness(facts)
+    };
+    let total: f64 = facts.iter().zip(norms).map(curvature).sum();
+    Combination { shares: facts.iter().map(|facts| steepness(facts) / total).collect(), columns: Columns::Sum }
+}

@@ -1,0 +1,107 @@
+//! Optimisers against the papers' pseudocode in numpy (`vectors/generate.py`), and keys that do not go together.
+
+use nibble_codec::Layout;
+
+use super::*;
+use crate::aggregation::{self, Rule};
+
+const AROUND: Around<'_> = Around { aggregation: &PLAIN, local: (0.1, 0.0) };
+const PLAIN: aggregation::Keys = aggregation::Keys {
+    rule: String::new(),
+    weights: None,
+    cut: None,
+    attackers: None,
+    keep: None,
+    radius: None,
+    iterations: None,
+    norm_bound: aggregation::NormBound::Medians(3.0),
+};
+
+fn floats(value: &serde_json::Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+}
+
+fn keys(name: &str) -> Keys {
+    Keys { name: name.into(), ..Keys::default() }
+}
+
+fn optimizer(keys: Keys) -> Optimizer {
+    keys.check(Around { aggregation: &aggregation::Keys::default(), ..AROUND }).unwrap().0.optimizer
+}
+
+#[test]
+fn every_optimizer_does_what_its_paper_says() {
+    let vectors: serde_json::Value = serde_json::from_str(include_str!("vectors/vectors.json")).unwrap();
+    let with_lr = |keys: Keys| Keys { lr: Some(0.1), ..keys };
+    let all = [
+        ("fedavg", keys("fedavg")),
+        ("fedavgm", Keys { lr: Some(0.5), momentum: Some(0.9), ..keys("fedavgm") }),
+        ("fedadagrad", with_lr(keys("fedadagrad"))),
+        ("fedadam", with_lr(keys("fedadam"))),
+        ("fedyogi", with_lr(keys("fedyogi"))),
+    ];
+    for (name, keys) in all {
+        let optimizer = optimizer(keys);
+        let mut global: Vec<f32> = floats(&vectors["start"]).iter().map(|value| *value as f32).collect();
+        let mut memories = vec![0.0f32; optimizer.memories() * global.len()];
+        let layout = Layout::new([("w", vec![global.len()])]).unwrap();
+        let rounds = vectors["updates"].as_array().unwrap().iter().zip(vectors["optimizers"][name].as_array().unwrap());
+        for (update, expected) in rounds {
+            for mut tile in optimizer.tiles(&layout, &mut global, &mut memories) {
+                tile.step(optimizer, &floats(update));
+            }
+            for (found, expected) in global.iter().zip(floats(expected)) {
+                let near = (f64::from(*found) - expected).abs() <= 1e-5 * expected.abs().max(1.0);
+                assert!(near, "{name}: {found}, not {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_model_of_several_chunks_has_all_of_them_changed_with_their_own_memories() {
+    let layout = Layout::new([("w", vec![200_001])]).unwrap();
+    let adam = optimizer(keys("fedadam"));
+    let (mut global, mut memories) = (vec![0.0; 200_001], vec![0.0; 400_002]);
+    let update = |at: usize| (at % 7) as f64 - 3.0;
+    for _ in 0..2 {
+        let mut at = 0;
+        for mut tile in adam.tiles(&layout, &mut global, &mut memories) {
+            let updates: Vec<_> = (at..at + tile.global.len()).map(update).collect();
+            at += updates.len();
+            tile.step(adam, &updates);
+        }
+        assert_eq!(at, 200_001);
+    }
+    for at in (0..200_001).skip(7) {
+        assert_eq!(global[at], global[at % 7], "{at}");
+        assert_eq!([memories[at], memories[200_001 + at]], [memories[at % 7], memories[200_001 + at % 7]], "{at}");
+    }
+}
+
+#[test]
+fn keys_that_do_not_go_together_say_so() {
+    let refused = |keys: Keys, aggregation: aggregation::Keys| {
+        keys.check(Around { aggregation: &aggregation, ..AROUND }).unwrap_err().to_string()
+    };
+    let mean = aggregation::Keys::default;
+    let robust = aggregation::Keys { rule: "median".into(), ..mean() };
+    for (error, part) in [
+        (refused(keys("fedsgd"), mean()), "there are fedavg, fedavgm"),
+        (refused(Keys { mu: Some(0.1), ..keys("fedavg") }, mean()), "belongs to fedprox"),
+        (refused(Keys { lr: Some(0.5), ..keys("qfedavg") }, mean()), "strategy.lr"),
+        (refused(Keys { lr: Some(0.0), ..keys("fedadam") }, mean()), "set it above 0"),
+        (refused(Keys { momentum: Some(1.0), ..keys("fedavgm") }, mean()), "below 1"),
+        (refused(Keys { q: Some(-1.0), ..keys("qfedavg") }, mean()), "strategy.q"),
+        (refused(Keys { mu: Some(1e-60), ..keys("fedprox") }, mean()), "strategy.mu"),
+        (refused(keys("fednova"), robust.clone()), "leave aggregation.rule"),
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    let adam = keys("fedadam").check(Around { aggregation: &robust, ..AROUND });
+    assert_eq!(adam.unwrap().1, None, "an optimiser goes with every rule");
+    let (prox, _) = Keys { mu: Some(0.5), ..keys("fedprox") }.check(Around { aggregation: &robust, ..AROUND }).unwrap();
+    assert_eq!((prox.proximal, prox.optimizer), (0.5, Optimizer::default()));
+    let nova = keys("fednova").check(Around { aggregation: &mean(), local: (0.1, 0.9) }).unwrap();
+    assert_eq!(nova.1, Some(Rule::FedNova { momentum: 0.9 }));
+}
