@@ -2,6 +2,7 @@ use ndarray::Array2;
 
 use super::*;
 use crate::kernels::Backend;
+use crate::trainer::StepHook;
 
 fn samples(seed: u64, n: usize, features: usize) -> Samples {
     let level = |i| (Seed(seed).at(i) as u8).saturating_sub(100);
@@ -293,4 +294,27 @@ fn training_samples_are_evaluated_as_test_samples_are() {
     assert_eq!(trainer.evaluate_on(&parameters, &all).unwrap(), trainer.evaluate(&parameters, 0..70).unwrap());
     assert_eq!(trainer.evaluate_on(&parameters, &[69]).unwrap(), trainer.evaluate(&parameters, 69..70).unwrap());
     assert!(trainer.evaluate_on(&parameters, &[70]).is_err() && trainer.evaluate_on(&parameters, &[]).is_err());
+}
+
+#[test]
+fn the_pull_back_is_that_of_the_same_gradient_in_a_hook() {
+    struct Pull<'a>(f32, &'a [f32]);
+    impl StepHook for Pull<'_> {
+        fn on_step(&mut self, _: u64, parameters: &[f32], gradient: &mut [f32]) {
+            for ((gradient, parameter), global) in gradient.iter_mut().zip(parameters).zip(self.1) {
+                *gradient += self.0 * (parameter - global);
+            }
+        }
+    }
+    let mut trainer = trainer("logreg");
+    let plain = SgdConfig { batch: 2, epochs: 3, ..SgdConfig::default() };
+    let (pulled, _) = train(&mut trainer, &ALL, &SgdConfig { proximal: 2.0, ..plain.clone() }).unwrap();
+    let global = trainer.init(Seed(3));
+    let mut delta = vec![0.0; global.len()];
+    let mut hook = Pull(2.0, &global);
+    let task = Task { samples: &ALL, sgd: &plain, order: Seed(4), hook: Some(&mut hook) };
+    trainer.train(&global, task, &mut delta).unwrap();
+    assert!(pulled == delta);
+    let length = |delta: &[f32]| delta.iter().map(|x| x * x).sum::<f32>();
+    assert!(length(&pulled) < 0.9 * length(&train(&mut trainer, &ALL, &plain).unwrap().0));
 }
