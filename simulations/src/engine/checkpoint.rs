@@ -60,6 +60,9 @@ pub struct Checkpoint {
     pub own: BTreeMap<u64, u64>,
 }
 
+/// The model, what the optimiser remembers, what clients have and what they keep.
+type Models = [Vec<f32>; 4];
+
 const NAME: &str = "checkpoint.json";
 
 impl Checkpoint {
@@ -91,7 +94,7 @@ impl Checkpoint {
     }
 
     /// The checkpoint in `dir` with its models; `None` if there is none.
-    pub(super) fn load(dir: &Path) -> Result<Option<(Self, [Vec<f32>; 4])>, SimError> {
+    pub(super) fn load(dir: &Path) -> Result<Option<(Self, Models)>, SimError> {
         let path = dir.join(NAME);
         if !path.exists() {
             return Ok(None);
