@@ -25,7 +25,7 @@ fn keys(name: &str) -> Keys {
     Keys { name: name.into(), ..Keys::default() }
 }
 
-fn optimizer(keys: Keys) -> Optimizer {
+fn optimizer(keys: &Keys) -> Optimizer {
     keys.check(Around { aggregation: &aggregation::Keys::default(), ..AROUND }).unwrap().0.optimizer
 }
 
@@ -41,7 +41,7 @@ fn every_optimizer_does_what_its_paper_says() {
         ("fedyogi", with_lr(keys("fedyogi"))),
     ];
     for (name, keys) in all {
-        let optimizer = optimizer(keys);
+        let optimizer = optimizer(&keys);
         let mut global: Vec<f32> = floats(&vectors["start"]).iter().map(|value| *value as f32).collect();
         let mut memories = vec![0.0f32; optimizer.memories() * global.len()];
         let layout = Layout::new([("w", vec![global.len()])]).unwrap();
@@ -61,7 +61,7 @@ fn every_optimizer_does_what_its_paper_says() {
 #[test]
 fn a_model_of_several_chunks_has_all_of_them_changed_with_their_own_memories() {
     let layout = Layout::new([("w", vec![200_001])]).unwrap();
-    let adam = optimizer(keys("fedadam"));
+    let adam = optimizer(&keys("fedadam"));
     let (mut global, mut memories) = (vec![0.0; 200_001], vec![0.0; 400_002]);
     let update = |at: usize| (at % 7) as f64 - 3.0;
     for _ in 0..2 {
