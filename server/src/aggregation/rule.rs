@@ -19,12 +19,12 @@ pub enum Rule {
         /// Of each update.
         weights: Weights,
     },
-    /// The weighted mean, per step ([`fednova`]).
+    /// The weighted mean, per step (`fednova`).
     FedNova {
         /// Of the clients' SGD.
         momentum: f64,
     },
-    /// The mean in which the worse off count more ([`qfedavg`]).
+    /// The mean in which the worse off count more (`qfedavg`).
     QFedAvg {
         /// How much more; 0: all alike.
         q: f64,
