@@ -56,7 +56,7 @@ fn one_round_is_the_mean_of_what_the_formulas_say() {
             directory.path(),
             &format!(
                 "seeds = [3]\nrounds = 1\n[model]\nname = \"logreg\"\n[data]\nclients = 9\n[cohort]\nsize = 9\n\
-                 [compression]\nuplink = [\"fp32\"]\n[attack]\nkind = \"{kind}\"\nfraction = 0.33\n{given}"
+                 [compression]\nuplink = [\"fp32\"]\n[aggregation]\nnorm_bound = \"off\"\n[attack]\nkind = \"{kind}\"\nfraction = 0.33\n{given}"
             ),
         );
         let state = directory.path().join(format!("{kind}-{strength}"));
@@ -127,7 +127,8 @@ fn a_fifth_of_attackers_hurts_the_mean() {
             directory.path(),
             &format!(
                 "seeds = [1]\nrounds = 15\n[model]\nname = \"logreg\"\n[data]\nclients = 20\npartition = {{ kind = \"iid\" }}\n\
-                 [cohort]\nsize = 20\n[compression]\nuplink = [\"int8+ef\"]\n{attack}"
+                 [cohort]\nsize = 20\n[compression]\nuplink = [\"int8+ef\"]\n\
+                 [aggregation]\nnorm_bound = \"off\"\n{attack}"
             ),
         );
         play(&experiment, &federation, 2, &[]).1

@@ -73,7 +73,8 @@ fn the_containers_configurations_are_ones() {
 
 #[test]
 fn the_tables_list_every_key() {
-    let tables = ["", "tls", "limits", "run", "model", "data", "local", "cohort", "compression"];
+    let tables =
+        ["", "tls", "limits", "run", "model", "data", "local", "cohort", "compression", "aggregation", "strategy"];
     assert_eq!(listed("Keys of the coordinator"), known(server, &tables, ""));
     assert_eq!(listed("Keys of a client"), known(client, &["", "budget", "shape", "data"], "share"));
 }

@@ -23,6 +23,7 @@ fn every_shipped_experiment_is_valid_and_the_built_in_one_is_among_them() {
     assert_eq!(
         names,
         [
+            "attacks",
             "budgets",
             "fine-tuning",
             "fleet",
@@ -35,6 +36,7 @@ fn every_shipped_experiment_is_valid_and_the_built_in_one_is_among_them() {
             "schedules",
             "shaped",
             "stragglers",
+            "strategies",
             "two-bits"
         ]
     );

@@ -52,7 +52,8 @@ pub(crate) fn plan(history: &History) -> Plan {
         layout,
         architecture: model::ARCHITECTURE.into(),
         policy: scheme.into(),
-        aggregation: Default::default(),
+        // The replay takes the plain mean.
+        aggregation: nibble_server::aggregation::Aggregation { norm_bound: None, ..Default::default() },
         optimizer: Default::default(),
         training: coordinator::Training { batch: 1, ..coordinator::Training::default() },
     }
