@@ -121,10 +121,13 @@ fn after_1_5_or_50_missed_rounds_a_late_start_or_a_loss_all_have_the_same_model(
     assert!(paid[1].1.0 < KEYFRAME / 10 && paid[2].1.0 < KEYFRAME / 4 && paid[2].2 > KEYFRAME, "{paid:?}");
 
     runtime.block_on(round(&mut [&mut steady, &mut late]));
-    assert!(late.parameters == steady.parameters && late.paid.1 == 0, "the late one");
-    (late.peer.held, late.parameters) = Default::default();
+    assert!(late.parameters == steady.parameters && late.paid.0 >= KEYFRAME && late.paid.1 <= 1, "the late one");
+    (late.peer.held, late.anchor) = Default::default();
     runtime.block_on(round(&mut [&mut steady, &mut late]));
-    assert!(late.parameters == steady.parameters && late.paid.1 == 0, "one that lost its disk");
+    assert!(
+        late.parameters == steady.parameters && late.paid.0 >= KEYFRAME && late.paid.1 <= 1,
+        "one that lost its disk"
+    );
     drop(runtime);
     coordinator.terminate();
     coordinator.ends_with(0);
