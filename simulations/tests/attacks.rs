@@ -5,45 +5,21 @@
 
 mod support;
 
-use std::path::Path;
-
 use nibble_seed::ClientId;
 use nibble_sim::{
     attacks::{Attackers, z_max},
-    engine::Run,
-    experiment::{Experiment, Source},
+    experiment::Experiment,
     federation::Federation,
     model_file,
 };
+use support::runs::{self, open, play};
 
 const KINDS: [&str; 6] = ["sign-flip", "scaling", "gaussian", "alie", "inner-product", "label-flip"];
 
-fn load(directory: &Path, text: &str) -> (Experiment, Federation) {
-    let file = directory.join("experiment.toml");
-    std::fs::write(&file, text).unwrap();
-    let experiment = Source { file: Some(file), overrides: Vec::new() }.load().unwrap();
+fn load(text: &str) -> (Experiment, Federation) {
+    let experiment = runs::experiment(text);
     let federation = Federation::load(&experiment).unwrap();
     (experiment, federation)
-}
-
-fn open<'a>(experiment: &'a Experiment, federation: &'a Federation, threads: usize, directory: &Path) -> Run<'a> {
-    Run::open(experiment, federation, (experiment.schemes[0], experiment.seeds[0]), threads, directory).unwrap()
-}
-
-/// Runs of `threads` threads, killed and resumed after each of `breaks` rounds.
-fn play(experiment: &Experiment, federation: &Federation, threads: usize, breaks: &[usize]) -> (String, f64) {
-    let directory = tempfile::tempdir().unwrap();
-    let mut run = open(experiment, federation, threads, directory.path());
-    while !run.is_done() {
-        run.step().unwrap();
-        if breaks.contains(&run.progress().rows.len()) {
-            run.checkpoint().unwrap();
-            drop(run);
-            run = open(experiment, federation, threads, directory.path());
-        }
-    }
-    let summary = run.result().summary;
-    (summary.model_hash, summary.final_accuracy)
 }
 
 #[test]
@@ -52,13 +28,10 @@ fn one_round_is_the_mean_of_what_the_formulas_say() {
     for (kind, strength) in [("sign-flip", 3.0), ("scaling", 4.0), ("inner-product", 2.0), ("alie", 1.5), ("alie", 0.0)]
     {
         let given = if strength > 0.0 { format!("strength = {strength}\n") } else { String::new() };
-        let (experiment, federation) = load(
-            directory.path(),
-            &format!(
-                "seeds = [3]\nrounds = 1\n[model]\nname = \"logreg\"\n[data]\nclients = 9\n[cohort]\nsize = 9\n\
+        let (experiment, federation) = load(&format!(
+            "seeds = [3]\nrounds = 1\n[model]\nname = \"logreg\"\n[data]\nclients = 9\n[cohort]\nsize = 9\n\
                  [compression]\nuplink = [\"fp32\"]\n[aggregation]\nnorm_bound = \"off\"\n[attack]\nkind = \"{kind}\"\nfraction = 0.33\n{given}"
-            ),
-        );
+        ));
         let state = directory.path().join(format!("{kind}-{strength}"));
         let mut run = open(&experiment, &federation, 2, &state);
         let before = run.progress().global.clone();
@@ -101,17 +74,13 @@ fn one_round_is_the_mean_of_what_the_formulas_say() {
 
 #[test]
 fn every_attack_ends_in_one_model_on_any_number_of_threads_and_resumed() {
-    let directory = tempfile::tempdir().unwrap();
     let mut models = Vec::new();
     for kind in KINDS {
-        let (experiment, federation) = load(
-            directory.path(),
-            &format!(
-                "seeds = [5]\nrounds = 6\n[model]\nname = \"logreg\"\n[data]\nclients = 30\n[availability]\ndropout = 0.1\n\
+        let (experiment, federation) = load(&format!(
+            "seeds = [5]\nrounds = 6\n[model]\nname = \"logreg\"\n[data]\nclients = 30\n[availability]\ndropout = 0.1\n\
                  [cohort]\nsize = 8\n[compression]\nuplink = [\"int4+ef/auto:1\"]\n[attack]\nkind = \"{kind}\"\n\
                  fraction = 0.3\n"
-            ),
-        );
+        ));
         let (model, _) = play(&experiment, &federation, 1, &[]);
         assert_eq!(play(&experiment, &federation, 3, &[2, 4]).0, model, "{kind}");
         assert!(!models.contains(&model), "{kind} does what another does");
@@ -121,16 +90,12 @@ fn every_attack_ends_in_one_model_on_any_number_of_threads_and_resumed() {
 
 #[test]
 fn a_fifth_of_attackers_hurts_the_mean() {
-    let directory = tempfile::tempdir().unwrap();
     let accuracy = |attack: &str| {
-        let (experiment, federation) = load(
-            directory.path(),
-            &format!(
-                "seeds = [1]\nrounds = 15\n[model]\nname = \"logreg\"\n[data]\nclients = 20\npartition = {{ kind = \"iid\" }}\n\
+        let (experiment, federation) = load(&format!(
+            "seeds = [1]\nrounds = 15\n[model]\nname = \"logreg\"\n[data]\nclients = 20\npartition = {{ kind = \"iid\" }}\n\
                  [cohort]\nsize = 20\n[compression]\nuplink = [\"int8+ef\"]\n\
                  [aggregation]\nnorm_bound = \"off\"\n{attack}"
-            ),
-        );
+        ));
         play(&experiment, &federation, 2, &[]).1
     };
     let honest = accuracy("");

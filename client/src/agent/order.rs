@@ -40,8 +40,7 @@ pub(super) struct Path {
 }
 
 impl Order {
-    /// Whether later frames may start from a model that was fetched whole; without delta frames, the same model may be
-    /// ordered again.
+    /// Whether a model that came is to be kept: later frames start from it, or, without delta frames, it may be ordered again.
     pub(super) fn is_anchor(&self, model: [u8; 32]) -> bool {
         let Some(path) = &self.path else { return true };
         let all_lead_there = path.anchor_frames == path.frame_bytes.len();

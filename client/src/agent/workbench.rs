@@ -152,7 +152,7 @@ impl Workbench {
         };
         let problem = match came {
             Ok(global) if global.sha256 == wanted.model => {
-                if wanted.base.is_none() && order.is_anchor(wanted.model) {
+                if order.is_anchor(wanted.model) {
                     self.keep(global.sha256, &global.parameters);
                 }
                 self.global = Some(global);
@@ -168,7 +168,8 @@ impl Workbench {
         Ok(Some(Wanted::keyframe(order.model, Coding::Fp32.payload_bytes(&layout) as usize)))
     }
 
-    /// The model that delta frames lead to from `parameters`. That which `anchor_frames` of them lead to is kept.
+    /// The model that delta frames lead to from `parameters`. What the first `anchor_frames` of them lead to is kept; if that
+    /// is all of them, not before its name was found right.
     fn follow(
         &mut self,
         wanted: &Wanted,
@@ -183,7 +184,7 @@ impl Workbench {
             let (frame, later) = rest.split_at(bytes);
             let add = Payload::parse(frame, layout).and_then(|frame| frame.add_to(&mut parameters));
             add.map_err(|error| format!("a frame of the model cannot be used: {error}"))?;
-            if followed == anchor_frames {
+            if followed == anchor_frames && followed < wanted.frame_bytes.len() {
                 let anchor = Global::new(parameters);
                 self.keep(anchor.sha256, &anchor.parameters);
                 parameters = anchor.parameters;

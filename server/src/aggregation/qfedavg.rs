@@ -6,7 +6,8 @@
 //! ```
 //!
 //! F_k is the mean loss that a client reports of its training, not one that it would have to measure before. It is what
-//! the client says: whoever lies about it counts more, as far as norm bounding lets it.
+//! the client says: whoever lies about it counts more, as far as norm bounding lets it. The learning rate is `local.lr`,
+//! also where a schedule changes it from round to round.
 
 use super::{Columns, Combination, Facts};
 

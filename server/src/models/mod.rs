@@ -222,8 +222,8 @@ impl Models {
         Frames::open(self.with_chain(between)?.iter().map(|frame| self.delta_path(&frame.digest)))
     }
 
-    /// Removes the local frames and memories of all but what is named in `keep` and the anchors, delta frames that nobody will be sent, and
-    /// what a kill left unfinished. What is in a bucket stays there.
+    /// Removes the local frames and memories of all but what is named in `keep` and the anchors, delta frames that nobody
+    /// will be sent, and what a kill left unfinished. What is in a bucket stays there.
     ///
     /// # Errors
     /// If the disk fails.

@@ -1,6 +1,8 @@
 //! Runs the real `nibble-sim` in a directory of its own.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 
+pub mod runs;
+
 use std::{
     fs,
     path::PathBuf,
