@@ -46,10 +46,10 @@ async fn frames_that_are_gone_torn_or_of_another_model_cost_a_whole_model_and_no
 }
 
 /// Stops a client in round 4, does something to its state, and starts it again; gives the steps of every download.
-async fn come_back(damage: impl FnOnce(&Path)) -> Vec<u64> {
+async fn come_back(deltas: Deltas, damage: impl FnOnce(&Path)) -> Vec<u64> {
     let dir = tempfile::tempdir().unwrap();
     let (network, connections) = Network::new([]);
-    let coordinator = Coordinator::new(Script { deltas: Deltas::Good, ..Script::new("int4", &[Discarded; 9]) });
+    let coordinator = Coordinator::new(Script { deltas, ..Script::new("int4", &[Discarded; 9]) });
     coordinator.serve(connections);
     let four = async {
         while coordinator.log().arrived.len() < 4 {
@@ -65,7 +65,7 @@ async fn come_back(damage: impl FnOnce(&Path)) -> Vec<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_comes_back_goes_on_from_the_model_on_its_disk() {
-    assert_eq!(come_back(|_| ()).await, [1; 8]);
+    assert_eq!(come_back(Deltas::Good, |_| ()).await, [1; 8]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,8 +79,15 @@ async fn without_that_file_it_goes_on_from_the_first_model() {
     let other_size = |dir: &Path| fs::write(dir.join("model"), [0; 8]).unwrap();
     let remove = |dir: &Path| fs::remove_file(dir.join("model")).unwrap();
     for damage in [flip as fn(&Path), cut, other_size, remove] {
-        assert_eq!(come_back(damage).await, [1, 1, 1, 4, 1, 1, 1, 1]);
+        assert_eq!(come_back(Deltas::Good, damage).await, [1, 1, 1, 4, 1, 1, 1, 1]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_nothing_fetches_a_model_to_start_from_and_keeps_it() {
+    assert_eq!(play(script(Deltas::Fetched), tempfile::tempdir().unwrap().path(), &[]).await, [0, 1, 1, 1, 1]);
+    let remove = |dir: &Path| fs::remove_file(dir.join("model")).unwrap();
+    assert_eq!(come_back(Deltas::Fetched, remove).await, [0, 1, 1, 1, 0, 4, 1, 1, 1, 1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,6 +64,8 @@ pub enum Deltas {
     Never,
     /// Good ones.
     Good,
+    /// Good ones, and the first model has to be fetched.
+    Fetched,
     /// Good ones, but those of another round than was asked for.
     Others,
     /// Some that cannot be decoded.
@@ -221,13 +223,14 @@ impl Coordinator {
     fn path(&self, held: &[u8], round: u64) -> Option<v1::DeltaPath> {
         let first = self.name(0);
         let base = if self.deltas(held, &self.name(round)).is_some() { held } else { &first };
+        let fetched = base != held && self.script.deltas == Deltas::Fetched;
         let frames = (self.script.deltas != Deltas::Never).then(|| self.deltas(base, &self.name(round)))??;
         Some(v1::DeltaPath {
             base_sha256: base.to_vec().into(),
-            initial_seed: (base == first).then_some(42),
+            initial_seed: (base == first && !fetched).then_some(42),
             frame_bytes: frames.iter().map(|frame| frame.len() as u64).collect(),
             anchor_frames: frames.len() as u32,
-            base_bytes: 0,
+            base_bytes: if fetched { Coding::Fp32.payload_bytes(&self.script.layout()) } else { 0 },
         })
     }
 
@@ -313,7 +316,7 @@ impl CoordinatorService for Coordinator {
         let frame = match self.script.deltas {
             _ if deltas.is_empty() => self.frame(&request.sha256),
             Deltas::Never | Deltas::Gone => None,
-            Deltas::Good => Some(deltas.concat()),
+            Deltas::Good | Deltas::Fetched => Some(deltas.concat()),
             Deltas::Others => Some(vec![self.script.delta(1000); deltas.len()].concat()),
             Deltas::Torn => Some(vec![7; deltas.concat().len()]),
         };
