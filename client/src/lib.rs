@@ -7,6 +7,7 @@
 //! Absent on purpose: more than one run at a time, and any decision about rounds; those are the coordinator's.
 
 pub mod budget;
+mod control;
 mod error;
 mod participant;
 mod sensitivity;
@@ -26,5 +27,6 @@ pub mod state;
 #[cfg(feature = "network")]
 mod transfer;
 
+pub use control::{Control, Gain};
 pub use error::ClientError;
 pub use participant::{Assignment, Participant, Update};

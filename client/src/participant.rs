@@ -8,10 +8,14 @@
 use std::num::NonZeroUsize;
 
 use nibble_codec::{Coding, Encoder, Intent, Layout, Payload, PayloadId, Residual, Scheme};
-use nibble_learning::{SgdConfig, Task, TrainReport, Trainer};
+use nibble_learning::{SgdConfig, StepHook, Task, TrainReport, Trainer};
 use nibble_seed::{RoundId, Seed};
 
-use crate::{error::ClientError, sensitivity};
+use crate::{
+    control::{Control, Correct},
+    error::ClientError,
+    sensitivity,
+};
 
 /// Trains and encodes for any number of clients, one at a time. Holds scratch only; the client is its residual.
 pub struct Participant {
@@ -19,6 +23,7 @@ pub struct Participant {
     layout: Layout,
     encoder: Encoder,
     delta: Vec<f32>,
+    correction: Vec<f32>,
 }
 
 /// What the coordinator asks of a client, and what the client trains on.
@@ -36,6 +41,8 @@ pub struct Assignment<'a> {
     pub samples: &'a [u32],
     /// How to optimise.
     pub sgd: &'a SgdConfig,
+    /// What corrects the gradients, if anything does.
+    pub control: Option<Control<'a>>,
 }
 
 /// An encoded update whose outcome is not known yet.
@@ -60,7 +67,7 @@ impl Participant {
     pub fn new(trainer: Box<dyn Trainer>) -> Result<Self, ClientError> {
         let layout = Layout::new(trainer.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())))?;
         let delta = vec![0.0; layout.coordinates()];
-        Ok(Self { trainer, layout, encoder: Encoder::new(Coding::Fp32.into()), delta })
+        Ok(Self { trainer, layout, encoder: Encoder::new(Coding::Fp32.into()), delta, correction: Vec::new() })
     }
 
     /// Encodes with as many threads, which changes no byte.
@@ -98,7 +105,12 @@ impl Participant {
         residual: Residual,
         buffer: Vec<u8>,
     ) -> Result<Update, ClientError> {
-        let task = Task { samples: assignment.samples, sgd: assignment.sgd, order: assignment.order, hook: None };
+        if let Some(control) = &assignment.control {
+            control.correction(self.layout.coordinates(), &mut self.correction);
+        }
+        let mut correct = Correct(&self.correction);
+        let hook = assignment.control.map(|_| &mut correct as &mut dyn StepHook);
+        let task = Task { samples: assignment.samples, sgd: assignment.sgd, order: assignment.order, hook };
         let report = self.trainer.train(global, task, &mut self.delta)?;
         let scheme = assignment.scheme;
         self.encoder.set_scheme(scheme);

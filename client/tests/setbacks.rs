@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 
 use nibble_client::{
     agent::{AgentError, Ended, Training},
-    state::{PendingUpdate, Store},
+    state::{Keeps, PendingUpdate, Store},
 };
 use nibble_proto::v1::{
     self,
@@ -25,7 +25,7 @@ fn an_hour() -> impl Future<Output = ()> {
 /// Keeps a residual of run `run`.
 fn keep(dir: &Path, run: &str) -> Vec<f32> {
     let residual: Vec<f32> = (0..trainer::layout().coordinates()).map(|i| i as f32 * 1e-6).collect();
-    Store::open(dir).unwrap().settle(run, &trainer::layout(), &residual).unwrap();
+    Store::open(dir).unwrap().settle(run, &trainer::layout(), (Keeps::Residual, &residual)).unwrap();
     residual
 }
 
@@ -165,7 +165,10 @@ async fn a_pending_update_of_a_run_that_is_gone_gives_its_intent_back_and_is_for
         train_loss: 1.0,
         nmse: 0.1,
     };
-    Store::open(dir.path()).unwrap().pend("gone", &trainer::layout(), update, &intent, b"payload").unwrap();
+    Store::open(dir.path())
+        .unwrap()
+        .pend("gone", &trainer::layout(), update, (Keeps::Residual, &intent), b"payload")
+        .unwrap();
     let (network, connections) = Network::new([]);
     let coordinator = Coordinator::new(Script::new("int4+ef", &[]));
     coordinator.serve(connections);

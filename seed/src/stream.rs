@@ -33,6 +33,8 @@ pub enum Purpose {
     Links = 9,
     /// Simulated attacks: who attacks, and noise that attackers send.
     Attack = 10,
+    /// Rounding or dither of the server's control variate, one a round.
+    Control = 11,
 }
 
 impl Seed {

@@ -83,6 +83,7 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
         policy: settings.policy,
         aggregation: settings.aggregation.clone(),
         optimizer: settings.optimizer,
+        control: settings.control,
         downlink: settings.downlink,
         initial_seed: (settings.initial == Initial::BuiltIn).then_some(settings.seed),
         training: settings.training,

@@ -8,7 +8,7 @@ use support::runs::{self, play};
 const COMMON: &str = "seeds = [5]\nrounds = 6\n[model]\nname = \"logreg\"\n[data]\nclients = 20\n\
      partition = { kind = \"size-skewed\", sigma = 1.0 }\n[compression]\nuplink = [\"int8\"]\n[cohort]\nsize = 6\n[strategy]\nname = ";
 
-const STRATEGIES: [&str; 8] = [
+const STRATEGIES: [&str; 10] = [
     "\"fedavg\"",
     "\"fedavgm\"\nlr = 0.5",
     "\"fedadagrad\"",
@@ -17,6 +17,8 @@ const STRATEGIES: [&str; 8] = [
     "\"fedprox\"\nmu = 0.5",
     "\"fednova\"",
     "\"qfedavg\"",
+    "\"scaffold\"\n[aggregation]\nnorm_bound = \"off\"",
+    "\"feddyn\"\n[aggregation]\nnorm_bound = \"off\"",
 ];
 
 fn experiment(strategy: &str) -> Experiment {

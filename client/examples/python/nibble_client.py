@@ -139,6 +139,8 @@ class Client:
             network = Network(layout, inputs=self.images.shape[1])
             if assignment.training.qat:
                 raise ValueError(f"no training for {assignment.training.qat} here")
+            if assignment.HasField("control"):
+                raise ValueError("no control variates here")
         except ValueError as error:
             self.decline(assignment, f"{assignment.architecture} under {assignment.scheme}: {error}")
             return

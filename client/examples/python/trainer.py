@@ -35,7 +35,7 @@ class Network:
 
     def train(self, parameters, images, labels, training, order_seed):
         """SGD as PyTorch's; returns the new parameters and the mean loss."""
-        parameters, order, losses = parameters.copy(), np.random.default_rng(order_seed), []
+        start, parameters, order, losses = parameters, parameters.copy(), np.random.default_rng(order_seed), []
         momentum = np.zeros_like(parameters)
         steps = training.steps or training.epochs * -(-len(labels) // training.batch)
         while len(losses) < steps:
@@ -43,6 +43,7 @@ class Network:
             for at in range(0, len(samples), training.batch)[: steps - len(losses)]:
                 batch = samples[at : at + training.batch]
                 loss, gradient = self._loss_and_gradient(parameters, images[batch], labels[batch])
+                gradient += np.float32(training.proximal) * (parameters - start)
                 if training.HasField("clip_norm"):
                     norm = np.linalg.norm(gradient)
                     gradient *= np.float32(min(1, training.clip_norm / (norm + 1e-6)))

@@ -2,8 +2,10 @@
 
 use nibble_codec::Scheme;
 use nibble_learning::{SgdConfig, TensorSpec, UnknownQuantization};
-use nibble_proto::v1::{Assignment, DeltaPath, LocalTraining, Tensor};
+use nibble_proto::v1::{self, Assignment, DeltaPath, LocalTraining, Tensor};
 use nibble_seed::{RoundId, Seed};
+
+use crate::{Gain, state::Keeps};
 
 /// A client's part in a round.
 #[derive(Clone, Debug)]
@@ -21,7 +23,16 @@ pub(super) struct Order {
     pub(super) architecture: String,
     pub(super) scheme: Scheme,
     pub(super) sgd: SgdConfig,
+    pub(super) control: Option<Correction>,
     pub(super) max_payload_bytes: u64,
+}
+
+/// How training is corrected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Correction {
+    pub(super) gain: Gain,
+    /// SHA-256 of the server's control variate, and bytes of its frame; without one, it is 0.
+    pub(super) server: Option<([u8; 32], u64)>,
 }
 
 /// Delta frames that lead to a model.
@@ -40,6 +51,11 @@ pub(super) struct Path {
 }
 
 impl Order {
+    /// What a client keeps for the next one.
+    pub(super) fn keeps(&self) -> Keeps {
+        if self.control.is_some() { Keeps::Control } else { Keeps::Residual }
+    }
+
     /// Whether a model that came is to be kept: later frames start from it, or, without delta frames, it may be ordered again.
     pub(super) fn is_anchor(&self, model: [u8; 32]) -> bool {
         let Some(path) = &self.path else { return true };
@@ -72,6 +88,7 @@ impl TryFrom<Assignment> for Order {
             architecture: assignment.architecture,
             scheme: scheme.parse().map_err(|error| format!("this client does not know the scheme: {error}"))?,
             sgd: sgd(assignment.training.as_ref().ok_or("the assignment does not say how to train")?)?,
+            control: assignment.control.map(correction).transpose()?,
             max_payload_bytes: assignment.max_payload_bytes,
         })
     }
@@ -91,6 +108,17 @@ fn path(path: DeltaPath) -> Result<Path, String> {
         fetch_base: path.base_bytes > 0,
         frame_bytes: path.frame_bytes,
     })
+}
+
+fn correction(control: v1::Control) -> Result<Correction, String> {
+    let gain = match control.gain {
+        0.0 => Gain::PerStep,
+        gain if gain > 0.0 && gain.is_finite() => Gain::Times(gain),
+        gain => return Err(format!("{gain} is no gain of a control variate")),
+    };
+    let named = |frame: v1::ModelRef| Some((sha256(&frame.sha256)?, frame.frame_bytes));
+    let server = control.frame.map(|frame| named(frame).ok_or("the control variate's name is not a SHA-256"));
+    Ok(Correction { gain, server: server.transpose()? })
 }
 
 fn tensor(tensor: Tensor) -> Option<TensorSpec> {

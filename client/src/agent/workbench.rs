@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 
 use super::{
     AgentError, TrainerSource,
-    order::{Order, Path},
+    order::{Correction, Order, Path},
 };
 use crate::{
-    Assignment, ClientError, Participant,
-    state::{PendingUpdate, StateError, Store, in_bytes},
+    Assignment, ClientError, Control, Participant,
+    state::{Keeps, PendingUpdate, StateError, Store, in_bytes},
     transfer::Wanted,
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Workbench {
     global: Option<Global>,
     /// Name of the model on disk.
     kept: Option<[u8; 32]>,
+    /// The server's control variate that came last.
+    control: Option<Global>,
 }
 
 struct Prepared {
@@ -68,7 +70,7 @@ impl Workbench {
     pub(super) fn new(store: Store, trainers: Box<dyn TrainerSource>, samples: Vec<u32>) -> Self {
         let global = store.model().map(Global::new);
         let kept = global.as_ref().map(|global| global.sha256);
-        Self { store, trainers, samples, participant: None, update_bytes: 0, global, kept }
+        Self { store, trainers, samples, participant: None, update_bytes: 0, global, kept, control: None }
     }
 
     /// Name of the global model that is kept.
@@ -89,12 +91,31 @@ impl Workbench {
             return Err(format!("an update under {scheme} takes {payload_bytes} bytes, the budget is {budget}"));
         }
         self.update_bytes = payload_bytes;
+        if let Some((_, bytes)) = order.control.and_then(|control| control.server)
+            && bytes > frame_bytes
+        {
+            return Err(format!("the control variate's frame is said to have {bytes} bytes, more than the model"));
+        }
         usize::try_from(frame_bytes).map_err(|_| "the model does not fit this machine's memory")?;
         self.next(order)
     }
 
-    /// What has to be downloaded next on the way to an order's model.
+    /// What has to be downloaded next for an order: the way to its model, then the control variate.
     fn next(&mut self, order: &Order) -> Result<Option<Wanted>, String> {
+        match self.next_of_model(order)? {
+            None => Ok(self.next_of_control(order)),
+            wanted => Ok(wanted),
+        }
+    }
+
+    fn next_of_control(&mut self, order: &Order) -> Option<Wanted> {
+        let server = order.control.and_then(|control| control.server);
+        self.control = self.control.take().filter(|control| server.is_some_and(|(name, _)| name == control.sha256));
+        let (name, bytes) = server.filter(|_| self.control.is_none())?;
+        Some(Wanted::keyframe(name, bytes as usize))
+    }
+
+    fn next_of_model(&mut self, order: &Order) -> Result<Option<Wanted>, String> {
         if self.has(order.model) {
             return Ok(None);
         }
@@ -142,8 +163,11 @@ impl Workbench {
         wanted: &Wanted,
         frames: Option<Vec<u8>>,
     ) -> Result<Option<Wanted>, String> {
-        let base = self.global.take();
         let layout = self.participant(order)?.layout().clone();
+        if self.has(order.model) {
+            return self.receive_control(order, wanted, frames, &layout);
+        }
+        let base = self.global.take();
         let parameters = base.map(|base| base.parameters).unwrap_or_default();
         let anchor_frames = order.path.as_ref().map_or(1, |path| path.anchor_frames);
         let came = match wanted.base {
@@ -166,6 +190,23 @@ impl Workbench {
         }
         tracing::warn!(problem, "the delta frames do not lead to the model: all of it is fetched");
         Ok(Some(Wanted::keyframe(order.model, Coding::Fp32.payload_bytes(&layout) as usize)))
+    }
+
+    fn receive_control(
+        &mut self,
+        order: &Order,
+        wanted: &Wanted,
+        frame: Option<Vec<u8>>,
+        layout: &Layout,
+    ) -> Result<Option<Wanted>, String> {
+        let control = decoded(frame, Vec::new(), layout)?;
+        if control.sha256 != wanted.model {
+            return Err(
+                "the control variate that was sent is not the one that was announced: their SHA-256 differ".into()
+            );
+        }
+        self.control = Some(control);
+        self.next(order)
     }
 
     /// The model that delta frames lead to from `parameters`. What the first `anchor_frames` of them lead to is kept; if that
@@ -207,9 +248,10 @@ impl Workbench {
 
     /// Trains and encodes, and keeps the update as pending. Durable on return.
     pub(super) fn perform(&mut self, order: &Order) -> Result<Bytes, Setback> {
-        let residual = self.residual(order)?;
+        let own = self.own(order)?;
         let Some(global) = self.global.take() else { return Err(Setback::Decline("the model is not held".into())) };
         let samples = std::mem::take(&mut self.samples);
+        let server = self.control.take().map(|control| control.parameters).unwrap_or_default();
         let assignment = Assignment {
             round: order.round,
             scheme: order.scheme,
@@ -217,7 +259,9 @@ impl Workbench {
             order: order.order,
             samples: &samples,
             sgd: &order.sgd,
+            control: order.control.map(|_| Control { own: &own, server: &server }),
         };
+        let residual = if order.control.is_some() { Vec::new() } else { own.clone() };
         let update = self.participant(order).and_then(|participant| {
             let layout = participant.layout().clone();
             let residual = Residual::from_values(residual, &layout).map_err(|error| error.to_string())?;
@@ -238,26 +282,44 @@ impl Workbench {
             train_loss: loss,
             nmse: update.nmse,
         };
-        let intent = update.intent.map(Intent::into_vector).unwrap_or_default();
-        self.store.pend(&order.run, &layout, pending, &intent, &update.payload)?;
+        let (keeps, vector) = match order.control {
+            None => (Keeps::Residual, update.intent.map(Intent::into_vector).unwrap_or_default()),
+            Some(Correction { gain, .. }) => {
+                let payload = Payload::parse(&update.payload, &layout);
+                let after = payload.and_then(|payload| {
+                    let moved = (gain, update.report.steps, order.sgd.lr);
+                    Control { own: &own, server: &server }.after(moved, &payload, &layout)
+                });
+                let mut both = own;
+                both.resize(layout.coordinates(), 0.0);
+                both.extend(after.map_err(|error| Setback::Decline(error.to_string()))?);
+                (Keeps::Control, both)
+            }
+        };
+        self.store.pend(&order.run, &layout, pending, (keeps, &vector), &update.payload)?;
         Ok(update.payload.into())
     }
 
-    /// Moves the residual, now that the pending update's outcome is known. Durable on return.
+    /// Moves the residual, or the control variate, now that the pending update's outcome is known. Durable on return.
     pub(super) fn settle(&mut self, outcome: Settlement) -> Result<(), AgentError> {
         let summary = self.store.summary().clone();
         self.global = None; // its memory is needed now
         let mut vector = self.store.vector()?;
-        if outcome == Settlement::Accepted && !vector.is_empty() {
-            let payload = self.store.payload()?;
-            vector = left_out(vector, &payload, &summary.layout).map_err(AgentError::Settling)?;
+        match (summary.keeps, outcome) {
+            (Keeps::Residual, Settlement::Accepted) if !vector.is_empty() => {
+                let payload = self.store.payload()?;
+                vector = left_out(vector, &payload, &summary.layout).map_err(AgentError::Settling)?;
+            }
+            (Keeps::Residual, _) => {}
+            (Keeps::Control, Settlement::Accepted) => vector = vector.split_off(vector.len() / 2),
+            (Keeps::Control, Settlement::Returned) => vector.truncate(vector.len() / 2),
         }
-        self.store.settle(&summary.run, &summary.layout, &vector)?;
+        self.store.settle(&summary.run, &summary.layout, (summary.keeps, &vector))?;
         Ok(())
     }
 
-    /// What earlier updates of the order's run left out.
-    fn residual(&mut self, order: &Order) -> Result<Vec<f32>, Setback> {
+    /// What is kept of the order's run: what earlier updates left out, or the control variate.
+    fn own(&mut self, order: &Order) -> Result<Vec<f32>, Setback> {
         let summary = self.store.summary();
         if summary.coordinates == 0 {
             return Ok(Vec::new());
@@ -267,12 +329,14 @@ impl Workbench {
             "it belongs to another run"
         } else if Some(summary.layout.hash()) != hash {
             "the model's layout changed"
-        } else if !order.scheme.feedback {
+        } else if summary.keeps != order.keeps() {
+            "the strategy changed"
+        } else if summary.keeps == Keeps::Residual && !order.scheme.feedback {
             "the scheme has no feedback"
         } else {
             return Ok(self.store.vector()?);
         };
-        tracing::warn!(run = order.run, was_of = summary.run, "the residual is dropped: {why}");
+        tracing::warn!(run = order.run, was_of = summary.run, "what was kept is dropped: {why}");
         Ok(Vec::new())
     }
 

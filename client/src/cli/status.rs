@@ -6,7 +6,7 @@ use nibble_client::{
     agent::Purse,
     budget::{Account, Budget},
     identity::{Device, IdentityError},
-    state::{Store, Summary},
+    state::{Keeps, Store, Summary},
 };
 use serde::Serialize;
 use x509_parser::time::ASN1Time;
@@ -25,7 +25,8 @@ struct Status {
     parameters: usize,
     layout: String,
     pending: Option<Pending>,
-    /// Of the pending update's intent while one is pending, else of the residual.
+    /// `residual`, or `intent` while an update is pending; or `control`.
+    kept: &'static str,
     kept_norm: f64,
     certificate: Option<Certificate>,
     /// Of a client that has a budget: most bytes on the socket, and those that it has spent.
@@ -74,11 +75,17 @@ impl Status {
             not_before_unix: device.validity().from,
             not_after_unix: device.validity().until,
         });
-        let Some((summary, vector)) = Store::peek(dir)? else {
+        let Some((summary, mut vector)) = Store::peek(dir)? else {
             let problem = format!("{} holds no client's state", dir.display());
             return Err(CliError::Usage { problem, mend: "give the directory that the client runs with".into() });
         };
+        vector.truncate(summary.layout.coordinates()); // what a control variate may become is left out
         let kept_norm = vector.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+        let kept = match (summary.keeps, &summary.pending) {
+            (Keeps::Control, _) => "control",
+            (Keeps::Residual, Some(_)) => "intent",
+            (Keeps::Residual, None) => "residual",
+        };
         let Summary { run, layout, pending, .. } = summary;
         let pending = pending.map(|update| Pending {
             round: update.round.0,
@@ -95,6 +102,7 @@ impl Status {
             parameters,
             layout,
             pending,
+            kept,
             kept_norm,
             certificate,
             budget,
@@ -115,13 +123,10 @@ fn print(status: &Status) -> Result<(), CliError> {
             say(format_args!(
                 "pending      round {round}: {payload_bytes} bytes of {samples} samples, NMSE {nmse:.2e}"
             ))?;
-            say(format_args!("intent       norm {:.6}", status.kept_norm))?;
         }
-        None => {
-            say(format_args!("pending      nothing"))?;
-            say(format_args!("residual     norm {:.6}", status.kept_norm))?;
-        }
+        None => say(format_args!("pending      nothing"))?,
     }
+    say(format_args!("{:12} norm {:.6}", status.kept, status.kept_norm))?;
     match &status.certificate {
         Some(Certificate { name, not_after_unix, .. }) => {
             let end = i64::try_from(*not_after_unix).ok().and_then(|end| ASN1Time::from_timestamp(end).ok());

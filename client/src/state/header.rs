@@ -4,7 +4,7 @@ use nibble_codec::Layout;
 use nibble_seed::RoundId;
 
 pub(super) const MAGIC: [u8; 8] = *b"NIBLSTAT";
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 pub(super) const HEADER_BYTES: usize = 128;
 /// A checksum follows the last section.
 pub(super) const TRAILER_BYTES: u64 = 4;
@@ -19,10 +19,23 @@ pub struct Summary {
     pub run: String,
     /// The layout of the vector and the payload.
     pub layout: Layout,
-    /// Coordinates kept: the layout's, or 0 where nothing was left out.
+    /// What the vector is.
+    pub keeps: Keeps,
+    /// Coordinates kept: the layout's, or 0 where all of them are 0; while an update is pending, twice as many of a control variate:
+    /// as it is, and as it will be if that is accepted.
     pub coordinates: u64,
     /// The update whose outcome is not known; the vector is then its intent, else the residual.
     pub pending: Option<PendingUpdate>,
+}
+
+/// What a client keeps from round to round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeps {
+    /// What earlier updates left out.
+    #[default]
+    Residual,
+    /// What corrects its gradients.
+    Control,
 }
 
 /// An update whose outcome is not known.
@@ -49,6 +62,7 @@ pub(super) struct Header {
     pub(super) layout_hash: u64,
     pub(super) run_bytes: u32,
     pub(super) layout_bytes: u32,
+    pub(super) keeps: Keeps,
     pub(super) coordinates: u64,
     pub(super) pending: Option<PendingUpdate>,
 }
@@ -57,6 +71,7 @@ impl Header {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let kind = if self.pending.is_some() { PENDING } else { SETTLED };
         let pending = self.pending.unwrap_or(NOTHING);
+        let keeps = u64::from(self.keeps == Keeps::Control);
         let fields: [&[u8]; 15] = [
             &MAGIC,
             &VERSION.to_le_bytes(),
@@ -67,7 +82,7 @@ impl Header {
             &pending.samples.to_le_bytes(),
             &pending.train_loss.to_le_bytes(),
             &pending.nmse.to_le_bytes(),
-            &[0; 8],
+            &keeps.to_le_bytes(),
             &pending.payload_sha256,
             &self.run_bytes.to_le_bytes(),
             &self.layout_bytes.to_le_bytes(),
@@ -105,6 +120,11 @@ impl Header {
             layout_hash: word(24),
             run_bytes: u32::from_le_bytes(array(bytes, 104)),
             layout_bytes: u32::from_le_bytes(array(bytes, 108)),
+            keeps: match word(64) {
+                0 => Keeps::Residual,
+                1 => Keeps::Control,
+                keeps => return Err(format!("it keeps something unknown, {keeps}")),
+            },
             coordinates: word(112),
             pending,
         })

@@ -7,18 +7,20 @@
 //!
 //! ```text
 //!   0   8  "NIBLSTAT"                        72  32  SHA-256 of the payload
-//!   8   4  version, 1                       104   4  bytes of the run's name
+//!   8   4  version, 2                       104   4  bytes of the run's name
 //!  12   4  kind: 1 settled, 2 pending       108   4  bytes of the layout
-//!  16   8  sequence number, from 1          112   8  coordinates kept: the layout's, or 0 for none
+//!  16   8  sequence number, from 1          112   8  floats of the vector
 //!  24   8  hash of the layout               120   8  bytes of the payload
 //!  32   8  round                            128      run's name, UTF-8
 //!  40   8  samples                                   layout, per tensor: u32 and name, u32 and u64 dimensions
-//!  48   8  mean training loss, f64                   vector, f32: the residual, or the pending update's intent
+//!  48   8  mean training loss, f64                   vector, f32
 //!  56   8  NMSE of the payload, f64                  payload
-//!  64   8  0                                 end  4  CRC-32C of everything before
+//!  64   8  what the vector is: 0, 1          end  4  CRC-32C of everything before
 //! ```
 //!
-//! Fields from `round` on are 0 in a settled record. The layout is kept so that an outcome can be applied after a restart,
+//! The vector is (0) the residual or, while an update is pending, its intent; or (1) the client's control variate, and, while an
+//! update is pending, after it what that will be if the update is accepted. It is of the layout's length, or empty if it is 0.
+//! Fields from `round` to `NMSE` and the SHA-256 are 0 in a settled record. The layout is kept so that an outcome can be applied after a restart,
 //! before anything says which model the run trains. Files are private to their owner: a residual tells of the data.
 //!
 //! A third file, `model`, saves bytes and promises nothing: the global model that came last.
@@ -34,7 +36,7 @@ mod store;
 mod write;
 
 pub use error::StateError;
-pub use header::{PendingUpdate, Summary};
+pub use header::{Keeps, PendingUpdate, Summary};
 pub(crate) use model::in_bytes;
 pub use store::Store;
 pub(crate) use write::replace;

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::header::{HEADER_BYTES, Header, Summary, TRAILER_BYTES, layout_from_bytes};
+use super::header::{HEADER_BYTES, Header, Keeps, Summary, TRAILER_BYTES, layout_from_bytes};
 
 /// Bytes read at a time.
 const TILE_BYTES: usize = 64 * 1024;
@@ -78,8 +78,10 @@ fn summary(header: &Header, run: Vec<u8>, layout: &[u8]) -> Option<Summary> {
     let run = String::from_utf8(run).ok()?;
     let layout = layout_from_bytes(layout).filter(|layout| layout.hash() == header.layout_hash)?;
     let coordinates = header.coordinates;
-    let fits = coordinates == 0 || coordinates == layout.coordinates() as u64;
-    fits.then_some(Summary { run, layout, coordinates, pending: header.pending })
+    let (keeps, pending, one) = (header.keeps, header.pending, layout.coordinates() as u64);
+    let whole = if keeps == Keeps::Control && pending.is_some() { one.checked_mul(2)? } else { one };
+    let fits = coordinates == 0 || coordinates == whole;
+    fits.then_some(Summary { run, layout, keeps, coordinates, pending })
 }
 
 /// Keeps the checksum of what was read.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use nibble_codec::Layout;
 
 use super::{
-    PendingUpdate, StateError, Summary,
+    Keeps, PendingUpdate, StateError, Summary,
     lock::Lock,
     model,
     read::{Contents, Wanted, read},
@@ -34,7 +34,8 @@ impl Store {
         if let Some((slot, Contents { sequence, summary, .. })) = newest(dir)? {
             return Ok(Self { dir: dir.into(), slot, sequence, summary, _lock: lock });
         }
-        let summary = Summary { run: String::new(), layout: nothing(), coordinates: 0, pending: None };
+        let summary =
+            Summary { run: String::new(), layout: nothing(), keeps: Keeps::Residual, coordinates: 0, pending: None };
         // The first write goes to slot 0; see `newest` for what that makes of a lone, broken slot 0.
         let mut store = Self { dir: dir.into(), slot: 1, sequence: 0, summary: summary.clone(), _lock: lock };
         store.replace(summary, &[], &[])?;
@@ -57,7 +58,7 @@ impl Store {
         &self.summary
     }
 
-    /// Reads the residual or, while an update is pending, its intent. Empty if nothing is kept.
+    /// Reads the vector that is kept: see [`Store::settle`] and [`Store::pend`]. Empty if nothing is.
     ///
     /// # Errors
     /// If the file cannot be read or was damaged.
@@ -73,17 +74,19 @@ impl Store {
         Ok(slot_contents(&self.dir, self.slot, Wanted::Payload)?.payload.into())
     }
 
-    /// Keeps `residual`, which is empty or of `layout`, and nothing pending. Durable on return.
+    /// Keeps a vector, the residual or the control variate, which is empty or of `layout`, and nothing pending. Durable on
+    /// return.
     ///
     /// # Errors
     /// If it cannot be written; the state is then as it was.
-    pub fn settle(&mut self, run: &str, layout: &Layout, residual: &[f32]) -> Result<(), StateError> {
+    pub fn settle(&mut self, run: &str, layout: &Layout, (keeps, vector): (Keeps, &[f32])) -> Result<(), StateError> {
         let (run, layout) = (run.to_owned(), layout.clone());
-        let summary = Summary { run, layout, coordinates: residual.len() as u64, pending: None };
-        self.replace(summary, residual, &[])
+        let summary = Summary { run, layout, keeps, coordinates: vector.len() as u64, pending: None };
+        self.replace(summary, vector, &[])
     }
 
-    /// Keeps a pending update with its `intent`, which is empty or of `layout`. Durable on return.
+    /// Keeps a pending update with its intent, which is empty or of `layout`, or with the control variate, as it is and, after that,
+    /// as it will be if the update is accepted. Durable on return.
     ///
     /// # Errors
     /// If it cannot be written; the state is then as it was.
@@ -92,12 +95,12 @@ impl Store {
         run: &str,
         layout: &Layout,
         update: PendingUpdate,
-        intent: &[f32],
+        (keeps, vector): (Keeps, &[f32]),
         payload: &[u8],
     ) -> Result<(), StateError> {
         let (run, layout) = (run.to_owned(), layout.clone());
         let pending = Some(PendingUpdate { payload_bytes: payload.len() as u64, ..update });
-        self.replace(Summary { run, layout, coordinates: intent.len() as u64, pending }, intent, payload)
+        self.replace(Summary { run, layout, keeps, coordinates: vector.len() as u64, pending }, vector, payload)
     }
 
     /// The global model that was kept last; `None` if there is none that can be read.

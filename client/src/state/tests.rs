@@ -31,8 +31,8 @@ const PAYLOAD: &[u8] = b"bytes";
 fn residual_then_pending() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(dir.path()).unwrap();
-    store.settle("levels", &layout(), &RESIDUAL).unwrap();
-    store.pend("levels", &layout(), update(3), &INTENT, PAYLOAD).unwrap();
+    store.settle("levels", &layout(), (Keeps::Residual, &RESIDUAL)).unwrap();
+    store.pend("levels", &layout(), update(3), (Keeps::Residual, &INTENT), PAYLOAD).unwrap();
     dir
 }
 
@@ -56,7 +56,7 @@ fn what_was_kept_is_read_back() {
     let mut store = Store::open(dir.path()).unwrap();
     assert!(is_pending(&store));
     assert_eq!((store.summary().run.as_str(), &store.summary().layout), ("levels", &layout()));
-    store.settle("levels", &layout(), &RESIDUAL).unwrap();
+    store.settle("levels", &layout(), (Keeps::Residual, &RESIDUAL)).unwrap();
     drop(store);
     let store = Store::open(dir.path()).unwrap();
     assert!(is_residual(&store));
@@ -72,7 +72,7 @@ fn a_fresh_directory_holds_nothing_and_a_scheme_without_feedback_keeps_no_vector
     assert!(Store::peek(dir.path()).unwrap().is_none());
     let mut store = Store::open(&dir.path().join("new/deep")).unwrap();
     assert_eq!((store.summary().run.as_str(), store.summary().coordinates), ("", 0));
-    store.pend("levels", &layout(), update(0), &[], PAYLOAD).unwrap();
+    store.pend("levels", &layout(), update(0), (Keeps::Residual, &[]), PAYLOAD).unwrap();
     assert!(store.vector().unwrap().is_empty());
     assert_eq!(store.payload().unwrap(), PAYLOAD);
 }
@@ -124,7 +124,7 @@ fn the_write_after_a_fallback_spares_the_slot_that_was_good() {
     fs::write(&newer, b"torn").unwrap();
     let good = fs::read(&older).unwrap();
     let mut store = Store::open(dir.path()).unwrap();
-    store.pend("levels", &layout(), update(3), &INTENT, PAYLOAD).unwrap();
+    store.pend("levels", &layout(), update(3), (Keeps::Residual, &INTENT), PAYLOAD).unwrap();
     assert_eq!(fs::read(&older).unwrap(), good);
     drop(store);
     assert!(is_pending(&Store::open(dir.path()).unwrap()));
@@ -152,7 +152,7 @@ fn a_first_start_that_was_torn_starts_again() {
     fs::write(dir.path().join("client.0"), b"NIBL").unwrap();
     assert!(Store::peek(dir.path()).unwrap().is_none());
     let mut store = Store::open(dir.path()).unwrap();
-    store.settle("levels", &layout(), &RESIDUAL).unwrap();
+    store.settle("levels", &layout(), (Keeps::Residual, &RESIDUAL)).unwrap();
     drop(store);
     assert!(is_residual(&Store::open(dir.path()).unwrap()));
 }

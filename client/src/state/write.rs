@@ -48,13 +48,14 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
 }
 
 fn write_to<W: Write>(out: W, record: &Record<'_>) -> io::Result<W> {
-    let Summary { run, layout, coordinates, pending } = record.summary;
+    let Summary { run, layout, keeps, coordinates, pending } = record.summary;
     let tensors = layout_to_bytes(layout);
     let header = Header {
         sequence: record.sequence,
         layout_hash: layout.hash(),
         run_bytes: run.len() as u32,
         layout_bytes: tensors.len() as u32,
+        keeps: *keeps,
         coordinates: *coordinates,
         pending: *pending,
     };

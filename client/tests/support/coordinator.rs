@@ -256,6 +256,7 @@ impl Coordinator {
             max_payload_bytes: 1 << 20,
             deadline_ms: 0,
             path: self.path(held, round),
+            control: None,
         };
         (self.script.tamper)(&mut assignment);
         assignment

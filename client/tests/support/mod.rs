@@ -33,8 +33,15 @@ pub fn core(script: &Script, trainer: Box<dyn Trainer>, samples: &[u32]) -> (Vec
     let (mut payloads, mut residual) = (Vec::new(), Residual::default());
     for (round, outcome) in (0..).zip(&script.outcomes) {
         let (rounding, order) = (script.rounding(round), script.order(round));
-        let assignment =
-            Assignment { round: RoundId(round), scheme: script.scheme(), rounding, order, samples, sgd: &sgd };
+        let assignment = Assignment {
+            round: RoundId(round),
+            scheme: script.scheme(),
+            rounding,
+            order,
+            samples,
+            sgd: &sgd,
+            control: None,
+        };
         let update = participant.perform(&script.model(round), &assignment, residual, Vec::new()).unwrap();
         let payload = Payload::parse(&update.payload, &layout).unwrap();
         let accepted = *outcome == v1::Outcome::Accepted;

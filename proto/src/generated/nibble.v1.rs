@@ -131,6 +131,21 @@ pub struct Assignment {
     /// Another way to the model, where that is fewer bytes than its frame.
     #[prost(message, optional, tag = "12")]
     pub path: ::core::option::Option<DeltaPath>,
+    /// Corrects the gradients of training, if given. A client that cannot do that declines.
+    #[prost(message, optional, tag = "13")]
+    pub control: ::core::option::Option<Control>,
+}
+/// Control variates: a vector c_i that the client keeps from round to round, 0 at first, and one of the server's, c. To the
+/// gradient of every step c - c_i is added, before it is clipped. When the update is accepted, c_i becomes
+/// c_i - c - gain * (what the payload decodes to).
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Control {
+    /// The gain, above 0; 0 stands for 1 / (steps taken * lr).
+    #[prost(float, tag = "1")]
+    pub gain: f32,
+    /// The server's vector, c: its frame is fetched as a model's is, and is a payload of any scheme. Not given, c is 0.
+    #[prost(message, optional, tag = "2")]
+    pub frame: ::core::option::Option<ModelRef>,
 }
 /// Delta frames, which lead from one model to another, in order.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -101,6 +101,12 @@ impl<C: Chunks> Aggregate<C> {
         Ok(self)
     }
 
+    /// How many updates there are.
+    #[must_use]
+    pub fn updates(&self) -> usize {
+        self.contributions.len()
+    }
+
     /// What norm bounding leaves of every update, in ClientId order: 1 where it leaves all.
     pub fn scales(&self) -> impl Iterator<Item = (ClientId, f64)> {
         self.contributions.iter().map(|contribution| contribution.facts.client).zip(self.scales.iter().copied())
@@ -136,6 +142,39 @@ impl<C: Chunks> Aggregate<C> {
             }
         }
         columns::combine(&rows, *columns, mean);
+        Ok(())
+    }
+
+    /// The same with every update divided by the steps of SGD that it took; `mean` is that chunk's mean, under a rule that adds
+    /// updates up.
+    ///
+    /// # Errors
+    /// As [`Aggregate::mean_of_chunk`].
+    ///
+    /// # Panics
+    /// If the rule does not add updates up.
+    pub fn mean_per_step_of_chunk(
+        &self,
+        index: usize,
+        mean: &[f64],
+        per_step: &mut Vec<f64>,
+    ) -> Result<(), (ClientId, C::Error)> {
+        assert_eq!(self.combination.columns, Columns::Sum, "what is sorted has no share to divide");
+        let steps = |contribution: &Contribution<C>| contribution.facts.steps.max(1) as f64;
+        per_step.clear();
+        let first = self.contributions.first().map_or(1.0, steps);
+        if self.contributions.iter().all(|contribution| steps(contribution) == first) {
+            per_step.extend(mean.iter().map(|value| value / first));
+            return Ok(());
+        }
+        per_step.resize(mean.len(), 0.0);
+        let mut scratch = Scratch::default();
+        for ((contribution, share), scale) in self.contributions.iter().zip(&self.combination.shares).zip(&self.scales)
+        {
+            let share = share * scale / steps(contribution);
+            let fold = contribution.chunks.fold_chunk(index, share, &mut scratch, per_step);
+            fold.map_err(|error| (contribution.facts.client, error))?;
+        }
         Ok(())
     }
 }

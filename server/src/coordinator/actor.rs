@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::{
     Admission, Assignment, Command, CoordinatorError, Instruction, Ledger, ModelRef, Plan, calls::Waiting, counters,
-    planning::Ready, reports::Fate,
+    planning::Ready, publishing::SentControl, reports::Fate,
 };
 use crate::{
     Round,
@@ -68,6 +68,8 @@ pub struct Coordinator {
     pub(super) served: ModelRef,
     /// What clients have, where the model's changes are compressed.
     pub(super) broadcast: Option<Broadcast>,
+    /// What clients are sent of the server's control variate, if they are.
+    pub(super) control: Option<SentControl>,
     /// The open round; `None` once the run is over.
     pub(super) round: Option<Round>,
     /// The counted set, from when it is fixed until the new model is stored.
@@ -110,6 +112,7 @@ impl Coordinator {
             newest,
             served: held.map_or(newest, |name| ModelRef { name, ..newest }),
             broadcast,
+            control: None,
             round: None,
             closing: None,
             waiting: BTreeMap::new(),
@@ -302,6 +305,7 @@ impl Coordinator {
             scheme: self.schemes[&client],
             model: self.served,
             path: self.path(held),
+            control: self.control.as_ref().map(|control| control.model),
             deadline: round.and_then(Round::deadline).map(|deadline| deadline.saturating_sub(now)),
         }
     }
@@ -345,6 +349,7 @@ impl Coordinator {
     pub(super) fn open_round(&mut self, id: RoundId, now: Duration) -> Result<(), CoordinatorError> {
         let plan = Arc::clone(&self.parts.plan);
         self.publish(id)?;
+        self.publish_control(id)?;
         self.parts.store.open_round(&plan.name, id, &self.served.name, now)?;
         self.round = Some(Round::open(id, plan.seed, plan.round.clone(), now).knowing(&self.knowledge));
         self.forget_absent(now);

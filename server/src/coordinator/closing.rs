@@ -13,6 +13,7 @@ use crate::{
     round::{Counted, Event},
     spool::{Place, Spooled},
     store::RoundState,
+    strategy::Folding,
 };
 
 impl Coordinator {
@@ -45,7 +46,8 @@ impl Coordinator {
             self.commit()?;
             crash::point("round-committed");
             // Clients may still be fetching the model before; those before that are of no use to anyone.
-            let kept = [before.name, self.served.name, name, memories];
+            let kept = [Some(before.name), Some(self.served.name), Some(name), Some(memories), self.control_name()];
+            let kept: Vec<_> = kept.into_iter().flatten().collect();
             self.parts.models.keep_only(&kept, keyframe_bytes(&self.parts))?;
             self.parts.spool.forget_before(id.next())?;
             if let Some(evaluations) = &self.parts.evaluations {
@@ -86,18 +88,24 @@ impl Coordinator {
                 FoldError::Aggregate(error) => CoordinatorError::Aggregate(error),
                 FoldError::Chunk { client, error } => CoordinatorError::Fold { round, client, error },
             })?;
-        let optimizer = parts.plan.optimizer;
-        let tiles = optimizer.tiles(layout, &mut self.global, &mut self.memories);
+        let folding = Folding {
+            aggregate: &aggregate,
+            optimizer: parts.plan.optimizer,
+            lr: parts.plan.training.lr.in_round(round.0, parts.plan.rounds),
+            sent: self.control.as_ref().map_or(&[], |control| &control.values),
+        };
+        let tiles = folding.optimizer.tiles(layout, &mut self.global, &mut self.memories);
         let tiles = Mutex::new(tiles.into_iter());
         let work = || {
-            let mut update = Vec::new();
+            let mut scratch = Default::default();
             loop {
                 let next = tiles.lock().expect("no thread panics while it takes a tile").next();
                 let Some(mut tile) = next else { return Ok(()) };
-                aggregate
-                    .mean_of_chunk(tile.chunk, tile.global.len(), &mut update)
-                    .map_err(|(client, error)| CoordinatorError::Fold { round, client, error })?;
-                tile.step(optimizer, &update);
+                folding.change(&mut tile, &mut scratch).map_err(|(client, error)| CoordinatorError::Fold {
+                    round,
+                    client,
+                    error,
+                })?;
             }
         };
         thread::scope(|scope| {

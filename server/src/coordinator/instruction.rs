@@ -80,6 +80,8 @@ pub struct Assignment {
     pub model: ModelRef,
     /// A shorter way to it.
     pub path: Option<DeltaPath>,
+    /// The server's control variate, if there is one that is not 0.
+    pub control: Option<ModelRef>,
     /// Time until the round closes without the client.
     pub deadline: Option<Duration>,
 }

@@ -12,7 +12,7 @@ use crate::{
     learning_rate::{Decay, LearningRate},
     policy::Policy,
     round::RoundConfig,
-    strategy::Optimizer,
+    strategy::{Control, Optimizer},
 };
 
 /// A validated run.
@@ -40,6 +40,8 @@ pub struct Plan {
     pub aggregation: Aggregation,
     /// What the combined update does to the model.
     pub optimizer: Optimizer,
+    /// What clients' control variates do, if they have any.
+    pub control: Option<Control>,
     /// How the global model's changes travel to the clients; without it, it goes out whole.
     pub downlink: Option<Downlink>,
     /// Seed of the first model, if a built-in architecture makes it from one.

@@ -80,11 +80,12 @@ impl Coordinator {
         self.unable.insert(client, Ready { allowance: left, ..*ready });
     }
 
-    /// Bytes on the socket that bring a client the model.
+    /// Bytes on the socket that bring a client the model, and what comes with it.
     fn bytes_down(&self, ready: &Ready) -> u64 {
         let path = self.path(ready.held);
         let frames = path.map(|path| path.base_bytes + path.frame_bytes.iter().sum::<u64>());
-        wire::down(frames.unwrap_or(self.served.frame_bytes), &self.parts.plan.layout)
+        let control = self.control.as_ref().map_or(0, |control| control.model.frame_bytes);
+        wire::down(frames.unwrap_or(self.served.frame_bytes) + control, &self.parts.plan.layout)
     }
 
     /// The scheme of a client's update in the open round; none, if it cannot afford one, or the model.

@@ -9,7 +9,15 @@ use crate::{
     broadcast::Broadcast,
     crash,
     models::{Chain, DeltaFrame, ModelError, ModelName, Models},
+    strategy::Published,
 };
+
+/// The server's control variate, as the clients of the open round have it.
+pub(super) struct SentControl {
+    /// Where it is, and its name: it is kept as models are.
+    pub(super) model: ModelRef,
+    pub(super) values: Vec<f32>,
+}
 
 impl Coordinator {
     /// Makes the global model ready for the clients of a round: what that gives them is on disk, and in the open
@@ -31,6 +39,29 @@ impl Coordinator {
         models.extend_chain(frame, name);
         self.served = ModelRef { name, frame_bytes: whole.len() as u64 };
         Ok(())
+    }
+
+    /// Makes the server's control variate ready for the clients of a round, where they are sent one. It follows from what is
+    /// remembered, so that a coordinator that starts again makes the same.
+    pub(super) fn publish_control(&mut self, round: RoundId) -> Result<(), CoordinatorError> {
+        let plan = &self.parts.plan;
+        let published = match &plan.control {
+            Some(control) => control.publish(&plan.layout, &self.memories, (plan.seed, round)),
+            None => Ok(None),
+        };
+        self.control = match published.map_err(ModelError::from)? {
+            None => None,
+            Some(Published { frame, values }) => {
+                let name = self.parts.models.put_frame(&values, &frame)?;
+                Some(SentControl { model: ModelRef { name, frame_bytes: frame.len() as u64 }, values })
+            }
+        };
+        Ok(())
+    }
+
+    /// Name of the control variate that clients are sent.
+    pub(super) fn control_name(&self) -> Option<ModelName> {
+        self.control.as_ref().map(|control| control.model.name)
     }
 
     /// The way to the model that is served, where its changes are compressed.

@@ -74,6 +74,7 @@ impl Coordinator {
         let reports = self.parts.store.reports(&plan.name, row.round)?;
         info!(run = plan.name, round = %row.round, state = %row.state, updates = reports.len(), "going on");
         (0..row.round.0).try_for_each(|round| self.learn(RoundId(round)))?;
+        self.publish_control(row.round)?;
         match row.state {
             // The transaction that ended a round opened the next: this was the last.
             RoundState::Committed | RoundState::Abandoned => {

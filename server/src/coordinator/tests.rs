@@ -53,6 +53,7 @@ fn plan(rounds: u64, config: RoundConfig) -> Plan {
         policy: "fp32".parse().unwrap(),
         aggregation: Aggregation::default(),
         optimizer: Default::default(),
+        control: None,
         downlink: None,
         initial_seed: None,
         training: Training { batch: 1, ..Training::default() },

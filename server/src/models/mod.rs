@@ -129,6 +129,16 @@ impl Models {
         Ok((name, frame))
     }
 
+    /// Stores what a frame decodes to under its name, as that frame; gives the name.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn put_frame(&self, values: &[f32], frame: &[u8]) -> Result<ModelName, ModelError> {
+        let name = name_of(values);
+        self.write(&self.path(&name), frame)?;
+        Ok(name)
+    }
+
     /// Stores a delta frame.
     ///
     /// # Errors

@@ -7,9 +7,10 @@ use nibble_seed::RoundId;
 use tonic::Status;
 
 use crate::{
-    coordinator::{Assignment, Instruction, Plan, UpdateRef},
+    coordinator::{Assignment, Instruction, ModelRef, Plan, UpdateRef},
     models::ModelName,
     round::{DiscardReason, Outcome, RejectReason},
+    strategy::Gain,
 };
 
 /// Most bytes of a run's name.
@@ -68,10 +69,7 @@ fn assignment(assigned: &Assignment) -> v1::Assignment {
         round: assigned.round.0,
         rounding_seed: assigned.rounding.0,
         order_seed: assigned.order.0,
-        model: Some(v1::ModelRef {
-            sha256: assigned.model.name.to_vec().into(),
-            frame_bytes: assigned.model.frame_bytes,
-        }),
+        model: Some(model_ref(assigned.model)),
         layout: plan.layout.tensors().iter().map(tensor).collect(),
         architecture: plan.architecture.clone(),
         scheme: assigned.scheme.to_string(),
@@ -84,8 +82,19 @@ fn assignment(assigned: &Assignment) -> v1::Assignment {
             anchor_frames: path.anchor_frames,
             base_bytes: path.base_bytes,
         }),
+        control: plan.control.map(|control| v1::Control {
+            gain: match control.gain {
+                Gain::PerStep => 0.0,
+                Gain::Times(gain) => gain,
+            },
+            frame: assigned.control.map(model_ref),
+        }),
         deadline_ms: assigned.deadline.map_or(0, |deadline| millis(deadline).max(1)),
     }
+}
+
+fn model_ref(model: ModelRef) -> v1::ModelRef {
+    v1::ModelRef { sha256: model.name.to_vec().into(), frame_bytes: model.frame_bytes }
 }
 
 /// Where steps are counted there are no epochs, so that a client that only knows those declines.

@@ -25,7 +25,7 @@ use crate::{
     policy::{Policy, PolicyError},
     round::RoundConfig,
     selection::{PowerOfChoice, Rule},
-    strategy::{Around, Optimizer, Strategy},
+    strategy::{Around, Control, Optimizer, Strategy},
 };
 
 /// A checked configuration.
@@ -69,6 +69,8 @@ pub struct Settings {
     pub aggregation: Aggregation,
     /// What the combined update does to the model.
     pub optimizer: Optimizer,
+    /// What clients' control variates do, if they have any.
+    pub control: Option<Control>,
     /// How the model's changes travel, if they are compressed.
     pub downlink: Option<Downlink>,
     /// Most bytes of a payload.
@@ -185,7 +187,12 @@ impl Settings {
                 broken("models", error.to_string(), "name a directory or a bucket, or leave it out")
             })?;
         }
-        let (updates, strategy) = algorithm(raw)?;
+        let policy: Policy = raw.compression.uplink.parse().map_err(|error: PolicyError| {
+            let mend = "write SCHEME[@SCHEDULE], e.g. int4+ef, auto:0.5, auto:1@ascending, fit";
+            broken("compression.uplink", error.to_string(), mend)
+        })?;
+        let round = round(raw)?;
+        let (updates, strategy) = algorithm(raw, &policy, &round)?;
         Ok(Self {
             state: base.join(&raw.state),
             listen: raw.listen,
@@ -204,17 +211,15 @@ impl Settings {
             architecture: raw.model.name.clone(),
             data,
             training: Training { proximal: strategy.proximal, ..training(raw)? },
-            round: round(raw)?,
+            round,
             decline_pause: Duration::try_from_secs_f64(raw.cohort.decline_pause_seconds).map_err(|_| {
                 let problem = format!("{} is not a time in seconds", raw.cohort.decline_pause_seconds);
                 broken("cohort.decline_pause_seconds", problem, "set it to 0 or more")
             })?,
-            policy: raw.compression.uplink.parse().map_err(|error: PolicyError| {
-                let mend = "write SCHEME[@SCHEDULE], e.g. int4+ef, auto:0.5, auto:1@ascending, fit";
-                broken("compression.uplink", error.to_string(), mend)
-            })?,
+            policy,
             aggregation: updates,
             optimizer: strategy.optimizer,
+            control: strategy.control,
             downlink: downlink(&raw.compression)?,
             uplink_budget_bytes: raw.compression.uplink_budget_bytes,
             config,
@@ -364,9 +369,14 @@ fn round(raw: &Raw) -> Result<RoundConfig, SettingsError> {
 }
 
 /// How updates become one, what that does to the model, and what pulls at clients.
-fn algorithm(raw: &Raw) -> Result<(Aggregation, Strategy), SettingsError> {
+fn algorithm(raw: &Raw, policy: &Policy, round: &RoundConfig) -> Result<(Aggregation, Strategy), SettingsError> {
     let quorum = raw.cohort.quorum.unwrap_or(raw.cohort.size);
-    let around = Around { aggregation: &raw.aggregation, local: (raw.local.lr, raw.local.momentum) };
+    let around = Around {
+        aggregation: &raw.aggregation,
+        local: (raw.local.lr, raw.local.momentum),
+        clients: (round.selected() as u64, None),
+        feedback: policy.feedback(),
+    };
     let (mut aggregation, (strategy, rule)) = raw
         .aggregation
         .check(quorum)

@@ -1,18 +1,19 @@
 //! `[strategy]` of an experiment and of a coordinator: the same keys, checked by the same rules.
 
+use nibble_codec::{Scheme, SchemeError};
 use serde::{Deserialize, Serialize};
 
-use super::{Adaptive, Momentum, Optimizer, Second, Strategy};
-use crate::aggregation::{self, KeyError, Rule};
+use super::{Adaptive, Control, FedDyn, Gain, Momentum, Optimizer, Scaffold, Second, Strategy};
+use crate::aggregation::{self, KeyError, NormBound, Rule, Weights};
 
 /// The keys as written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keys {
-    /// `fedavg`, `fedavgm`, `fedadagrad`, `fedadam`, `fedyogi`, `fedprox`, `fednova` or `qfedavg`. Default: `fedavg`.
+    /// `fedavg`, `fedavgm`, `fedadagrad`, `fedadam`, `fedyogi`, `fedprox`, `fednova`, `qfedavg`, `scaffold` or `feddyn`. Default: `fedavg`.
     pub name: String,
-    /// `fedavg`, `fedavgm`, `fedadagrad`, `fedadam`, `fedyogi`, `fedprox` and `fednova`: server learning rate, above 0. Default: 0.01
-    /// for `fedadagrad`, `fedadam` and `fedyogi`, 1 for the others.
+    /// All but `qfedavg` and `feddyn`: server learning rate, above 0. Default: 0.01 for `fedadagrad`, `fedadam` and `fedyogi`, 1 for
+    /// the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
     /// `fedavgm`: what is left of the last direction, from 0 to below 1. Default: 0.9.
@@ -33,15 +34,41 @@ pub struct Keys {
     /// `qfedavg`: how much more those who are worse off count, at least 0. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub q: Option<f64>,
+    /// `feddyn`: how strongly clients are held to the global model, and pulled to where they agree, above 0. Default: 0.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+    /// `scaffold`: scheme of the server's control variate on its way to clients, without `+ef`. Default: `int8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<String>,
+    /// `scaffold` and `feddyn`: clients there are in all, from the cohort's size on. Default: in simulations `data.clients`; a
+    /// coordinator has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<u64>,
 }
 
-const NAMES: [&str; 8] = ["fedavg", "fedavgm", "fedadagrad", "fedadam", "fedyogi", "fedprox", "fednova", "qfedavg"];
+const NAMES: [&str; 10] =
+    ["fedavg", "fedavgm", "fedadagrad", "fedadam", "fedyogi", "fedprox", "fednova", "qfedavg", "scaffold", "feddyn"];
 
 impl Default for Keys {
     fn default() -> Self {
-        Self { name: "fedavg".into(), lr: None, momentum: None, beta1: None, beta2: None, tau: None, mu: None, q: None }
+        Self {
+            name: "fedavg".into(),
+            lr: None,
+            momentum: None,
+            beta1: None,
+            beta2: None,
+            tau: None,
+            mu: None,
+            q: None,
+            alpha: None,
+            control: None,
+            clients: None,
+        }
     }
 }
+
+/// Pull of `feddyn` by default (docs/strategies.md has the measurement).
+const DEFAULT_ALPHA: f64 = 0.1;
 
 /// What of the rest of a configuration strategies depend on.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +77,10 @@ pub struct Around<'a> {
     pub aggregation: &'a aggregation::Keys,
     /// Learning rate and momentum of the clients' SGD.
     pub local: (f64, f64),
+    /// Clients that a round selects, and clients there are in all, if that is known.
+    pub clients: (u64, Option<u64>),
+    /// Whether a scheme of the updates has feedback.
+    pub feedback: bool,
 }
 
 impl Keys {
@@ -71,20 +102,85 @@ impl Keys {
             "fedadagrad" => self.adaptive(Second::Adagrad, 0.0)?,
             "fedadam" => self.adaptive(Second::Adam, 0.9)?,
             "fedyogi" => self.adaptive(Second::Yogi, 0.9)?,
+            "scaffold" => {
+                let clients = self.clients(around)?;
+                Optimizer::Scaffold(Scaffold { lr: above_0("lr", self.lr, 1.0)?, clients })
+            }
+            "feddyn" => {
+                let clients = self.clients(around)?;
+                Optimizer::FedDyn(FedDyn { alpha: above_0("alpha", self.alpha, DEFAULT_ALPHA)?, clients })
+            }
             _ => Optimizer::Momentum(Momentum { lr: above_0("lr", self.lr, 1.0)?, beta: 0.0 }),
+        };
+        let control = match optimizer {
+            Optimizer::Scaffold(_) => Some(Control { gain: Gain::PerStep, downlink: Some(self.control_scheme()?) }),
+            Optimizer::FedDyn(FedDyn { alpha, .. }) => {
+                Some(Control { gain: Gain::Times(alpha as f32), downlink: None })
+            }
+            _ => None,
         };
         let (lr, momentum) = around.local;
         let rule = match &*self.name {
             "fednova" => Some(Rule::FedNova { momentum }),
             "qfedavg" => Some(Rule::QFedAvg { q: self.q()?, lr }),
+            "scaffold" | "feddyn" => Some(Rule::Mean { weights: Weights::Equal }),
             _ => None,
         };
-        let proximal = if self.name == "fedprox" { above_0("mu", self.mu, 0.01)? as f32 } else { 0.0 };
+        let proximal = match optimizer {
+            Optimizer::FedDyn(FedDyn { alpha, .. }) => alpha as f32,
+            _ if self.name == "fedprox" => above_0("mu", self.mu, 0.01)? as f32,
+            _ => 0.0,
+        };
         if rule.is_some() && (around.aggregation.rule != "mean" || around.aggregation.weights.is_some()) {
             let problem = format!("{} says itself what an update weighs, and so does [aggregation]", self.name);
             return Err(broken("name", problem, "leave aggregation.rule and aggregation.weights out"));
         }
-        Ok((Strategy { optimizer, proximal }, rule))
+        if control.is_some() {
+            self.check_control(around)?;
+        }
+        Ok((Strategy { optimizer, proximal, control }, rule))
+    }
+
+    /// What does not go with control variates.
+    fn check_control(&self, around: Around<'_>) -> Result<(), KeyError> {
+        let name = &self.name;
+        if around.feedback {
+            let problem = format!("{name} gives back what a payload left out, and +ef would give it back twice");
+            return Err(broken("name", problem, "write compression.uplink without +ef, e.g. int4"));
+        }
+        if around.aggregation.norm_bound != NormBound::Word("off".into()) {
+            let problem = format!("clients of {name} count on it that an accepted update counts at its whole length");
+            return Err(broken("name", problem, "set aggregation.norm_bound to \"off\", or choose another strategy"));
+        }
+        if *name == "scaffold" && around.local.1 != 0.0 {
+            let problem = "control variates are gradients of plain SGD, and with momentum steps are longer than those";
+            return Err(broken("name", problem, "set local.momentum to 0"));
+        }
+        Ok(())
+    }
+
+    fn clients(&self, around: Around<'_>) -> Result<u64, KeyError> {
+        let (selected, known) = around.clients;
+        let Some(clients) = self.clients.or(known) else {
+            let problem = format!("{} must know how many clients there are in all", self.name);
+            return Err(broken("clients", problem, "set it to the number of clients that are to take part"));
+        };
+        if clients < selected {
+            let problem = format!("{clients} clients in all, but a round selects {selected}");
+            return Err(broken("clients", problem, "raise it, or lower cohort.size"));
+        }
+        Ok(clients)
+    }
+
+    fn control_scheme(&self) -> Result<Scheme, KeyError> {
+        let mend = "write a scheme without +ef, e.g. fp32, int8, auto:1";
+        let scheme = self.control.as_deref().unwrap_or("int8").parse::<Scheme>();
+        match scheme.map_err(|error: SchemeError| broken("control", error.to_string(), mend))? {
+            scheme if scheme.feedback || scheme.sensitive => {
+                Err(broken("control", "nothing is fed back to a control variate, nor is it measured", mend))
+            }
+            scheme => Ok(scheme),
+        }
     }
 
     fn adaptive(&self, second: Second, beta1: f64) -> Result<Optimizer, KeyError> {
@@ -106,16 +202,21 @@ impl Keys {
     /// Every key that is there belongs to the strategy.
     fn check_owners(&self) -> Result<(), KeyError> {
         const ADAPTIVE: [&str; 3] = ["fedadagrad", "fedadam", "fedyogi"];
+        const WITH_LR: [&str; 8] =
+            ["fedavg", "fedavgm", "fedadagrad", "fedadam", "fedyogi", "fedprox", "fednova", "scaffold"];
         for (key, given, owners) in [
-            ("lr", self.lr, &["fedavg", "fedavgm", "fedadagrad", "fedadam", "fedyogi", "fedprox", "fednova"][..]),
-            ("momentum", self.momentum, &["fedavgm"]),
-            ("beta1", self.beta1, &ADAPTIVE),
-            ("beta2", self.beta2, &ADAPTIVE[1..]),
-            ("tau", self.tau, &ADAPTIVE),
-            ("mu", self.mu, &["fedprox"]),
-            ("q", self.q, &["qfedavg"]),
+            ("lr", self.lr.is_some(), &WITH_LR[..]),
+            ("momentum", self.momentum.is_some(), &["fedavgm"]),
+            ("beta1", self.beta1.is_some(), &ADAPTIVE),
+            ("beta2", self.beta2.is_some(), &ADAPTIVE[1..]),
+            ("tau", self.tau.is_some(), &ADAPTIVE),
+            ("mu", self.mu.is_some(), &["fedprox"]),
+            ("q", self.q.is_some(), &["qfedavg"]),
+            ("alpha", self.alpha.is_some(), &["feddyn"]),
+            ("control", self.control.is_some(), &["scaffold"]),
+            ("clients", self.clients.is_some(), &["scaffold", "feddyn"]),
         ] {
-            if given.is_some() && !owners.contains(&&*self.name) {
+            if given && !owners.contains(&&*self.name) {
                 let problem = format!("the strategy {} has no such key", self.name);
                 return Err(broken(key, problem, format!("leave it out; it belongs to {}", owners.join(", "))));
             }

@@ -2,22 +2,29 @@
 //! family of algorithms, to be read with its paper beside it.
 //!
 //! ```text
-//! clients   train, pulled back to the global model (FedProx: Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, MLSys 2020)
+//! clients   train, pulled back to the global model (FedProx: Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, MLSys 2020) and
+//!           corrected by a vector of their own (control.rs)
 //! updates   are combined into one (crate::aggregation, where FedNova and q-FedAvg weigh them)
 //! global    is changed by that, chunk by chunk, by an Optimizer with what it remembers of earlier rounds
 //! ```
 //!
-//! Invariant: nothing is remembered outside the memories, which are stored with the model.
+//! Invariant: the server remembers nothing outside the memories, which are stored with the model.
 
 mod adaptive;
+mod control;
+mod feddyn;
 mod keys;
 mod momentum;
+mod scaffold;
 mod tile;
 
 pub use adaptive::{Adaptive, Second};
+pub use control::{Control, Gain, Published};
+pub use feddyn::FedDyn;
 pub use keys::{Around, Keys};
 pub use momentum::Momentum;
-pub use tile::Tile;
+pub use scaffold::Scaffold;
+pub use tile::{Folding, Tile};
 
 /// An algorithm, by what it does where.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +33,8 @@ pub struct Strategy {
     pub optimizer: Optimizer,
     /// Times how far a client is from the global model, what it adds to the gradient of every step. 0 turns it off.
     pub proximal: f32,
+    /// What clients' control variates do, if they have any.
+    pub control: Option<Control>,
 }
 
 /// How the combined update of a round changes the global model.
@@ -35,6 +44,24 @@ pub enum Optimizer {
     Momentum(Momentum),
     /// Along it, coordinate by coordinate as far as earlier ones say.
     Adaptive(Adaptive),
+    /// Along it, with clients corrected by what all of them did.
+    Scaffold(Scaffold),
+    /// Along it and what all clients pulled at.
+    FedDyn(FedDyn),
+}
+
+/// What a round brought, as far as one chunk of the parameters goes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Step<'a> {
+    /// The combined update.
+    pub update: &'a [f64],
+    /// Updates that it combines.
+    pub counted: usize,
+    /// The mean of the updates, each per step of its training and unit of learning rate; empty where nobody
+    /// [needs](Optimizer::needs_slope) it.
+    pub slope: &'a [f64],
+    /// The server's control variate as clients had it; empty if that was 0.
+    pub sent: &'a [f32],
 }
 
 impl Optimizer {
@@ -44,19 +71,28 @@ impl Optimizer {
         match self {
             Self::Momentum(momentum) => usize::from(momentum.beta != 0.0),
             Self::Adaptive(_) => 2,
+            Self::Scaffold(_) | Self::FedDyn(_) => 1,
         }
     }
 
-    /// Changes `global`, one chunk of the parameters, by `update`. `memories` are those of the chunk, as many as
+    /// Whether it looks at [`Step::slope`].
+    #[must_use]
+    pub fn needs_slope(&self) -> bool {
+        matches!(self, Self::Scaffold(_))
+    }
+
+    /// Changes `global`, one chunk of the parameters, by what a round brought. `memories` are those of the chunk, as many as
     /// [`Optimizer::memories`] says.
     ///
     /// # Panics
     /// If they are more or fewer.
-    pub fn apply(&self, update: &[f64], global: &mut [f32], memories: &mut [&mut [f32]]) {
+    pub fn apply(&self, step: &Step<'_>, global: &mut [f32], memories: &mut [&mut [f32]]) {
         match (self, memories) {
-            (Self::Momentum(momentum), []) => momentum.step(update, global),
-            (Self::Momentum(momentum), [velocity]) => momentum.apply(update, global, velocity),
-            (Self::Adaptive(adaptive), [first, second]) => adaptive.apply(update, global, first, second),
+            (Self::Momentum(momentum), []) => momentum.step(step.update, global),
+            (Self::Momentum(momentum), [velocity]) => momentum.apply(step.update, global, velocity),
+            (Self::Adaptive(adaptive), [first, second]) => adaptive.apply(step.update, global, first, second),
+            (Self::Scaffold(scaffold), [control]) => scaffold.apply(step, global, control),
+            (Self::FedDyn(dynamic), [pulls]) => dynamic.apply(step, global, pulls),
             (_, memories) => panic!("{self:?} has no use for {} memories", memories.len()),
         }
     }

@@ -1,11 +1,12 @@
 //! Optimisers against the papers' pseudocode in numpy (`vectors/generate.py`), and keys that do not go together.
 
-use nibble_codec::Layout;
+use nibble_codec::{Coding, Encoder, Layout, Payload, PayloadId};
+use nibble_seed::{ClientId, RoundId, Seed};
 
 use super::*;
-use crate::aggregation::{self, Rule};
+use crate::aggregation::{self, Aggregate, Contribution, Facts, NormBound, Rule, Weights};
 
-const AROUND: Around<'_> = Around { aggregation: &PLAIN, local: (0.1, 0.0) };
+const AROUND: Around<'_> = Around { aggregation: &PLAIN, local: (0.1, 0.0), clients: (2, Some(8)), feedback: false };
 const PLAIN: aggregation::Keys = aggregation::Keys {
     rule: String::new(),
     weights: None,
@@ -29,6 +30,21 @@ fn optimizer(keys: &Keys) -> Optimizer {
     keys.check(Around { aggregation: &aggregation::Keys::default(), ..AROUND }).unwrap().0.optimizer
 }
 
+/// Changes a model by one round's only update.
+fn fold(optimizer: Optimizer, layout: &Layout, update: &[f32], global: &mut [f32], memories: &mut [f32]) {
+    let mut payload = Vec::new();
+    let id = PayloadId { round: RoundId(0), seed: Seed(0) };
+    Encoder::new(Coding::Fp32.into()).encode(layout, update, id, &mut payload).unwrap();
+    let facts = Facts { client: ClientId(0), samples: 1, steps: 1, loss: None };
+    let contribution = Contribution { facts, chunks: Payload::parse(&payload, layout).unwrap() };
+    let aggregate = Aggregate::new(vec![contribution]).unwrap();
+    let folding = Folding { aggregate: &aggregate, optimizer, lr: 0.1, sent: &[] };
+    let mut scratch = Default::default();
+    for mut tile in optimizer.tiles(layout, global, memories) {
+        folding.change(&mut tile, &mut scratch).unwrap();
+    }
+}
+
 #[test]
 fn every_optimizer_does_what_its_paper_says() {
     let vectors: serde_json::Value = serde_json::from_str(include_str!("vectors/vectors.json")).unwrap();
@@ -47,9 +63,8 @@ fn every_optimizer_does_what_its_paper_says() {
         let layout = Layout::new([("w", vec![global.len()])]).unwrap();
         let rounds = vectors["updates"].as_array().unwrap().iter().zip(vectors["optimizers"][name].as_array().unwrap());
         for (update, expected) in rounds {
-            for mut tile in optimizer.tiles(&layout, &mut global, &mut memories) {
-                tile.step(optimizer, &floats(update));
-            }
+            let update: Vec<_> = floats(update).iter().map(|value| *value as f32).collect();
+            fold(optimizer, &layout, &update, &mut global, &mut memories);
             for (found, expected) in global.iter().zip(floats(expected)) {
                 let near = (f64::from(*found) - expected).abs() <= 1e-5 * expected.abs().max(1.0);
                 assert!(near, "{name}: {found}, not {expected}");
@@ -63,16 +78,9 @@ fn a_model_of_several_chunks_has_all_of_them_changed_with_their_own_memories() {
     let layout = Layout::new([("w", vec![200_001])]).unwrap();
     let adam = optimizer(&keys("fedadam"));
     let (mut global, mut memories) = (vec![0.0; 200_001], vec![0.0; 400_002]);
-    let update = |at: usize| (at % 7) as f64 - 3.0;
-    for _ in 0..2 {
-        let mut at = 0;
-        for mut tile in adam.tiles(&layout, &mut global, &mut memories) {
-            let updates: Vec<_> = (at..at + tile.global.len()).map(update).collect();
-            at += updates.len();
-            tile.step(adam, &updates);
-        }
-        assert_eq!(at, 200_001);
-    }
+    let update: Vec<_> = (0..200_001u32).map(|at| (at % 7) as f32 - 3.0).collect();
+    (0..2).for_each(|_| fold(adam, &layout, &update, &mut global, &mut memories));
+    assert!(global[0] < 0.0 && global[3] == 0.0 && global[6] > 0.0, "{:?}", &global[..7]);
     for at in (0..200_001).skip(7) {
         assert_eq!(global[at], global[at % 7], "{at}");
         assert_eq!([memories[at], memories[200_001 + at]], [memories[at % 7], memories[200_001 + at % 7]], "{at}");
@@ -102,6 +110,36 @@ fn keys_that_do_not_go_together_say_so() {
     assert_eq!(adam.unwrap().1, None, "an optimiser goes with every rule");
     let (prox, _) = Keys { mu: Some(0.5), ..keys("fedprox") }.check(Around { aggregation: &robust, ..AROUND }).unwrap();
     assert_eq!((prox.proximal, prox.optimizer), (0.5, Optimizer::default()));
-    let nova = keys("fednova").check(Around { aggregation: &mean(), local: (0.1, 0.9) }).unwrap();
+    let nova = keys("fednova").check(Around { aggregation: &mean(), local: (0.1, 0.9), ..AROUND }).unwrap();
     assert_eq!(nova.1, Some(Rule::FedNova { momentum: 0.9 }));
+}
+
+#[test]
+fn control_variates_refuse_what_would_part_the_two_ends() {
+    let unbounded = aggregation::Keys { norm_bound: NormBound::Word("off".into()), ..Default::default() };
+    let around = Around { aggregation: &unbounded, ..AROUND };
+    let (scaffold, rule) = keys("scaffold").check(around).unwrap();
+    assert_eq!(rule, Some(Rule::Mean { weights: Weights::Equal }));
+    assert_eq!(scaffold.optimizer, Optimizer::Scaffold(Scaffold { lr: 1.0, clients: 8 }));
+    let (dynamic, _) = Keys { alpha: Some(0.5), clients: Some(9), ..keys("feddyn") }.check(around).unwrap();
+    assert_eq!(dynamic.optimizer, Optimizer::FedDyn(FedDyn { alpha: 0.5, clients: 9 }));
+    assert_eq!((dynamic.proximal, dynamic.control.unwrap().gain), (0.5, Gain::Times(0.5)));
+    let bounded = aggregation::Keys::default();
+    let weighed = aggregation::Keys { weights: Some("samples".into()), ..unbounded.clone() };
+    for (keys, around, part) in [
+        (keys("scaffold"), Around { feedback: true, ..around }, "give it back twice"),
+        (keys("feddyn"), Around { feedback: true, ..around }, "give it back twice"),
+        (keys("scaffold"), Around { aggregation: &bounded, ..around }, "aggregation.norm_bound to \"off\""),
+        (keys("feddyn"), Around { aggregation: &weighed, ..around }, "leave aggregation.rule"),
+        (keys("scaffold"), Around { local: (0.1, 0.9), ..around }, "local.momentum"),
+        (keys("feddyn"), Around { clients: (2, None), ..around }, "strategy.clients: feddyn must know"),
+        (Keys { clients: Some(1), ..keys("feddyn") }, around, "1 clients in all, but a round selects 2"),
+        (Keys { control: Some("int8+ef".into()), ..keys("scaffold") }, around, "strategy.control"),
+        (Keys { control: Some("int9".into()), ..keys("scaffold") }, around, "strategy.control"),
+        (Keys { control: Some("int8".into()), ..keys("feddyn") }, around, "belongs to scaffold"),
+        (Keys { clients: Some(9), ..keys("fedavg") }, around, "belongs to scaffold, feddyn"),
+    ] {
+        let error = keys.check(around).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
 }

@@ -1,16 +1,18 @@
 //! A model and what is remembered of it, cut into chunks that threads change side by side.
 
 use nibble_codec::Layout;
+use nibble_seed::ClientId;
 
-use super::Optimizer;
+use super::{Optimizer, Step};
+use crate::aggregation::{Aggregate, Chunks};
 
 /// One chunk of them.
 #[derive(Debug)]
 pub struct Tile<'a> {
-    /// Which.
-    pub chunk: usize,
-    /// Parameters of the global model.
-    pub global: &'a mut [f32],
+    chunk: usize,
+    /// Where it begins in the model.
+    begin: usize,
+    global: &'a mut [f32],
     memories: Vec<&'a mut [f32]>,
 }
 
@@ -21,19 +23,47 @@ impl Optimizer {
         let mut vectors = vec![global];
         vectors.extend(memories.chunks_exact_mut(layout.coordinates().max(1)));
         let cut = |chunk: usize| {
-            let len = layout.chunk_range(chunk).len();
-            let mut pieces =
-                vectors.iter_mut().map(|rest| rest.split_off_mut(..len).expect("every vector has the layout's length"));
+            let range = layout.chunk_range(chunk);
+            let mut pieces = vectors
+                .iter_mut()
+                .map(|rest| rest.split_off_mut(..range.len()).expect("every vector has the layout's length"));
             let global = pieces.next().expect("the model is the first of them");
-            Tile { chunk, global, memories: pieces.collect() }
+            Tile { chunk, begin: range.start, global, memories: pieces.collect() }
         };
         (0..layout.chunks()).map(cut).collect()
     }
 }
 
-impl Tile<'_> {
-    /// Changes the chunk by `update`.
-    pub fn step(&mut self, optimizer: Optimizer, update: &[f64]) {
-        optimizer.apply(update, self.global, &mut self.memories);
+/// What all chunks are changed by.
+#[derive(Clone, Copy, Debug)]
+pub struct Folding<'a, C> {
+    /// The counted updates.
+    pub aggregate: &'a Aggregate<C>,
+    /// What their combination does to the model.
+    pub optimizer: Optimizer,
+    /// Learning rate that clients had.
+    pub lr: f32,
+    /// The server's control variate as clients had it; empty if that was 0, or there is none.
+    pub sent: &'a [f32],
+}
+
+impl<C: Chunks> Folding<'_, C> {
+    /// Changes one chunk. `scratch` spares allocations.
+    ///
+    /// # Errors
+    /// If a chunk of an update cannot be had, with the client it belongs to.
+    pub fn change(&self, tile: &mut Tile<'_>, scratch: &mut [Vec<f64>; 2]) -> Result<(), (ClientId, C::Error)> {
+        let [update, slope] = scratch;
+        let len = tile.global.len();
+        self.aggregate.mean_of_chunk(tile.chunk, len, update)?;
+        slope.clear();
+        if self.optimizer.needs_slope() {
+            self.aggregate.mean_per_step_of_chunk(tile.chunk, update, slope)?;
+            slope.iter_mut().for_each(|value| *value /= f64::from(self.lr));
+        }
+        let sent = self.sent.get(tile.begin..tile.begin + len).unwrap_or_default();
+        let step = Step { update, counted: self.aggregate.updates(), slope, sent };
+        self.optimizer.apply(&step, tile.global, &mut tile.memories);
+        Ok(())
     }
 }

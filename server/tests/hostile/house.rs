@@ -109,6 +109,7 @@ fn plan(options: &Options) -> Plan {
         policy: scheme.into(),
         aggregation: Default::default(),
         optimizer: Default::default(),
+        control: None,
         training: Training { batch: 1, ..Training::default() },
     }
 }

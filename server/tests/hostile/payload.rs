@@ -6,7 +6,10 @@ use nibble_proto::{
     v1::{self, UploadUpdateRequest, upload_update_request::Part},
 };
 use nibble_seed::{ClientId, RoundId, Seed};
-use nibble_server::{Aggregate, Contribution, Facts, strategy::Optimizer};
+use nibble_server::{
+    Aggregate, Contribution, Facts,
+    strategy::{Folding, Optimizer},
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::house::{COORDINATES, Device, layout};
@@ -131,11 +134,9 @@ pub(crate) fn expected_model(layout: &Layout, mut global: Vec<f32>, updates: &[(
         chunks: Payload::parse(&update.bytes, layout).unwrap(),
     });
     let aggregate = Aggregate::new(contributions.collect()).unwrap();
-    let mut mean = Vec::new();
-    for index in 0..layout.chunks() {
-        let range = layout.chunk_range(index);
-        aggregate.mean_of_chunk(index, range.len(), &mut mean).unwrap();
-        Optimizer::default().apply(&mean, &mut global[range], &mut []);
+    let folding = Folding { aggregate: &aggregate, optimizer: Optimizer::default(), lr: 0.1, sent: &[] };
+    for mut tile in folding.optimizer.tiles(layout, &mut global, &mut []) {
+        folding.change(&mut tile, &mut Default::default()).unwrap();
     }
     global
 }

@@ -99,6 +99,10 @@ impl Files {
         let mut compression = table([("uplink", codecs.up.to_string().into())]);
         compression.extend(codecs.down.map(|scheme| ("downlink".into(), scheme.to_string().into())));
         compression.insert("downlink_span".into(), integer(raw.compression.downlink_span));
+        let mut strategy = value(&raw.strategy).as_table().cloned().unwrap_or_default();
+        if experiment.control.is_some() && raw.strategy.clients.is_none() {
+            strategy.insert("clients".into(), integer(raw.data.clients as u64));
+        }
         let connections = integer(1024.max(4 * raw.data.clients as u64));
         table([
             ("listen", "127.0.0.1:0".into()),
@@ -110,7 +114,7 @@ impl Files {
             ("cohort", Value::Table(cohort)),
             ("compression", Value::Table(compression)),
             ("aggregation", value(&experiment.raw.aggregation)),
-            ("strategy", value(&experiment.raw.strategy)),
+            ("strategy", Value::Table(strategy)),
         ])
     }
 

@@ -1,4 +1,4 @@
-//! What a run needs to go on after a crash, in one directory: `checkpoint.json`, the model and the residuals it names.
+//! What a run needs to go on after a crash, in one directory: `checkpoint.json`, the model and the vectors it names.
 //!
 //! Everything it names is durable before it is; it replaces its predecessor by a rename; only then do older files go.
 
@@ -53,8 +53,8 @@ pub struct Checkpoint {
     /// What is known of clients that were selected.
     #[serde(default)]
     pub known: BTreeMap<u64, Known>,
-    /// File number of each client's residual.
-    pub residuals: BTreeMap<u64, u64>,
+    /// File number of what each client keeps: its residual, or its control variate.
+    pub kept: BTreeMap<u64, u64>,
     /// File number of what each client has of the model for itself.
     #[serde(default)]
     pub own: BTreeMap<u64, u64>,

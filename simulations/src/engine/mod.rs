@@ -8,11 +8,12 @@
 mod attack;
 mod behaviour;
 mod checkpoint;
+mod control;
 mod offers;
 mod own;
-mod residuals;
 mod round;
 mod run;
+mod vectors;
 mod workers;
 
 pub use checkpoint::Checkpoint;

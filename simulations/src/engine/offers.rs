@@ -70,9 +70,10 @@ impl Run<'_> {
         })
     }
 
-    /// Bytes that bring a client the model.
+    /// Bytes that bring a client the model, and what comes with it.
     pub(super) fn model_bytes(&self, client: ClientId, whole: u64) -> u64 {
-        let Some(broadcast) = &self.broadcast else { return whole };
-        broadcast.path(self.versions.get(&client).copied().unwrap_or(0)).bytes
+        let version = || self.versions.get(&client).copied().unwrap_or(0);
+        let model = self.broadcast.as_ref().map_or(whole, |broadcast| broadcast.path(version()).bytes);
+        model + self.control_bytes()
     }
 }

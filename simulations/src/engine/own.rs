@@ -9,13 +9,13 @@ use std::{
 use nibble_learning::Evaluation;
 use nibble_seed::{ClientId, Seed};
 
-use super::{residuals::Residuals, run::Run};
+use super::{run::Run, vectors::Vectors};
 use crate::{after, error::SimError, federation::Federation, results::OwnRow};
 
 /// The personal tensors of all clients. A client that has not trained yet has those of the first model.
 pub(super) struct Own {
     first: Vec<f32>,
-    kept: Residuals,
+    kept: Vectors,
 }
 
 impl Own {
@@ -28,7 +28,7 @@ impl Own {
         files: &BTreeMap<u64, u64>,
     ) -> Result<Option<Self>, SimError> {
         let Some(first) = federation.own_init(seed) else { return Ok(None) };
-        Ok(Some(Self { first, kept: Residuals::restore(dir.join("own"), cap_bytes, files)? }))
+        Ok(Some(Self { first, kept: Vectors::restore(dir.join("own"), cap_bytes, files)? }))
     }
 
     pub(super) fn get(&self, client: ClientId) -> Result<Vec<f32>, SimError> {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use nibble_client::{Assignment, Participant};
+use nibble_client::{Assignment, Control, Participant};
 use nibble_codec::{Coding, Encoder, Intent, Outcome as Settlement, Payload, PayloadId, Residual, Scheme};
 use nibble_learning::TrainReport;
 use nibble_seed::{ClientId, Purpose, RoundId, Seed};
@@ -14,6 +14,7 @@ use nibble_server::{
     Aggregate, Contribution, Facts, FoldError, Round,
     round::{Counted, Effect, Event, Outcome, Record},
     selection::Heard,
+    strategy::Folding,
     wire,
 };
 
@@ -74,6 +75,7 @@ impl Run<'_> {
         let stopwatch = Stopwatch::start();
         let id = RoundId(self.progress.rows.len() as u64);
         let (held, whole) = self.publish(id)?;
+        self.publish_control(id)?;
         let able = self.able(id, whole);
         let affordable = able.len();
         let able = self.wait_for(able);
@@ -106,7 +108,7 @@ impl Run<'_> {
         }
         let mut outcomes = self.collect(&mut round, queue, &sent)?;
         outcomes.record = outcomes.record.or(abandoned);
-        self.settle(&outcomes, &sent)?;
+        self.settle(id, &outcomes, &sent)?;
         self.learn(&outcomes, &sent, |client| arrivals.get(&client).map(|at| *at - now));
         self.tally(now, &assigned, &arrivals, &sent, &outcomes.counted);
         let downlink_bytes = assigned.iter().map(|client| client.downlink_bytes).sum();
@@ -237,7 +239,7 @@ impl Run<'_> {
         Ok((held, payload.len() as u64))
     }
 
-    /// Every client that is not lost trains and encodes; its intent waits among the residuals.
+    /// Every client that is not lost trains and encodes; its intent waits among what clients keep.
     fn train(
         &mut self,
         round: RoundId,
@@ -248,16 +250,20 @@ impl Run<'_> {
         let mut tasks: Vec<_> = assigned.iter().filter(|client| client.works.is_some()).collect();
         // The longest first, so that no worker is left alone with one at the end.
         tasks.sort_by_key(|task| (usize::MAX - samples[task.client.0 as usize].len(), task.client));
-        let (residuals, spare) = (Mutex::new(&mut self.residuals), Mutex::new(&mut self.spare));
+        let server = self.control.as_ref().map_or(&[][..], |control| &control.values);
+        let (kept, spare) = (Mutex::new(&mut self.kept), Mutex::new(&mut self.spare));
         let owned = self.own.as_mut().map(Mutex::new);
-        let sgd = &self.experiment.sgd_in(round);
+        let (sgd, corrects) = (&self.experiment.sgd_in(round), self.experiment.control.is_some());
         let (save, attackers) = (self.save_updates.as_deref(), self.attackers.as_ref());
         let work = |participant: &mut Participant, task: &&Assigned| {
             let Assigned { client, mut scheme, rounding, order, .. } = **task;
             scheme.feedback &= !attackers.is_some_and(|attackers| attackers.crafts(client));
-            let residual = if scheme.feedback { lock(&residuals).get(client)? } else { Vec::new() };
-            let residual = Residual::from_values(residual, participant.layout())?;
-            let assignment = Assignment { round, scheme, rounding, order, samples: &samples[client.0 as usize], sgd };
+            let kept_of = |wanted: bool| if wanted { lock(&kept).get(client) } else { Ok(Vec::new()) };
+            let own_control = kept_of(corrects)?;
+            let control = corrects.then_some(Control { own: &own_control, server });
+            let residual = Residual::from_values(kept_of(scheme.feedback)?, participant.layout())?;
+            let samples = &samples[client.0 as usize];
+            let assignment = Assignment { round, scheme, rounding, order, samples, sgd, control };
             let buffer = lock(&spare).pop().unwrap_or_default();
             let mut own = owned.as_ref().map_or(Ok(Vec::new()), |owned| lock(owned).get(client))?;
             participant.trainer().swap_own(&mut own);
@@ -272,7 +278,7 @@ impl Run<'_> {
                 model_file::write(&path, participant.layout(), participant.delta())?;
             }
             if let Some(intent) = update.intent {
-                lock(&residuals).put(client, intent.into_vector())?;
+                lock(&kept).put(client, intent.into_vector())?;
             }
             let sent = Sent { payload: update.payload, report: update.report, nmse: update.nmse };
             match attackers.and_then(|attackers| attackers.alone(round, client, participant.delta())) {
@@ -301,7 +307,7 @@ impl Run<'_> {
             for effect in round.step(event, now) {
                 match effect {
                     Effect::Aggregate(counted) => {
-                        self.aggregate(&counted, sent)?;
+                        self.aggregate(round.id(), &counted, sent)?;
                         outcomes.counted = counted;
                         queue.put(now, Event::Aggregated);
                     }
@@ -319,7 +325,7 @@ impl Run<'_> {
     }
 
     /// Folds the counted updates into the global model, chunk by chunk.
-    fn aggregate(&mut self, counted: &[Counted], sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
+    fn aggregate(&mut self, id: RoundId, counted: &[Counted], sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
         let (layout, sgd) = (self.federation.layout(), &self.experiment.sgd);
         let contribution = |counted: &Counted| {
             let Sent { payload, report, .. } = &sent[&counted.client];
@@ -334,33 +340,37 @@ impl Run<'_> {
             FoldError::Chunk { error, .. } => SimError::from(error),
             error => SimError::Usage { problem: error.to_string(), mend: "change [aggregation]".into() },
         })?;
-        let optimizer = self.experiment.optimizer;
-        let tiles = optimizer.tiles(layout, &mut self.progress.global, &mut self.progress.memories);
+        let folding = Folding {
+            aggregate: &aggregate,
+            optimizer: self.experiment.optimizer,
+            lr: self.experiment.sgd_in(id).lr,
+            sent: self.control.as_ref().map_or(&[], |control| &control.values),
+        };
+        let tiles = folding.optimizer.tiles(layout, &mut self.progress.global, &mut self.progress.memories);
         let tiles: Vec<_> = tiles.into_iter().map(Mutex::new).collect();
         self.workers.each(&tiles, |_, tile| {
-            let mut tile = lock(tile);
-            let mut update = Vec::new();
-            aggregate.mean_of_chunk(tile.chunk, tile.global.len(), &mut update).map_err(|(_, error)| error)?;
-            tile.step(optimizer, &update);
-            Ok(())
+            folding.change(&mut lock(tile), &mut Default::default()).map_err(|(_, error)| error.into())
         })?;
         Ok(())
     }
 
-    /// Turns every intent into the residual that its outcome leaves.
-    fn settle(&mut self, outcomes: &Outcomes, sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
-        let kept = |(client, _): &&(ClientId, Outcome)| self.keeps_residual(*client);
-        let receipts: Vec<_> = outcomes.receipts.iter().filter(kept).collect();
+    /// Turns every intent into the residual that its outcome leaves, or moves control variates.
+    fn settle(&mut self, id: RoundId, outcomes: &Outcomes, sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
+        if let Some(control) = self.experiment.control {
+            return self.move_controls(id, &control, &outcomes.receipts, sent);
+        }
+        let keeps = |(client, _): &&(ClientId, Outcome)| self.keeps_residual(*client);
+        let receipts: Vec<_> = outcomes.receipts.iter().filter(keeps).collect();
         let layout = self.federation.layout();
-        let residuals = Mutex::new(&mut self.residuals);
+        let kept = Mutex::new(&mut self.kept);
         self.workers.each(&receipts, |_, (client, outcome)| {
             if *outcome != Outcome::Accepted {
                 return Ok(()); // the whole intent stays, as it lies there
             }
-            let intent = Intent::from_vector(lock(&residuals).take(*client)?);
+            let intent = Intent::from_vector(lock(&kept).take(*client)?);
             let payload = Payload::trust(&sent[client].payload, layout)?;
             let residual = intent.settle(Settlement::Accepted(&payload))?;
-            lock(&residuals).put(*client, residual.into_values())
+            lock(&kept).put(*client, residual.into_values())
         })?;
         Ok(())
     }
@@ -396,7 +406,7 @@ impl Run<'_> {
     }
 }
 
-/// Residuals and tiles are whole again before any panic can unwind past the lock, so poison carries no news.
+/// Vectors and tiles are whole again before any panic can unwind past the lock, so poison carries no news.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

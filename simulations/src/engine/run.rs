@@ -13,9 +13,10 @@ use nibble_seed::{ClientId, Seed};
 use nibble_server::{
     broadcast::{Broadcast, Downlink},
     selection::Knowledge,
+    strategy::Published,
 };
 
-use super::{checkpoint::Checkpoint, own::Own, residuals::Residuals, workers::Workers};
+use super::{checkpoint::Checkpoint, own::Own, vectors::Vectors, workers::Workers};
 use crate::{
     attacks::Attackers,
     budgets, classes,
@@ -50,7 +51,8 @@ pub struct Run<'a> {
     pub(super) codecs: Codecs,
     pub(super) seed: Seed,
     pub(super) workers: Workers,
-    pub(super) residuals: Residuals,
+    /// What each client keeps from round to round: its residual, or its control variate.
+    pub(super) kept: Vectors,
     /// What clients have of the model for themselves, if they have.
     pub(super) own: Option<Own>,
     pub(super) progress: Progress,
@@ -58,6 +60,8 @@ pub struct Run<'a> {
     pub(super) broadcast: Option<Broadcast>,
     /// Which version of it each client has, if it has any.
     pub(super) versions: BTreeMap<ClientId, u64>,
+    /// The server's control variate in the round that is played, if clients are sent one.
+    pub(super) control: Option<Published>,
     /// Who has which link, where there are links.
     pub(super) fleet: Option<Fleet>,
     /// What each client may spend.
@@ -74,7 +78,7 @@ pub struct Run<'a> {
     pub(super) spare: Vec<Vec<u8>>,
     /// Where every delta goes as a file, if anywhere.
     pub(super) save_updates: Option<PathBuf>,
-    /// Where residuals spill and checkpoints lie.
+    /// Where vectors spill and checkpoints lie.
     dir: PathBuf,
 }
 
@@ -95,7 +99,7 @@ impl<'a> Run<'a> {
         let cap_bytes = experiment.raw.compression.residual_memory_mib.saturating_mul(1 << 20);
         // Where clients keep two vectors each, each kind has half of the memory.
         let cap_bytes = if experiment.raw.local.personal.is_empty() { cap_bytes } else { cap_bytes / 2 };
-        let spill = dir.join("residuals");
+        let spill = dir.join("kept");
         let broadcast = |models, frames| {
             let downlink = codecs.down.map(|scheme| Downlink { scheme, span: experiment.span });
             downlink.map(|downlink| Broadcast::new(downlink, federation.layout(), models, frames))
@@ -103,10 +107,10 @@ impl<'a> Run<'a> {
         let fleet = links::fleet(experiment, seed)?;
         let clients = (0..experiment.raw.data.clients as u64).map(ClientId);
         let budgets: Vec<_> = clients.map(|client| budgets::of(experiment, fleet.as_ref(), client)).collect();
-        let (progress, residuals, own, broadcast, versions, accounts, knowledge) = match Checkpoint::load(dir)? {
+        let (progress, kept, own, broadcast, versions, accounts, knowledge) = match Checkpoint::load(dir)? {
             Some((checkpoint, [global, memories, held, anchor])) => {
                 check_same(&checkpoint, codecs, seed, dir)?;
-                let residuals = Residuals::restore(spill, cap_bytes, &checkpoint.residuals)?;
+                let kept = Vectors::restore(spill, cap_bytes, &checkpoint.kept)?;
                 let clock = Duration::from_nanos(checkpoint.clock_nanos);
                 let versions = checkpoint.versions.into_iter().map(|(client, version)| (ClientId(client), version));
                 let broadcast = broadcast((anchor, held), checkpoint.frames);
@@ -115,7 +119,7 @@ impl<'a> Run<'a> {
                 let progress = Progress { rows: checkpoint.rows, global, memories, clock, classes: checkpoint.classes };
                 let knowledge = checkpoint.known.into_iter().map(|(client, known)| (ClientId(client), known));
                 let own = Own::restore(federation, seed, dir, cap_bytes, &checkpoint.own)?;
-                (progress, residuals, own, broadcast, versions.collect(), accounts, knowledge.collect())
+                (progress, kept, own, broadcast, versions.collect(), accounts, knowledge.collect())
             }
             None => {
                 let global = federation.trainer().init(seed);
@@ -123,9 +127,9 @@ impl<'a> Run<'a> {
                 let broadcast = broadcast((global.clone(), global.clone()), Vec::new());
                 let classes = classes::all(experiment, fleet.as_ref(), &budgets);
                 let progress = Progress { rows: Vec::new(), global, memories, clock: Duration::ZERO, classes };
-                let residuals = Residuals::restore(spill, cap_bytes, &Default::default())?;
+                let kept = Vectors::restore(spill, cap_bytes, &Default::default())?;
                 let own = Own::restore(federation, seed, dir, cap_bytes, &Default::default())?;
-                (progress, residuals, own, broadcast, BTreeMap::new(), BTreeMap::new(), Knowledge::default())
+                (progress, kept, own, broadcast, BTreeMap::new(), BTreeMap::new(), Knowledge::default())
             }
         };
         let attack = experiment.raw.attack.as_ref();
@@ -140,11 +144,12 @@ impl<'a> Run<'a> {
             codecs,
             seed,
             workers,
-            residuals,
+            kept,
             own,
             progress,
             broadcast,
             versions,
+            control: None,
             fleet,
             budgets,
             accounts,
@@ -167,7 +172,7 @@ impl<'a> Run<'a> {
     /// with those on what they kept back.
     ///
     /// # Errors
-    /// If a client fails, or residuals cannot be kept.
+    /// If a client fails, or what clients keep cannot be kept.
     pub fn step(&mut self) -> Result<&RoundRow, SimError> {
         let mut row = self.play_round()?;
         let samples = self.federation.dataset().test.len();
@@ -198,7 +203,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// If it cannot be written; the checkpoint before is then as it was.
     pub fn checkpoint(&mut self) -> Result<(), SimError> {
-        let residuals = self.residuals.save_all()?;
+        let kept = self.kept.save_all()?;
         let global = &self.progress.global[..];
         let sent = self.broadcast.as_ref().map(|broadcast| (broadcast.held(), broadcast.anchor()));
         let (held, anchor) = sent.unwrap_or((global, global));
@@ -217,11 +222,11 @@ impl<'a> Run<'a> {
             accounts: self.accounts.iter().map(|(client, &account)| (client.0, account)).collect(),
             classes: self.progress.classes.clone(),
             known: self.knowledge.iter().map(|(client, known)| (client.0, known)).collect(),
-            residuals,
+            kept,
             own,
         };
         checkpoint.save(&self.dir, [global, &self.progress.memories, held, anchor])?;
-        self.residuals.checkpointed(&checkpoint.residuals)?;
+        self.kept.checkpointed(&checkpoint.kept)?;
         self.own.as_mut().map_or(Ok(()), |own| own.checkpointed(&checkpoint.own))
     }
 

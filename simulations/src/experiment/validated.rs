@@ -11,7 +11,7 @@ use nibble_server::{
     local::{Broken, Keys},
     round::RoundConfig,
     selection::{PowerOfChoice, Rule},
-    strategy::{Around, Optimizer, Strategy},
+    strategy::{Around, Control, Optimizer, Strategy},
 };
 
 use super::{Attack, Budget, Codecs, Evaluate, Links, Raw};
@@ -45,6 +45,8 @@ pub struct Experiment {
     pub aggregation: Aggregation,
     /// What the combined update does to the model.
     pub optimizer: Optimizer,
+    /// What clients' control variates do, if they have any.
+    pub control: Option<Control>,
 }
 
 /// An experiment that cannot be run.
@@ -94,11 +96,12 @@ impl TryFrom<Raw> for Experiment {
         check_links_and_budget(&raw)?;
         raw.attack.as_ref().map_or(Ok(()), |attack| check_attack(attack, raw.data.clients))?;
         let (mut sgd, learning_rate) = sgd(&raw)?;
-        let (aggregation, strategy) = algorithm(&raw)?;
+        let (schemes, round) = (schemes(&raw)?, round(&raw)?);
+        let (aggregation, strategy) = algorithm(&raw, &schemes, &round)?;
         sgd.proximal = strategy.proximal;
         Ok(Self {
             seeds: raw.seeds.iter().copied().map(Seed).collect(),
-            schemes: schemes(&raw)?,
+            schemes,
             data: DataConfig {
                 dataset: raw.data.dataset.clone(),
                 label: raw.data.label.clone(),
@@ -108,25 +111,35 @@ impl TryFrom<Raw> for Experiment {
             },
             sgd,
             learning_rate,
-            round: round(&raw)?,
+            round,
             span: span(&raw)?,
             quantised: evaluate(&raw)?,
             aggregation,
             optimizer: strategy.optimizer,
+            control: strategy.control,
             raw,
         })
     }
 }
 
 /// How updates become one, what that does to the model, and what pulls at clients.
-fn algorithm(raw: &Raw) -> Result<(Aggregation, Strategy), ExperimentError> {
-    let around = Around { aggregation: &raw.aggregation, local: (raw.local.lr, raw.local.momentum) };
+fn algorithm(raw: &Raw, schemes: &[Codecs], round: &RoundConfig) -> Result<(Aggregation, Strategy), ExperimentError> {
+    let around = Around {
+        aggregation: &raw.aggregation,
+        local: (raw.local.lr, raw.local.momentum),
+        clients: (round.selected() as u64, Some(raw.data.clients as u64)),
+        feedback: schemes.iter().any(|codecs| codecs.up.feedback()),
+    };
     let (mut aggregation, (strategy, rule)) = raw
         .aggregation
         .check(quorum(raw))
         .and_then(|aggregation| Ok((aggregation, raw.strategy.check(around)?)))
         .map_err(|KeyError { key, problem, mend }| broken(&key, problem, mend))?;
     aggregation.rule = rule.unwrap_or(aggregation.rule);
+    if strategy.control.is_some() && !raw.local.personal.is_empty() {
+        let problem = format!("{} corrects all of the model, and a part of it is each client's own", raw.strategy.name);
+        return Err(broken("strategy.name", problem, "leave local.personal out, or choose another strategy"));
+    }
     Ok((aggregation, strategy))
 }
 

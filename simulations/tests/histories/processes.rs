@@ -55,6 +55,7 @@ pub(crate) fn plan(history: &History) -> Plan {
         // The replay takes the plain mean.
         aggregation: nibble_server::aggregation::Aggregation { norm_bound: None, ..Default::default() },
         optimizer: Default::default(),
+        control: None,
         training: coordinator::Training { batch: 1, ..coordinator::Training::default() },
     }
 }

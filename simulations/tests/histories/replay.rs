@@ -58,7 +58,7 @@ impl Replay {
         let (rounding, order) = model::seeds(self.seed, round, cohort, number);
         let (samples, sgd) = (model::samples(number), SgdConfig { batch: 1, ..SgdConfig::default() });
         let scheme = self.scheme;
-        let assignment = Assignment { round, scheme, rounding, order, samples: &samples, sgd: &sgd };
+        let assignment = Assignment { round, scheme, rounding, order, samples: &samples, sgd: &sgd, control: None };
         let client = self.clients.get_mut(&number).expect("one of the clients");
         let residual = std::mem::take(&mut client.residual);
         let update = client.participant.perform(&self.global, &assignment, residual, Vec::new());

@@ -17,9 +17,13 @@ const CLIENTS: usize = 4;
 const ROUNDS: u64 = 200;
 
 fn config() -> String {
+    config_of("int4+ef", ROUNDS, "")
+}
+
+fn config_of(uplink: &str, rounds: u64, tables: &str) -> String {
     format!(
-        "[run]\nname = \"kills\"\nrounds = {ROUNDS}\n[model]\nname = \"logreg\"\n[data]\ndataset = \"mnist-10k\"\n\
-         [cohort]\nsize = 3\navailable = {CLIENTS}\n[compression]\nuplink = \"int4+ef\"\ndownlink = \"auto:1\"\n"
+        "[run]\nname = \"kills\"\nrounds = {rounds}\n[model]\nname = \"logreg\"\n[data]\ndataset = \"mnist-10k\"\n\
+         [cohort]\nsize = 3\navailable = {CLIENTS}\n[compression]\nuplink = {uplink:?}\ndownlink = \"auto:1\"\n{tables}"
     )
 }
 
@@ -28,20 +32,26 @@ const PARTS: usize = 50;
 
 /// The rounds of a run that nobody disturbed. Each names its model, and so all updates that ever counted.
 fn undisturbed() -> &'static [Round] {
-    static ROUNDS: OnceLock<Vec<Round>> = OnceLock::new();
-    ROUNDS.get_or_init(|| {
-        let mut deployment = Deployment::insecure(&config());
-        let coordinator = deployment.start();
-        let clients = deployment.clients(CLIENTS, PARTS);
-        deployment.finish(coordinator, clients);
-        deployment.rounds()
-    })
+    static PLAYED: OnceLock<Vec<Round>> = OnceLock::new();
+    PLAYED.get_or_init(|| left_alone(&config()))
+}
+
+fn left_alone(config: &str) -> Vec<Round> {
+    let mut deployment = Deployment::insecure(config);
+    let coordinator = deployment.start();
+    let clients = deployment.clients(CLIENTS, PARTS);
+    deployment.finish(coordinator, clients);
+    deployment.rounds()
 }
 
 /// Holds a run that was disturbed against the one that was not.
 fn check(deployment: &Deployment) {
-    let (rounds, expected) = (deployment.rounds(), undisturbed());
-    assert_eq!(rounds.len() as u64, ROUNDS);
+    check_against(deployment, undisturbed());
+}
+
+fn check_against(deployment: &Deployment, expected: &[Round]) {
+    let rounds = deployment.rounds();
+    assert_eq!(rounds.len(), expected.len());
     for (round, expected) in rounds.iter().zip(expected) {
         assert_eq!(round, expected);
     }
@@ -183,6 +193,40 @@ fn over_mutual_tls_both_ends_are_killed_and_go_on() {
     assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
     deployment.finish(coordinator, clients);
     check(&deployment);
+}
+
+/// What strategies remember, on either end, is as durable as the model.
+#[test]
+fn under_strategies_that_remember_both_ends_are_killed_and_go_on() {
+    const CONTROL: &str = "[aggregation]\nnorm_bound = \"off\"\n[strategy]\nclients = 4\nname = ";
+    let strategies = [
+        ("int4+ef", "[strategy]\nname = \"fedyogi\"\n".to_owned()),
+        ("int4+ef", "[strategy]\nname = \"fedavgm\"\n".to_owned()),
+        ("int2", format!("{CONTROL}\"scaffold\"\n")),
+        ("int2", format!("{CONTROL}\"feddyn\"\n")),
+    ];
+    thread::scope(|scope| {
+        for (run, (uplink, tables)) in (300..).zip(&strategies) {
+            scope.spawn(move || {
+                let config = config_of(uplink, 100, tables);
+                let expected = left_alone(&config);
+                let mut moments = Moments::of(run);
+                let mut deployment = Deployment::insecure(&config);
+                let mut coordinator = deployment.start();
+                let mut clients = deployment.clients(CLIENTS, PARTS);
+                for _ in 0..6 {
+                    let victim = moments.index(CLIENTS);
+                    let killed = clients.remove(victim);
+                    coordinator = kill_coordinator(&mut deployment, coordinator, &mut moments);
+                    killed.kill();
+                    clients.insert(victim, deployment.client(victim, PARTS));
+                }
+                assert_eq!(deployment.status()["state"], "going on", "{tables}: every kill must hit the run");
+                deployment.finish(coordinator, clients);
+                check_against(&deployment, &expected);
+            });
+        }
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use nibble_server::wire;
 
 use crate::harness::{Deployment, Program};
 
-struct Experiment {
+struct Experiment<'a> {
     model: &'static str,
     /// Scheme of updates, and after a slash that of the model's changes.
     scheme: &'static str,
@@ -17,13 +17,13 @@ struct Experiment {
     selection: &'static str,
     local: &'static str,
     /// More tables, with their keys.
-    tables: &'static str,
+    tables: &'a str,
 }
 
 /// Local training in which nothing has its default.
 const LOCAL: &str = "epochs = 2\nbatch = 20\nlr = 0.05\nmomentum = 0.5\nweight_decay = 0.001\n";
 
-impl Experiment {
+impl Experiment<'_> {
     /// What both ends read alike. Nothing has its default.
     fn common(&self) -> String {
         let Self { model, local, tables, .. } = self;
@@ -246,6 +246,22 @@ fn optimisers_that_remember_and_clients_that_are_pulled_back() {
         let (scheme, local) = ("int8", LOCAL);
         let experiment =
             Experiment { model, scheme, seed: 9, rounds: 4, clients: 6, cohort: 4, selection: UNIFORM, local, tables };
+        experiment.check(Deployment::insecure(&experiment.config()), false);
+    }
+}
+
+#[test]
+fn clients_with_control_variates_and_a_server_that_sends_its_own() {
+    let plain = "epochs = 2\nbatch = 20\nlr = 0.05\nweight_decay = 0.001\nschedule = \"cosine\"\n";
+    for (model, scheme, local, strategy) in [
+        ("logreg", "int4", plain, "\"scaffold\"\nlr = 0.9\ncontrol = \"auto:2\""),
+        ("mlp", "auto:1/auto:1", plain, "\"scaffold\""),
+        ("mlp", "int8", LOCAL, "\"feddyn\"\nalpha = 0.2"),
+    ] {
+        let tables = format!("[strategy]\nclients = 6\nname = {strategy}\n[aggregation]\nnorm_bound = \"off\"");
+        let (seed, rounds, clients, cohort) = (10, 8, 6, 3);
+        let experiment =
+            Experiment { model, scheme, seed, rounds, clients, cohort, selection: UNIFORM, local, tables: &tables };
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
 }

@@ -1,4 +1,4 @@
-//! The residuals of all virtual clients: in memory up to a cap, on disk past it.
+//! A vector for each virtual client, e.g. its residual: in memory up to a cap, on disk past it.
 //!
 //! Files are never changed: a newer vector gets a new file, and files that the last checkpoint names stay until the next
 //! one is durable, so a crash at any moment leaves what a checkpoint needs. A file is the vector as little-endian f32
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Vectors by client.
-pub(super) struct Residuals {
+pub(super) struct Vectors {
     dir: PathBuf,
     cap_bytes: u64,
     memory_bytes: u64,
@@ -37,23 +37,23 @@ struct Slot {
     file: Option<u64>,
 }
 
-impl Residuals {
-    /// No residuals yet; what spills goes to `dir`, which is made when needed.
+impl Vectors {
+    /// No vectors yet; what spills goes to `dir`, which is made when needed.
     pub(super) fn new(dir: PathBuf, cap_bytes: u64) -> Self {
         let (clients, by_age, pinned) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         Self { dir, cap_bytes, memory_bytes: 0, clients, by_age, pinned, next: 0 }
     }
 
-    /// The residuals that a checkpoint names; other files in `dir` are left-overs and removed.
+    /// The vectors that a checkpoint names; other files in `dir` are left-overs and removed.
     pub(super) fn restore(dir: PathBuf, cap_bytes: u64, files: &BTreeMap<u64, u64>) -> Result<Self, SimError> {
-        let mut residuals = Self::new(dir, cap_bytes);
+        let mut vectors = Self::new(dir, cap_bytes);
         for (&client, &file) in files {
-            residuals.clients.insert(ClientId(client), Slot { memory: None, file: Some(file) });
-            residuals.pinned.insert(file);
-            residuals.next = residuals.next.max(file + 1);
+            vectors.clients.insert(ClientId(client), Slot { memory: None, file: Some(file) });
+            vectors.pinned.insert(file);
+            vectors.next = vectors.next.max(file + 1);
         }
-        residuals.sweep()?;
-        Ok(residuals)
+        vectors.sweep()?;
+        Ok(vectors)
     }
 
     /// The client's vector, empty if it has none. It stays until it is replaced.
@@ -179,7 +179,7 @@ fn read(path: &Path) -> Result<Vec<f32>, SimError> {
     let bytes = fs::read(path).map_err(SimError::io(path))?;
     let damaged = || SimError::File {
         path: path.into(),
-        problem: "the residual in it is damaged".into(),
+        problem: "the vector in it is damaged".into(),
         mend: "start the run afresh with --fresh".into(),
     };
     let (vector, checksum) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
@@ -200,35 +200,35 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_kept_on_disk_and_comes_back() {
         let dir = tempfile::tempdir().unwrap();
-        let mut residuals = Residuals::new(dir.path().join("spill"), 3 * 40);
+        let mut vectors = Vectors::new(dir.path().join("spill"), 3 * 40);
         let vector = |client: u64| vec![client as f32 + 0.5; 10];
         for client in 0..10 {
-            residuals.put(ClientId(client), vector(client)).unwrap();
-            assert!(residuals.memory_bytes <= 120);
+            vectors.put(ClientId(client), vector(client)).unwrap();
+            assert!(vectors.memory_bytes <= 120);
         }
-        assert_eq!(files_in(&residuals.dir), 7);
+        assert_eq!(files_in(&vectors.dir), 7);
         for client in 0..10 {
-            assert_eq!(residuals.get(ClientId(client)).unwrap(), vector(client));
-            assert_eq!(residuals.take(ClientId(client)).unwrap(), vector(client));
+            assert_eq!(vectors.get(ClientId(client)).unwrap(), vector(client));
+            assert_eq!(vectors.take(ClientId(client)).unwrap(), vector(client));
         }
-        assert_eq!(files_in(&residuals.dir), 0, "no file outlives its vector");
-        assert!(residuals.get(ClientId(99)).unwrap().is_empty());
+        assert_eq!(files_in(&vectors.dir), 0, "no file outlives its vector");
+        assert!(vectors.get(ClientId(99)).unwrap().is_empty());
     }
 
     #[test]
     fn a_checkpoint_survives_whatever_comes_after_it() {
         let dir = tempfile::tempdir().unwrap();
-        let mut residuals = Residuals::new(dir.path().into(), 80);
+        let mut vectors = Vectors::new(dir.path().into(), 80);
         for client in 0..4 {
-            residuals.put(ClientId(client), vec![client as f32; 10]).unwrap();
+            vectors.put(ClientId(client), vec![client as f32; 10]).unwrap();
         }
-        let files = residuals.save_all().unwrap();
-        residuals.checkpointed(&files).unwrap();
+        let files = vectors.save_all().unwrap();
+        vectors.checkpointed(&files).unwrap();
         for client in 0..4 {
-            residuals.put(ClientId(client), vec![-1.0; 10]).unwrap();
+            vectors.put(ClientId(client), vec![-1.0; 10]).unwrap();
         }
-        drop(residuals); // as a crash would
-        let mut restored = Residuals::restore(dir.path().into(), 80, &files).unwrap();
+        drop(vectors); // as a crash would
+        let mut restored = Vectors::restore(dir.path().into(), 80, &files).unwrap();
         for client in 0..4 {
             assert_eq!(restored.take(ClientId(client)).unwrap(), vec![client as f32; 10]);
         }
@@ -238,13 +238,13 @@ mod tests {
     #[test]
     fn a_damaged_file_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().unwrap();
-        let mut residuals = Residuals::new(dir.path().into(), 0);
-        residuals.put(ClientId(0), vec![1.0; 4]).unwrap();
+        let mut vectors = Vectors::new(dir.path().into(), 0);
+        vectors.put(ClientId(0), vec![1.0; 4]).unwrap();
         let path = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
         let mut bytes = fs::read(&path).unwrap();
         bytes[3] ^= 1;
         fs::write(&path, bytes).unwrap();
-        let error = residuals.get(ClientId(0)).unwrap_err().to_string();
+        let error = vectors.get(ClientId(0)).unwrap_err().to_string();
         assert!(error.contains("damaged") && error.contains(".f32"), "{error}");
     }
 }

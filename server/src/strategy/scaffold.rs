@@ -1,0 +1,36 @@
+//! SCAFFOLD (Karimireddy, Kale, Mohri, Reddi, Stich, Suresh: "SCAFFOLD: stochastic controlled averaging for federated
+//! learning", ICML 2020, algorithm 1 with option II):
+//!
+//! ```text
+//! client  y <- y - lr_l (g(y) - c_i + c)            K steps, from x
+//!         c_i+ = c_i - c + (x - y) / (K lr_l)
+//! server  x <- x + lr mean(y - x)                   over the n counted of N clients
+//!         c <- c + n / N mean(c_i+ - c_i)
+//! ```
+//!
+//! Here y - x is what the payload of the update decodes to, and c what its frame does, on both ends (`control.rs`): so c
+//! stays the mean of all c_i.
+
+use super::Step;
+
+/// A step along the update, and what is remembered of all clients' gradients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scaffold {
+    /// Server learning rate.
+    pub lr: f64,
+    /// Clients there are in all.
+    pub clients: u64,
+}
+
+impl Scaffold {
+    pub(super) fn apply(&self, step: &Step<'_>, global: &mut [f32], control: &mut [f32]) {
+        let share = step.counted as f64 / self.clients as f64;
+        let sent = step.sent.iter().copied().chain(std::iter::repeat(0.0));
+        for (((global, update), slope), (c, sent)) in
+            global.iter_mut().zip(step.update).zip(step.slope).zip(control.iter_mut().zip(sent))
+        {
+            *global = (f64::from(*global) + self.lr * update) as f32;
+            *c = (f64::from(*c) - share * (f64::from(sent) + slope)) as f32;
+        }
+    }
+}
