@@ -113,6 +113,12 @@ impl Broadcast {
         self.downlink.span.anchor(self.version())
     }
 
+    /// As [`Broadcast::kept`], of a client that follows to an earlier version.
+    #[must_use]
+    pub fn kept_at(&self, version: u64) -> u64 {
+        self.downlink.span.anchor(version)
+    }
+
     /// Bytes of every frame so far.
     #[must_use]
     pub fn frames(&self) -> &[u64] {
@@ -145,13 +151,19 @@ impl Broadcast {
     /// What a client that has version `have` is sent.
     #[must_use]
     pub fn path(&self, have: u64) -> Path {
-        let (span, to) = (self.downlink.span, self.version());
+        self.path_to(have, self.version())
+    }
+
+    /// As [`Broadcast::path`], to version `to`.
+    #[must_use]
+    pub fn path_to(&self, have: u64, to: u64) -> Path {
+        let span = self.downlink.span;
         let path = |from, whole| {
             let versions = span.route(from, to)?;
             let frames: u64 = versions.iter().map(|version| self.frames[*version as usize - 1]).sum();
             Some(Path { from, whole, versions, bytes: frames + if whole { self.keyframe } else { 0 } })
         };
-        let whole = path(self.kept(), true).expect("every version has a way from its anchor");
+        let whole = path(self.kept_at(to), true).expect("every version has a way from its anchor");
         path(have, false).filter(|path| path.bytes <= whole.bytes).unwrap_or(whole)
     }
 }

@@ -78,7 +78,7 @@ fn measure(rule: &str, bound: &str, threads: usize) -> anyhow::Result<()> {
     let mut runs = Vec::new();
     for _ in 0..3 {
         let contribution = |client: usize| {
-            let facts = Facts { client: ClientId(client as u64), samples: 100, steps: 1, loss: None };
+            let facts = Facts { client: ClientId(client as u64), samples: 100, steps: 1, loss: None, age: 0 };
             Ok(Contribution { facts, chunks: Payload::trust(&payloads[client], &layout)? })
         };
         let contributions = (0..UPDATES).map(contribution).collect::<anyhow::Result<_>>()?;

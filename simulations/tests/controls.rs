@@ -68,7 +68,7 @@ fn play(
     let unbounded = aggregation::Keys { norm_bound: aggregation::NormBound::Word("off".into()), ..Default::default() };
     let around = Around { aggregation: &unbounded, local: (0.1, 0.0), clients: (2, Some(4)), feedback: false };
     let (strategy, rule) = keys.check(around).unwrap();
-    let aggregation = aggregation::Aggregation { rule: rule.unwrap(), norm_bound: None };
+    let aggregation = aggregation::Aggregation { rule: rule.unwrap(), norm_bound: None, staleness: 0.0 };
     let control = strategy.control.unwrap();
     let mut global: Vec<f32> = floats(&vectors["start"]).iter().map(|value| *value as f32).collect();
     let participant = |client: usize| {
@@ -115,7 +115,13 @@ fn play(
             payloads.push((client, update.payload));
         }
         let contribution = |(client, payload)| Contribution {
-            facts: Facts { client: ClientId(client as u64), samples: 1, steps: steps[client] as u64, loss: None },
+            facts: Facts {
+                client: ClientId(client as u64),
+                samples: 1,
+                steps: steps[client] as u64,
+                loss: None,
+                age: 0,
+            },
             chunks: Payload::parse(payload, &layout).unwrap(),
         };
         let contributions = payloads.iter().map(|(client, payload)| contribution((*client, payload))).collect();

@@ -72,12 +72,14 @@ pub struct Aggregation {
     pub rule: Rule,
     /// Longest that an update may be, in medians of the counted updates' norms; any length if there is none.
     pub norm_bound: Option<f64>,
+    /// An update of age s is scaled by (1 + s) to the power of minus this before the rule sees it.
+    pub staleness: f64,
 }
 
 /// What `Keys::default` gives.
 impl Default for Aggregation {
     fn default() -> Self {
-        Self { rule: Rule::Mean { weights: Weights::Samples }, norm_bound: Some(DEFAULT_BOUND) }
+        Self { rule: Rule::Mean { weights: Weights::Samples }, norm_bound: Some(DEFAULT_BOUND), staleness: 0.0 }
     }
 }
 
@@ -133,7 +135,7 @@ impl Keys {
                 ));
             }
         };
-        Ok(Aggregation { rule, norm_bound })
+        Ok(Aggregation { rule, norm_bound, staleness: 0.0 })
     }
 
     /// Every key that is there belongs to the rule.

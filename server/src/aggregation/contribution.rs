@@ -54,6 +54,8 @@ pub struct Facts {
     pub steps: u64,
     /// Mean training loss, if it was told.
     pub loss: Option<f64>,
+    /// Models that were made since the one it started from; 0 where rounds wait.
+    pub age: u64,
 }
 
 /// One counted update.

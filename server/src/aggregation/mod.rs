@@ -40,7 +40,7 @@ use crate::error::{AggregateError, FoldError};
 #[derive(Clone, Debug)]
 pub struct Aggregate<C> {
     contributions: Vec<Contribution<C>>,
-    /// What norm bounding leaves of each update, at most 1.
+    /// What norm bounding and age leave of each update, at most 1.
     scales: Vec<f64>,
     combination: Combination,
 }
@@ -93,10 +93,15 @@ impl<C: Chunks> Aggregate<C> {
         };
         if let Some(factor) = bound {
             self.scales = bound::scales(&norms, factor);
-            products.scale(&self.scales);
-            norms.iter_mut().zip(&self.scales).for_each(|(norm, scale)| *norm *= scale);
         }
         let facts: Vec<_> = self.contributions.iter().map(|contribution| contribution.facts).collect();
+        if aggregation.staleness != 0.0 {
+            for (scale, facts) in self.scales.iter_mut().zip(&facts) {
+                *scale *= (1.0 + facts.age as f64).powf(-aggregation.staleness);
+            }
+        }
+        products.scale(&self.scales);
+        norms.iter_mut().zip(&self.scales).for_each(|(norm, scale)| *norm *= scale);
         self.combination = rule.combine(&facts, &products, &norms);
         Ok(self)
     }
@@ -107,7 +112,7 @@ impl<C: Chunks> Aggregate<C> {
         self.contributions.len()
     }
 
-    /// What norm bounding leaves of every update, in ClientId order: 1 where it leaves all.
+    /// What norm bounding and age leave of every update, in ClientId order: 1 where they leave all.
     pub fn scales(&self) -> impl Iterator<Item = (ClientId, f64)> {
         self.contributions.iter().map(|contribution| contribution.facts.client).zip(self.scales.iter().copied())
     }

@@ -149,19 +149,22 @@ pub(super) fn rounds(command: &Report) -> Result<()> {
     for row in store.ledger(&run.name)? {
         *by_round.entry(row.round.0).or_default() += row.bytes;
     }
+    // There, who has sent nothing when a round closes goes on.
+    let asynchronous = run.config.parse::<toml::Table>().is_ok_and(|config| config.contains_key("asynchronous"));
     let mut rounds = Vec::new();
     for row in store.rounds(&run.name)? {
         let reports = store.reports(&run.name, row.round)?;
         let cohort = store.cohort(&run.name, row.round)?;
         let count =
             |is: fn(&Outcome) -> bool| reports.iter().filter(|report| report.outcome.as_ref().is_some_and(is)).count();
-        let accepted: Vec<_> = reports.iter().filter(|report| report.outcome == Some(Outcome::Accepted)).collect();
+        let counted = store.updates_in(&run.name, row.round)?;
+        let accepted: Vec<_> = counted.iter().map(|(_, report)| report).filter(|report| is_accepted(report)).collect();
         let mean = |of: fn(&Row) -> Option<f64>| {
             let values: Vec<_> = accepted.iter().filter_map(|report| of(report)).collect();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
         let silent = cohort.iter().filter(|client| !reports.iter().any(|report| report.client == **client));
-        let over = row.closed.is_some();
+        let over = row.closed.is_some() && !asynchronous;
         let silent: Vec<_> =
             silent.filter(|_| over).map(|client| (client.0, "had sent nothing when it closed".to_owned())).collect();
         let bytes = by_round.get(&row.round.0).copied().unwrap_or_default();
@@ -174,7 +177,7 @@ pub(super) fn rounds(command: &Report) -> Result<()> {
             accepted: accepted.len(),
             rejected: count(|outcome| matches!(outcome, Outcome::Rejected(_))),
             discarded: count(|outcome| matches!(outcome, Outcome::Discarded(_))),
-            missing: silent.len() + reports.iter().filter(|report| report.kind == ReportKind::Lost).count(),
+            missing: silent.len() + reports.iter().filter(|report| report.digest.is_none()).count(),
             seconds: row.closed.map(|closed| closed.saturating_sub(row.assigned.unwrap_or(row.opened)).as_secs_f64()),
             closed_unix: row.closed.map(|closed| closed.as_secs_f64()),
             accuracy: row.accuracy,
@@ -215,11 +218,16 @@ pub(super) fn rounds(command: &Report) -> Result<()> {
     print(&text)
 }
 
+fn is_accepted(report: &Row) -> bool {
+    report.outcome == Some(Outcome::Accepted)
+}
+
 /// Why a report did not count.
 fn uncounted(report: &Row) -> Option<(u64, String)> {
     let detail = || report.detail.clone().unwrap_or_default();
     let why = match (&report.outcome, report.kind) {
         (_, ReportKind::Lost) => format!("declined: {}", detail()),
+        (_, ReportKind::GivenUp) => "given up: nothing came in time".into(),
         (Some(Outcome::Accepted) | None, _) => return None,
         (Some(Outcome::Rejected(reason)), _) => format!("rejected: {reason}"),
         (Some(Outcome::Discarded(reason)), _) => format!("discarded: {reason}"),

@@ -23,7 +23,7 @@ use crate::{
     crash,
     evaluation::ToEvaluate,
     models::{ModelName, Models},
-    round::{Counted, DiscardReason, Effect, Event, Outcome, Record},
+    round::{Assigned, Counted, DiscardReason, Effect, Event, Outcome, Record},
     selection::Knowledge,
     spool::Spool,
     store::{Allowance, LedgerRow, ReportKind, RoundState, Store},
@@ -199,10 +199,8 @@ impl Coordinator {
                     Fate::Decided(outcome) => Admission::Decided(outcome),
                     Fate::Undecided => Admission::Stored,
                     Fate::Wanted => match self.round.as_ref().and_then(|round| round.assignment(client)) {
-                        Some(Effect::Assign { rounding, .. }) => {
-                            Admission::Send { scheme: self.schemes[&client], rounding }
-                        }
-                        _ => Admission::Decided(Outcome::Discarded(DiscardReason::Late)),
+                        Some(Assigned { rounding, .. }) => Admission::Send { scheme: self.schemes[&client], rounding },
+                        None => Admission::Decided(Outcome::Discarded(DiscardReason::Late)),
                     },
                 };
                 self.answer(reply, admission);
@@ -244,6 +242,7 @@ impl Coordinator {
                     self.tell_receipt(client, &outcome); // before an end of the run lets everybody go
                     receipts.push((client, outcome));
                 }
+                Effect::GiveUp { client, round } => self.give_up(client, round, now)?,
                 Effect::End(record) => self.end_round(&record, now)?,
             }
         }
@@ -274,40 +273,45 @@ impl Coordinator {
             self.foresee(*client, &ready, scheme);
             cohort.push((*client, scheme));
         }
-        self.schemes = cohort.iter().copied().collect();
+        if self.parts.plan.round.buffer().is_none() {
+            self.schemes.clear(); // else some still train in earlier rounds
+        }
+        self.schemes.extend(cohort.iter().copied());
         self.parts.store.assign(&self.parts.plan.name, id, &cohort, now)?;
         crash::point("cohort-entered");
-        info!(round = %id, cohort = cohort.len(), "the cohort is chosen");
-        for &(client, rounding, order) in assigned {
-            self.ready.remove(&client);
-            if let Some(waiting) = self.waiting.remove(&client) {
-                let assignment = self.assignment(client, (rounding, order), waiting.ready.held);
+        info!(round = %id, cohort = cohort.len(), "clients are chosen");
+        for (client, ..) in assigned {
+            self.ready.remove(client);
+            let assigned = self.round.as_ref().and_then(|round| round.assignment(*client));
+            if let Some((assigned, waiting)) = assigned.zip(self.waiting.remove(client)) {
+                let assignment = self.assignment(*client, assigned, waiting.ready.held)?;
                 self.answer(waiting.reply, Instruction::Assign(assignment));
             }
         }
         Ok(())
     }
 
-    /// The part in the open round of a client that has `held` of the models.
+    /// The part of a client that has `held` of the models.
     pub(super) fn assignment(
         &self,
         client: ClientId,
-        (rounding, order): (Seed, Seed),
+        assigned: Assigned,
         held: Option<ModelName>,
-    ) -> Assignment {
-        let round = self.round.as_ref();
+    ) -> Result<Assignment, CoordinatorError> {
+        let Assigned { round, rounding, order, deadline } = assigned;
         let now = self.parts.clock.now();
-        Assignment {
+        let model = self.model_of(round)?;
+        Ok(Assignment {
             plan: Arc::clone(&self.parts.plan),
-            round: round.map_or(RoundId(0), Round::id),
+            round,
             rounding,
             order,
             scheme: self.schemes[&client],
-            model: self.served,
-            path: self.path(held),
+            model,
+            path: self.path(held, model.name),
             control: self.control.as_ref().map(|control| control.model),
-            deadline: round.and_then(Round::deadline).map(|deadline| deadline.saturating_sub(now)),
-        }
+            deadline: deadline.map(|deadline| deadline.saturating_sub(now)),
+        })
     }
 
     pub(super) fn wake_at(&mut self, at: Option<Duration>) {
@@ -324,7 +328,7 @@ impl Coordinator {
         if !record.closed.is_committed() {
             warn!(round = %id, closed = %record.closed, "no new model");
             let why = record.closed.to_string();
-            self.parts.store.close((&plan.name, id), RoundState::Abandoned, &why, record.ended, &record.outcomes)?;
+            self.parts.store.close((&plan.name, id), RoundState::Abandoned, &why, record.ended, record.updates())?;
         }
         self.learn(id)?;
         self.write_ledger(now)?;
@@ -351,7 +355,9 @@ impl Coordinator {
         self.publish(id)?;
         self.publish_control(id)?;
         self.parts.store.open_round(&plan.name, id, &self.served.name, now)?;
-        self.round = Some(Round::open(id, plan.seed, plan.round.clone(), now).knowing(&self.knowledge));
+        let carried = self.round.as_ref().map(|round| round.carried().clone()).unwrap_or_default();
+        let round = Round::open(id, plan.seed, plan.round.clone(), now);
+        self.round = Some(round.knowing(&self.knowledge).carrying(carried));
         self.forget_absent(now);
         self.opened = true;
         self.look_back()

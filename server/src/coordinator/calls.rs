@@ -6,10 +6,7 @@ use nibble_seed::ClientId;
 use tokio::sync::oneshot;
 
 use super::{Asks, Coordinator, CoordinatorError, Instruction, UpdateRef, actor::TICK, planning::Ready, reports::Fate};
-use crate::{
-    Round,
-    round::{Effect, Event},
-};
+use crate::{Round, round::Event};
 
 /// A client is available this long after it was last heard of, unless it is on the line.
 const AVAILABLE_FOR: Duration = Duration::from_secs(90);
@@ -46,8 +43,8 @@ impl Coordinator {
             self.answer(reply, finished);
             return Ok(());
         };
-        if let Some(Effect::Assign { rounding, order, .. }) = round.assignment(client) {
-            let assignment = self.assignment(client, (rounding, order), asks.held);
+        if let Some(assigned) = round.assignment(client) {
+            let assignment = self.assignment(client, assigned, asks.held)?;
             self.answer(reply, Instruction::Assign(assignment));
             return Ok(());
         }
@@ -58,7 +55,8 @@ impl Coordinator {
             return Ok(());
         }
         self.ready.insert(client, ready);
-        self.offer(client)
+        self.offer(client)?;
+        self.hand_out()
     }
 
     /// Keeps a call until there is something to say; one that is not to be held is told when to come back.
@@ -126,6 +124,7 @@ impl Coordinator {
                 self.offer(client)?;
             }
         }
+        self.hand_out()?;
         if self.wake.is_some_and(|wake| wake <= now) {
             // A selection that ended early leaves a wake-up behind, in place of the later deadline.
             self.wake = self.round.as_ref().and_then(Round::deadline).filter(|deadline| *deadline > now);

@@ -21,7 +21,7 @@ impl Coordinator {
     pub(super) fn fix_counted_set(&mut self) -> Result<(), CoordinatorError> {
         let Some(record) = self.round.as_ref().and_then(Round::record) else { return Ok(()) };
         let (run, why) = (&self.parts.plan.name, record.closed.to_string());
-        self.parts.store.close((run, record.round), RoundState::Closing, &why, record.ended, &record.outcomes)?;
+        self.parts.store.close((run, record.round), RoundState::Closing, &why, record.ended, record.updates())?;
         Ok(())
     }
 
@@ -47,9 +47,13 @@ impl Coordinator {
             crash::point("round-committed");
             // Clients may still be fetching the model before; those before that are of no use to anyone.
             let kept = [Some(before.name), Some(self.served.name), Some(name), Some(memories), self.control_name()];
-            let kept: Vec<_> = kept.into_iter().flatten().collect();
+            let mut kept: Vec<_> = kept.into_iter().flatten().collect();
+            let (under_way, oldest) = self.under_way(id.next());
+            for round in under_way {
+                kept.push(self.model_of(round)?.name);
+            }
             self.parts.models.keep_only(&kept, keyframe_bytes(&self.parts))?;
-            self.parts.spool.forget_before(id.next())?;
+            self.parts.spool.forget_before(oldest)?;
             if let Some(evaluations) = &self.parts.evaluations {
                 // A full queue holds the next fold back, so that no more than a few models wait in memory.
                 let sent = evaluations.send(ToEvaluate { round: id, parameters: self.global.clone() });
@@ -65,13 +69,13 @@ impl Coordinator {
     fn fold(&mut self, round: RoundId, counted: &[Counted]) -> Result<(), CoordinatorError> {
         let (parts, layout) = (&self.parts, &self.parts.plan.layout);
         let contribution = |counted: &Counted| -> Result<Contribution<Spooled<'_>>, CoordinatorError> {
-            let client = counted.client;
-            let report = parts.store.report_by(&parts.plan.name, round, client)?;
+            let (client, of) = (counted.client, counted.round);
+            let report = parts.store.report_by(&parts.plan.name, of, client)?;
             let missing =
                 || CoordinatorError::Resume { round, problem: format!("the report of client {client} is gone") };
             let report = report.ok_or_else(missing)?;
             let digest = report.digest.ok_or_else(missing)?;
-            let place = Place { round, client, digest, bytes: report.bytes };
+            let place = Place { round: of, client, digest, bytes: report.bytes };
             let chunks = parts.spool.payload(&place, layout);
             let chunks = chunks.map_err(|error| CoordinatorError::Fold { round, client, error })?;
             let facts = Facts {
@@ -79,6 +83,7 @@ impl Coordinator {
                 samples: counted.samples,
                 steps: parts.plan.training.steps(counted.samples),
                 loss: report.metrics.map(|metrics| metrics.train_loss),
+                age: counted.age(round),
             };
             Ok(Contribution { facts, chunks })
         };

@@ -40,8 +40,17 @@ impl Coordinator {
             for client in unable.map(|(client, _)| *client).collect::<Vec<_>>() {
                 self.tell(Event::Unable(client))?;
             }
+            self.hand_out()?;
         }
         Ok(())
+    }
+
+    /// Lets a round that does not wait give those who are there something to do.
+    pub(super) fn hand_out(&mut self) -> Result<(), CoordinatorError> {
+        if self.closing.is_some() || self.parts.plan.round.buffer().is_none() {
+            return Ok(());
+        }
+        self.tell(Event::Tick).map(drop)
     }
 
     /// Tells the open round of a client that is ready. One that cannot afford it is told when to come back.
@@ -82,7 +91,7 @@ impl Coordinator {
 
     /// Bytes on the socket that bring a client the model, and what comes with it.
     fn bytes_down(&self, ready: &Ready) -> u64 {
-        let path = self.path(ready.held);
+        let path = self.path(ready.held, self.served.name);
         let frames = path.map(|path| path.base_bytes + path.frame_bytes.iter().sum::<u64>());
         let control = self.control.as_ref().map_or(0, |control| control.model.frame_bytes);
         wire::down(frames.unwrap_or(self.served.frame_bytes) + control, &self.parts.plan.layout)

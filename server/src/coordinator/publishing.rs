@@ -1,11 +1,14 @@
 //! What clients are given of the global model: all of it, or, where its changes are compressed, versions and the frames
 //! between them.
 
+use std::collections::BTreeSet;
+
 use nibble_codec::{Coding, PayloadId};
 use nibble_seed::{Purpose, RoundId};
 
 use super::{Coordinator, CoordinatorError, DeltaPath, ModelRef, Parts, Plan};
 use crate::{
+    Round,
     broadcast::Broadcast,
     crash,
     models::{Chain, DeltaFrame, ModelError, ModelName, Models},
@@ -64,8 +67,28 @@ impl Coordinator {
         self.control.as_ref().map(|control| control.model.name)
     }
 
-    /// The way to the model that is served, where its changes are compressed.
-    pub(super) fn path(&self, held: Option<ModelName>) -> Option<DeltaPath> {
+    /// The model that clients of a round, which may have closed, start from.
+    pub(super) fn model_of(&self, round: RoundId) -> Result<ModelRef, CoordinatorError> {
+        if self.round.as_ref().is_none_or(|open| open.id() == round) {
+            return Ok(self.served);
+        }
+        let row = self.parts.store.round(&self.parts.plan.name, round)?;
+        let missing = || CoordinatorError::Resume { round, problem: "it is not in the store".into() };
+        Ok(ModelRef { name: row.ok_or_else(missing)?.model, ..self.served })
+    }
+
+    /// Rounds whose clients still train, and the oldest of which an update is needed; `next` if there is none.
+    pub(super) fn under_way(&self, next: RoundId) -> (BTreeSet<RoundId>, RoundId) {
+        let carried = self.round.as_ref().map(Round::carried);
+        let flying: BTreeSet<_> =
+            carried.iter().flat_map(|carried| carried.flying.values().map(|flight| flight.round)).collect();
+        let received = carried.iter().flat_map(|carried| carried.received.iter().map(|(counted, _)| counted.round));
+        let oldest = received.chain(flying.iter().copied()).chain([next]).min();
+        (flying, oldest.unwrap_or(next))
+    }
+
+    /// The way to a model that clients start from, where its changes are compressed.
+    pub(super) fn path(&self, held: Option<ModelName>, model: ModelName) -> Option<DeltaPath> {
         let broadcast = self.broadcast.as_ref()?;
         let initial_seed = self.parts.plan.initial_seed;
         self.parts.models.with_chain(|chain| {
@@ -73,13 +96,14 @@ impl Coordinator {
             // Whoever knows the architecture makes the first model itself; others are sent one to start from, as is
             // whoever has a version from which no frames lead on: no version is newer than the newest.
             let have = known.or(initial_seed.map(|_| 0)).unwrap_or(u64::MAX);
-            let path = broadcast.path(have);
+            let to = chain.version_of(&model)?;
+            let path = broadcast.path_to(have, to);
             let frame_bytes = |version: &u64| chain.frame(*version).map(|frame| frame.bytes);
             Some(DeltaPath {
                 base: *chain.name(path.from)?,
                 base_bytes: if path.whole { keyframe_bytes(&self.parts) } else { 0 },
                 initial_seed: initial_seed.filter(|_| path.from == 0 && !path.whole),
-                anchor_frames: path.versions.iter().filter(|version| **version <= broadcast.kept()).count() as u32,
+                anchor_frames: path.versions.iter().filter(|version| **version <= broadcast.kept_at(to)).count() as u32,
                 frame_bytes: path.versions.iter().map(frame_bytes).collect::<Option<_>>()?,
             })
         })

@@ -10,7 +10,7 @@ use crate::{
     Round, crash,
     evaluation::ToEvaluate,
     models::ModelName,
-    round::{Effect, Event, Outcome},
+    round::{Carried, Closed, Counted, Effect, Event, Outcome},
     store::{Report, ReportKind, RoundRow, RoundState, RunRow, StoreError},
 };
 
@@ -47,7 +47,6 @@ impl Coordinator {
         };
         let missing = || CoordinatorError::Resume { round: RoundId(0), problem: "there is none".into() };
         let row = parts.store.last_round(&plan.name)?.ok_or_else(missing)?;
-        parts.spool.forget_before(row.round)?;
         let rounds = parts.store.rounds(&plan.name)?;
         let last = rounds.iter().rev().find(|row| row.new_model.is_some());
         let newest = last.and_then(|row| row.new_model).unwrap_or(first);
@@ -80,6 +79,7 @@ impl Coordinator {
             RoundState::Committed | RoundState::Abandoned => {
                 self.parts.over.send_replace(true);
             }
+            _ if plan.round.buffer().is_some() => self.resume_buffered(row)?,
             RoundState::Selecting => {
                 // Its selection window begins anew: nobody could check in while the coordinator was away.
                 let now = self.parts.clock.now();
@@ -99,6 +99,39 @@ impl Coordinator {
                 self.wake_at(deadline);
             }
         }
+        let (_, oldest) = self.under_way(row.round);
+        Ok(self.parts.spool.forget_before(oldest)?)
+    }
+
+    /// Goes on with a round that does not wait: with who trains, what has come, and, if that was fixed, what counts.
+    fn resume_buffered(&mut self, row: &RoundRow) -> Result<(), CoordinatorError> {
+        let plan = Arc::clone(&self.parts.plan);
+        self.look_back()?;
+        let flights = self.parts.store.flights(&plan.name)?;
+        self.schemes = flights.iter().map(|(client, (_, scheme))| (*client, *scheme)).collect();
+        let received = self.parts.store.updates_in(&plan.name, row.round)?.into_iter().filter_map(|(round, report)| {
+            let Report { client, samples, digest, .. } = report;
+            Some((Counted { client, samples, round }, digest?))
+        });
+        let flying = flights.into_iter().map(|(client, (flight, _))| (client, flight)).collect();
+        let carried = Carried { flying, received: received.collect() };
+        let selected = self.parts.store.cohort(&plan.name, row.round)?;
+        let disagree = |problem: &str| CoordinatorError::Resume { round: row.round, problem: problem.into() };
+        let closed = match row.state {
+            RoundState::Closing => {
+                let why = row.why.as_deref().and_then(Closed::of).zip(row.closed);
+                Some(why.ok_or_else(|| disagree("it was closing, but the store does not say why"))?)
+            }
+            _ => None,
+        };
+        let id = (row.round, plan.seed, plan.round.clone());
+        let (round, effects) = Round::resume_buffered(id, row.opened, carried, selected, closed);
+        self.closing = effects.into_iter().find_map(|effect| match effect {
+            Effect::Aggregate(counted) => Some(counted),
+            _ => None,
+        });
+        self.wake_at(round.deadline());
+        self.round = Some(round);
         Ok(())
     }
 }
@@ -118,7 +151,7 @@ fn replay(
             (ReportKind::Refused, Some(Outcome::Rejected(reason)), _) => {
                 Event::Refused { client, reason: reason.clone() }
             }
-            (ReportKind::Lost, ..) => Event::Lost(client),
+            (ReportKind::Lost | ReportKind::GivenUp, ..) => Event::Lost(client),
             _ => return Err(disagree("a report lacks its outcome or digest")),
         };
         told.extend(round.step(event, report.at));

@@ -1,5 +1,7 @@
 //! What members of a cohort report: updates, updates that cannot be used, and that none will come.
 
+use std::time::Duration;
+
 use nibble_seed::{ClientId, RoundId};
 use tokio::sync::oneshot;
 use tracing::{debug, info};
@@ -32,13 +34,15 @@ impl Coordinator {
         if let Some(report) = store.report_by(&plan.name, update.round, client)? {
             return match (report.digest, report.outcome) {
                 (Some(digest), _) if digest != update.digest => rejected(RejectReason::Conflict),
+                (None, _) if report.kind == ReportKind::GivenUp => {
+                    Ok(Fate::Decided(Outcome::Discarded(DiscardReason::Late)))
+                }
                 (None, _) => rejected(RejectReason::NotSelected), // it said that it would send nothing
                 (Some(_), Some(outcome)) => Ok(Fate::Decided(outcome)),
                 (Some(_), None) => Ok(Fate::Undecided),
             };
         }
-        let open = self.round.as_ref().filter(|round| round.id() == update.round);
-        if open.is_some_and(|round| round.assignment(client).is_some()) {
+        if self.waits_for(client, update.round) {
             return Ok(Fate::Wanted);
         }
         if store.was_selected(&plan.name, update.round, client)? {
@@ -83,6 +87,7 @@ impl Coordinator {
             bytes: sent.place.bytes,
             metrics: Some(sent.metrics),
             outcome: refusal.clone().map(Outcome::Rejected),
+            counted: None,
             detail: problem,
         };
         self.parts.store.report(&self.parts.plan.name, round, &report)?;
@@ -110,24 +115,47 @@ impl Coordinator {
         round: RoundId,
         reason: String,
     ) -> Result<(), CoordinatorError> {
-        let open = self.round.as_ref().filter(|open| run == self.parts.plan.name && open.id() == round);
-        if open.is_none_or(|open| open.assignment(client).is_none()) {
+        if run != self.parts.plan.name || !self.waits_for(client, round) {
             return Ok(());
         }
         info!(%round, %client, reason, "a client declines");
+        let now = self.parts.clock.now();
+        self.enter_lost(client, round, now, (ReportKind::Lost, Some(reason)))?;
+        self.declined.insert(client, now);
+        self.tell(Event::Lost(client)).map(drop)
+    }
+
+    /// Enters that a client is not waited for any longer.
+    pub(super) fn give_up(&mut self, client: ClientId, round: RoundId, now: Duration) -> Result<(), CoordinatorError> {
+        info!(%round, %client, "a client is given up");
+        self.enter_lost(client, round, now, (ReportKind::GivenUp, None))
+    }
+
+    fn enter_lost(
+        &self,
+        client: ClientId,
+        round: RoundId,
+        at: Duration,
+        (kind, detail): (ReportKind, Option<String>),
+    ) -> Result<(), CoordinatorError> {
         let report = Report {
             client,
-            at: self.parts.clock.now(),
-            kind: ReportKind::Lost,
+            at,
+            kind,
             samples: 0,
             digest: None,
             bytes: 0,
             metrics: None,
             outcome: None,
-            detail: Some(reason),
+            counted: None,
+            detail,
         };
-        self.parts.store.report(run, round, &report)?;
-        self.declined.insert(client, report.at);
-        self.tell(Event::Lost(client)).map(drop)
+        Ok(self.parts.store.report(&self.parts.plan.name, round, &report)?)
+    }
+
+    /// Whether an update of `client` that was assigned in `round` may still come.
+    fn waits_for(&self, client: ClientId, round: RoundId) -> bool {
+        let assigned = self.round.as_ref().and_then(|open| open.assignment(client));
+        assigned.is_some_and(|assigned| assigned.round == round)
     }
 }

@@ -71,22 +71,25 @@ impl Chain {
     }
 
     /// What clients may still be sent: delta frames that are fewer bytes than a whole model, and the names of the anchors
-    /// that are sent whole; also for clients that are on their way to the version before the newest.
-    pub(crate) fn wanted(&self, keyframe: u64) -> (Vec<DeltaFrame>, Vec<ModelName>) {
+    /// that are sent whole; also for clients that are on their way to the version before the newest, and to `others`.
+    pub(crate) fn wanted(&self, others: &[ModelName], keyframe: u64) -> (Vec<DeltaFrame>, Vec<ModelName>) {
         let newest = self.frames.len() as u64;
-        let mut wanted: Vec<_> =
-            [newest, newest.saturating_sub(1)].iter().filter_map(|version| self.frame(*version)).collect();
-        let (mut bytes, mut at) = (0, self.span.anchor(newest.saturating_sub(1)));
-        while let Some(frame) = self.frame(at) {
-            bytes += frame.bytes;
-            if bytes > keyframe {
-                break;
+        let mut targets: Vec<_> = others.iter().filter_map(|name| self.version_of(name)).collect();
+        targets.extend([newest, newest.saturating_sub(1)]);
+        let mut wanted: Vec<_> = targets.iter().filter_map(|version| self.frame(*version)).collect();
+        for target in &targets {
+            let (mut bytes, mut at) = (0, self.span.anchor(target.saturating_sub(u64::from(*target == newest))));
+            while let Some(frame) = self.frame(at) {
+                bytes += frame.bytes;
+                if bytes > keyframe {
+                    break;
+                }
+                wanted.push(frame);
+                at = self.span.anchor(at - 1);
             }
-            wanted.push(frame);
-            at = self.span.anchor(at - 1);
         }
-        let anchors = [newest, newest.saturating_sub(1)].map(|version| self.name(self.span.anchor(version)).copied());
-        (wanted.into_iter().copied().collect(), anchors.into_iter().flatten().collect())
+        let anchors = targets.iter().filter_map(|target| self.name(self.span.anchor(*target)).copied());
+        (wanted.into_iter().copied().collect(), anchors.collect())
     }
 }
 
@@ -126,7 +129,7 @@ mod tests {
     fn frames_and_anchors_are_kept_as_long_as_they_may_be_the_shorter_way() {
         let names: Vec<_> = (0..9).collect();
         let kept = |span, keyframe| {
-            let (frames, anchors) = chain(span, &names).wanted(keyframe);
+            let (frames, anchors) = chain(span, &names).wanted(&[], keyframe);
             let mut frames: Vec<_> = frames.iter().map(|frame| frame.digest[0]).collect();
             frames.sort_unstable();
             frames.dedup();
@@ -137,6 +140,6 @@ mod tests {
         assert_eq!(kept(1, 1000), ((1..9).collect(), vec![8, 7]));
         assert_eq!(kept(3, 1000), (vec![3, 6, 7, 8], vec![6, 6]));
         assert_eq!(kept(4, 1000), (vec![4, 7, 8], vec![8, 4]));
-        assert_eq!(chain(4, &[0]).wanted(5), (vec![], vec![[0; 32], [0; 32]]));
+        assert_eq!(chain(4, &[0]).wanted(&[], 5), (vec![], vec![[0; 32], [0; 32]]));
     }
 }

@@ -239,7 +239,7 @@ impl Models {
     /// If the disk fails.
     pub fn keep_only(&self, keep: &[ModelName], keyframe_bytes: u64) -> Result<(), ModelError> {
         let mut kept: Vec<_> = keep.iter().flat_map(|name| [self.path(name), self.memories_path(name)]).collect();
-        let (frames, anchors) = self.with_chain(|chain| chain.wanted(keyframe_bytes));
+        let (frames, anchors) = self.with_chain(|chain| chain.wanted(keep, keyframe_bytes));
         kept.extend(frames.iter().map(|frame| self.delta_path(&frame.digest)));
         kept.extend(anchors.iter().map(|name| self.path(name)));
         for entry in fs::read_dir(&self.directory).map_err(at(&self.directory))?.flatten() {

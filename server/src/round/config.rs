@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Buffer;
 use crate::{error::RoundConfigError, selection::Rule};
 
 /// The validated windows of a round.
@@ -14,6 +15,7 @@ pub struct RoundConfig {
     selection_window: Option<Duration>,
     deadline: Option<Duration>,
     rule: Rule,
+    buffer: Option<Buffer>,
 }
 
 impl RoundConfig {
@@ -33,6 +35,7 @@ impl RoundConfig {
             selection_window: None,
             deadline: None,
             rule: Rule::default(),
+            buffer: None,
         };
         Ok(config)
     }
@@ -91,6 +94,18 @@ impl RoundConfig {
         rule.check(self.selected)?;
         self.rule = rule;
         Ok(self)
+    }
+
+    /// Waits for nobody: clients train `buffer.concurrency` at a time, and the first updates that come are the cohort's.
+    #[must_use]
+    pub fn buffered(self, buffer: Buffer) -> Self {
+        Self { buffer: Some(buffer), ..self }
+    }
+
+    /// How work is handed out, where rounds do not wait.
+    #[must_use]
+    pub fn buffer(&self) -> Option<Buffer> {
+        self.buffer
     }
 
     /// How the cohort is chosen among those available.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nibble_seed::{ClientId, Seed};
+use nibble_seed::{ClientId, RoundId, Seed};
 
 use super::record::{Outcome, Record, RejectReason};
 
@@ -63,6 +63,13 @@ pub enum Effect {
         /// What became of it.
         outcome: Outcome,
     },
+    /// Wait for a client no longer.
+    GiveUp {
+        /// The client.
+        client: ClientId,
+        /// The round that it was assigned in.
+        round: RoundId,
+    },
     /// The round is over.
     End(Record),
 }
@@ -74,4 +81,14 @@ pub struct Counted {
     pub client: ClientId,
     /// Its weight.
     pub samples: u64,
+    /// The round that it was assigned in: that which counts it, or, where rounds do not wait, an earlier one.
+    pub round: RoundId,
+}
+
+impl Counted {
+    /// How many models were made, by the time of `round`, since that which it started from.
+    #[must_use]
+    pub fn age(&self, round: RoundId) -> u64 {
+        round.0.saturating_sub(self.round.0)
+    }
 }

@@ -5,11 +5,16 @@
 //!     \------- too few clients -----\------------ quorum missed ------------> Abandoned(reason)
 //! ```
 //!
+//! Where rounds do not wait, they are `Buffering` (buffering.rs) in place of the first two, and what is under way when one closes
+//! is carried into the next.
+//!
 //! A round always ends, and its [`Record`] says why and what became of every client. Outcomes are told when the counted
 //! set is fixed, not before: until then even a good update may still be discarded with its round.
 //!
 //! Invariant: no clock, socket, disk or randomness but the seed is touched here.
 
+mod asynchronous;
+mod buffering;
 mod config;
 mod event;
 mod record;
@@ -23,9 +28,25 @@ use std::{
 use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 
 use crate::selection::Knowledge;
+pub use asynchronous::{Asynchronous, Buffer};
+use buffering::Buffering;
+pub use buffering::{Carried, Flight};
 pub use config::RoundConfig;
 pub use event::{Counted, Digest, Effect, Event};
 pub use record::{Closed, DiscardReason, Outcome, Record, RejectReason};
+
+/// A client's part in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The round that it was assigned in.
+    pub round: RoundId,
+    /// Stream of its rounding noise.
+    pub rounding: Seed,
+    /// Stream of its batch order.
+    pub order: Seed,
+    /// When it is no longer waited for, if ever.
+    pub deadline: Option<Duration>,
+}
 
 /// A round in one of its phases.
 #[derive(Clone, Debug)]
@@ -36,6 +57,8 @@ pub struct Round {
     opened: Duration,
     /// What the cohort is chosen by; nothing once it is chosen.
     knowledge: Knowledge,
+    /// What the next round goes on with, once this one has closed.
+    carried: Carried,
     phase: Phase,
 }
 
@@ -45,6 +68,8 @@ enum Phase {
     Selecting { available: BTreeSet<ClientId>, unable: BTreeSet<ClientId> },
     /// The cohort trains and sends.
     Collecting(Collecting),
+    /// Clients train, and the first updates that come are counted.
+    Buffering(Buffering),
     /// The counted set is fixed; the aggregate is being computed and stored.
     Closing(Record, Told),
     /// Ended, committed or abandoned.
@@ -69,13 +94,45 @@ impl Round {
     /// Opens a round at time `now`.
     #[must_use]
     pub fn open(id: RoundId, seed: Seed, config: RoundConfig, now: Duration) -> Self {
-        Self {
-            id,
-            seed,
-            config,
-            opened: now,
-            knowledge: Knowledge::default(),
-            phase: Phase::Selecting { available: BTreeSet::new(), unable: BTreeSet::new() },
+        let phase = match config.buffer() {
+            None => Phase::Selecting { available: BTreeSet::new(), unable: BTreeSet::new() },
+            Some(_) => Phase::Buffering(Buffering::default()),
+        };
+        Self { id, seed, config, opened: now, knowledge: Knowledge::default(), carried: Carried::default(), phase }
+    }
+
+    /// The round, going on with what the last one left.
+    #[must_use]
+    pub fn carrying(self, carried: Carried) -> Self {
+        let phase = match self.phase {
+            Phase::Buffering(_) => Phase::Buffering(Buffering::of(carried)),
+            phase => phase,
+        };
+        Self { phase, ..self }
+    }
+
+    /// A buffered round that was open before a restart: what flies and has come, and who was assigned in it. If its counted set
+    /// was fixed, why and when; then [`Effect::Aggregate`] is among the effects.
+    #[must_use]
+    pub fn resume_buffered(
+        (id, seed, config): (RoundId, Seed, RoundConfig),
+        opened: Duration,
+        carried: Carried,
+        selected: Vec<ClientId>,
+        closed: Option<(Closed, Duration)>,
+    ) -> (Self, Vec<Effect>) {
+        let mut round = Self::open(id, seed, config, opened);
+        round.phase = Phase::Buffering(Buffering::resumed(carried, selected));
+        let effects = closed.map_or(Vec::new(), |(closed, at)| round.empty(closed, at));
+        (round, effects)
+    }
+
+    /// What is left to the next round, or would be now.
+    #[must_use]
+    pub fn carried(&self) -> &Carried {
+        match &self.phase {
+            Phase::Buffering(buffering) => &buffering.carried,
+            _ => &self.carried,
         }
     }
 
@@ -100,21 +157,27 @@ impl Round {
         assigned: Duration,
     ) -> Self {
         let phase = Phase::Collecting(Collecting::of(cohort, config.collecting_end(assigned)));
-        Self { id, seed, config, opened, knowledge: Knowledge::default(), phase }
+        Self { id, seed, config, opened, knowledge: Knowledge::default(), carried: Carried::default(), phase }
     }
 
-    /// What `client` is asked to do in this round, if it is of the cohort and has sent nothing yet.
+    /// What `client` is asked to do, if it was assigned and has sent nothing yet.
     #[must_use]
-    pub fn assignment(&self, client: ClientId) -> Option<Effect> {
-        let Phase::Collecting(collecting) = &self.phase else { return None };
-        collecting.waits_for(client).then(|| self.assign(client, &collecting.selected))
+    pub fn assignment(&self, client: ClientId) -> Option<Assigned> {
+        match &self.phase {
+            Phase::Collecting(collecting) if collecting.waits_for(client) => {
+                Some(Assigned { deadline: collecting.deadline, ..self.assign(client, &collecting.selected) })
+            }
+            _ => self.flight(client),
+        }
     }
 
-    /// When the round closes without those that have not sent, if it does.
+    /// When the round closes without those that have not sent, or gives somebody up, if it does.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        let Phase::Collecting(collecting) = &self.phase else { return None };
-        collecting.deadline
+        match &self.phase {
+            Phase::Collecting(collecting) => collecting.deadline,
+            _ => self.next_giving_up(),
+        }
     }
 
     /// What became of everyone, once the counted set is fixed and until the round ends.
@@ -127,16 +190,17 @@ impl Round {
     /// Whether clients may still check in for this round.
     #[must_use]
     pub fn is_selecting(&self) -> bool {
-        matches!(self.phase, Phase::Selecting { .. })
+        matches!(self.phase, Phase::Selecting { .. } | Phase::Buffering(_))
     }
 
-    fn assign(&self, client: ClientId, cohort: &[ClientId]) -> Effect {
+    fn assign(&self, client: ClientId, cohort: &[ClientId]) -> Assigned {
         // Strata go to the members at random, so that those who drop out leave no gap on one side.
         let shared = self.seed.derive(Purpose::Rounding, self.id.0, 0);
         let rank = cohort.iter().filter(|&&member| member < client).count();
         let stratum = shared.permutation(cohort.len()).get(rank).copied().unwrap_or_default();
         let rounding = nibble_codec::stratified(shared, stratum as usize, cohort.len());
-        Effect::Assign { client, rounding, order: self.seed.derive(Purpose::BatchOrder, self.id.0, client.0) }
+        let order = self.seed.derive(Purpose::BatchOrder, self.id.0, client.0);
+        Assigned { round: self.id, rounding, order, deadline: None }
     }
 
     /// The round's number.

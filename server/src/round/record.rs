@@ -104,6 +104,8 @@ pub struct Record {
     pub selected: Vec<ClientId>,
     /// What became of every client that sent something before the round closed.
     pub outcomes: BTreeMap<ClientId, Outcome>,
+    /// Of those that were assigned in earlier rounds: in which.
+    pub earlier: BTreeMap<ClientId, RoundId>,
     /// Clients that were assigned and had sent nothing usable when the round closed.
     pub missing: Vec<ClientId>,
     /// Why it ended.
@@ -112,4 +114,20 @@ pub struct Record {
     pub opened: Duration,
     /// When its counted set was fixed, or it was abandoned.
     pub ended: Duration,
+}
+
+impl Record {
+    /// What became of every update, with the round that it was assigned in.
+    pub fn updates(&self) -> impl Iterator<Item = (RoundId, ClientId, &Outcome)> {
+        let round = |client| self.earlier.get(client).copied().unwrap_or(self.round);
+        self.outcomes.iter().map(move |(client, outcome)| (round(client), *client, outcome))
+    }
+}
+
+impl Closed {
+    /// The reason for which a round that made a model was closed, by how it is displayed.
+    #[must_use]
+    pub fn of(displayed: &str) -> Option<Self> {
+        [Self::CohortComplete, Self::AllReported, Self::Deadline].into_iter().find(|it| it.to_string() == displayed)
+    }
 }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use nibble_seed::ClientId;
 
 use super::{
-    Closed, Collecting, Counted, DiscardReason, Effect, Event, Outcome, Phase, Record, RejectReason, Round, Told,
+    Assigned, Closed, Collecting, Counted, DiscardReason, Effect, Event, Outcome, Phase, Record, RejectReason, Round,
+    Told,
 };
 use crate::selection;
 
@@ -37,7 +38,7 @@ impl Round {
                 self.select(now)
             }
             (Phase::Collecting(collecting), Event::Update { client, samples, digest }) => {
-                let receipts = collecting.receive(client, samples, digest);
+                let receipts = collecting.receive(Counted { client, samples, round: self.id }, digest);
                 self.after_collecting(receipts, now)
             }
             (Phase::Collecting(collecting), Event::Refused { client, reason }) => {
@@ -49,6 +50,7 @@ impl Round {
                 self.after_collecting(Vec::new(), now)
             }
             (Phase::Collecting(_), Event::Tick) => self.after_collecting(Vec::new(), now),
+            (Phase::Buffering(_), event) => self.fill(event, now),
             (Phase::Closing(record, told), Event::Aggregated) => {
                 let (record, told) = (record.clone(), std::mem::take(told));
                 self.phase = Phase::Ended(told);
@@ -90,7 +92,11 @@ impl Round {
         }
         let (count, knowledge) = (self.config.selected(), std::mem::take(&mut self.knowledge));
         let selected = selection::select(self.config.rule(), &available, count, &knowledge, (self.seed, self.id));
-        let mut effects: Vec<_> = selected.iter().map(|&client| self.assign(client, &selected)).collect();
+        let assign = |&client: &ClientId| {
+            let Assigned { rounding, order, .. } = self.assign(client, &selected);
+            Effect::Assign { client, rounding, order }
+        };
+        let mut effects: Vec<_> = selected.iter().map(assign).collect();
         let deadline = self.config.collecting_end(now);
         effects.extend(deadline.map(Effect::WakeAt));
         self.phase = Phase::Collecting(Collecting::of(selected, deadline));
@@ -133,6 +139,7 @@ impl Round {
         let record = Record {
             round: self.id,
             outcomes: good().chain(refused).collect(),
+            earlier: BTreeMap::new(),
             missing: collecting.selected.iter().copied().filter(|client| !told.contains_key(client)).collect(),
             selected: collecting.selected,
             closed,
@@ -166,7 +173,8 @@ impl Collecting {
     }
 
     /// Takes in a good update. The same bytes again change nothing; other bytes are refused, the first stand.
-    fn receive(&mut self, client: ClientId, samples: u64, digest: [u8; 32]) -> Vec<Effect> {
+    fn receive(&mut self, counted: Counted, digest: [u8; 32]) -> Vec<Effect> {
+        let Counted { client, samples, .. } = counted;
         if let Some(first) = self.digests.get(&client) {
             let conflict = (*first != digest).then(|| receipt(client, Outcome::Rejected(RejectReason::Conflict)));
             return conflict.into_iter().collect();
@@ -178,7 +186,7 @@ impl Collecting {
             return vec![receipt(client, Outcome::Rejected(RejectReason::NotSelected))];
         }
         self.digests.insert(client, digest);
-        self.received.push(Counted { client, samples });
+        self.received.push(counted);
         Vec::new()
     }
 
@@ -199,6 +207,6 @@ impl Collecting {
     }
 }
 
-fn receipt(client: ClientId, outcome: Outcome) -> Effect {
+pub(super) fn receipt(client: ClientId, outcome: Outcome) -> Effect {
     Effect::Receipt { client, outcome }
 }

@@ -61,7 +61,8 @@ fn a_round_closes_when_the_cohort_is_complete_whatever_the_order() {
     let effects = play(&mut round, cohort.iter().rev().map(|&client| (5, update(client))).collect());
     let mut sorted = cohort;
     sorted.sort();
-    let counted: Vec<_> = sorted.iter().map(|&client| Counted { client, samples: 10 + client.0 }).collect();
+    let counted: Vec<_> =
+        sorted.iter().map(|&client| Counted { client, samples: 10 + client.0, round: RoundId(7) }).collect();
     assert_eq!(effects[0], Effect::Aggregate(counted), "counted in ClientId order");
     assert!(sorted.iter().all(|&client| outcome_of(&effects, client) == Some(&Outcome::Accepted)));
     assert_eq!((record(&effects).closed, record(&effects).ended), (Closed::CohortComplete, after(5)));

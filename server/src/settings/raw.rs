@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{aggregation, selection::Rule, strategy};
+use crate::{aggregation, round::Asynchronous, selection::Rule, strategy};
 
 /// A configuration as written.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -51,6 +51,8 @@ pub struct Raw {
     /// What the combined update does to the model, and what pulls at clients.
     #[serde(default)]
     pub strategy: strategy::Keys,
+    /// Rounds that do not wait for their clients. Default: they do.
+    pub asynchronous: Option<Asynchronous>,
 }
 
 /// Certificates.
@@ -219,6 +221,8 @@ pub(super) struct RunKeys<'a> {
     pub(super) compression: &'a Compression,
     pub(super) aggregation: &'a aggregation::Keys,
     pub(super) strategy: &'a strategy::Keys,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) asynchronous: Option<&'a Asynchronous>,
 }
 
 impl Raw {

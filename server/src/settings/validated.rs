@@ -170,6 +170,7 @@ impl Settings {
             compression: &raw.compression,
             aggregation: &raw.aggregation,
             strategy: &raw.strategy,
+            asynchronous: raw.asynchronous.as_ref(),
         };
         let config = toml::to_string(&keys).expect("what was read from TOML can be written as TOML");
         check_run(raw)?;
@@ -192,7 +193,13 @@ impl Settings {
             broken("compression.uplink", error.to_string(), mend)
         })?;
         let round = round(raw)?;
-        let (updates, strategy) = algorithm(raw, &policy, &round)?;
+        let (mut updates, strategy) = algorithm(raw, &policy, &round)?;
+        let round = match &raw.asynchronous {
+            None => round,
+            Some(keys) => keys
+                .check(round, &mut updates, &strategy)
+                .map_err(|KeyError { key, problem, mend }| broken(&key, problem, mend))?,
+        };
         Ok(Self {
             state: base.join(&raw.state),
             listen: raw.listen,

@@ -7,10 +7,13 @@ use nibble_seed::{ClientId, RoundId};
 use rusqlite::OptionalExtension;
 
 use super::{Store, StoreError, duration, nanos, signed, unsigned};
-use crate::selection::{Heard, Knowledge};
+use crate::{
+    round::Flight,
+    selection::{Heard, Knowledge},
+};
 
 impl Store {
-    /// Fixes the cohort of a round, and how its members code their updates.
+    /// Adds to the cohort of a round, with how its members code their updates.
     ///
     /// # Errors
     /// If the store fails.
@@ -21,12 +24,15 @@ impl Store {
         cohort: &[(ClientId, Scheme)],
         at: Duration,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE rounds SET state = 'collecting', assigned = ?3 WHERE run = ?1 AND round = ?2";
+        let sql =
+            "UPDATE rounds SET state = 'collecting', assigned = coalesce(assigned, ?3) WHERE run = ?1 AND round = ?2";
         self.connection.execute(sql, (run, signed(round.0), nanos(at)))?;
-        let sql = "INSERT INTO cohort (run, round, place, client, scheme) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let sql = "SELECT count(*) FROM cohort WHERE run = ?1 AND round = ?2";
+        let before: i64 = self.connection.prepare_cached(sql)?.query_row((run, signed(round.0)), |row| row.get(0))?;
+        let sql = "INSERT INTO cohort (run, round, place, client, scheme, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let mut insert = self.connection.prepare_cached(sql)?;
-        for (place, (client, scheme)) in cohort.iter().enumerate() {
-            insert.execute((run, signed(round.0), place as i64, signed(client.0), scheme.to_string()))?;
+        for (place, (client, scheme)) in (before..).zip(cohort) {
+            insert.execute((run, signed(round.0), place, signed(client.0), scheme.to_string(), nanos(at)))?;
         }
         Ok(())
     }
@@ -51,11 +57,23 @@ impl Store {
         let mut rows = self.connection.prepare_cached(sql)?;
         let read = |row: &rusqlite::Row<'_>| Ok((ClientId(unsigned(row.get(0)?)), row.get::<_, String>(1)?));
         let rows = rows.query_map((run, signed(round.0)), read)?.collect::<Result<Vec<_>, _>>()?;
-        let parsed = |(client, name): (ClientId, String)| match name.parse() {
-            Ok(scheme) => Ok((client, scheme)),
-            Err(_) => Err(StoreError::Value { what: "a scheme", value: name }),
+        rows.into_iter().map(|(client, name)| Ok((client, scheme_of(name)?))).collect()
+    }
+
+    /// Clients of all rounds that have reported nothing, with when they were assigned, in which round, and their schemes.
+    ///
+    /// # Errors
+    /// If the store fails, or holds a scheme that there is not.
+    pub fn flights(&self, run: &str) -> Result<BTreeMap<ClientId, (Flight, Scheme)>, StoreError> {
+        let sql = "SELECT client, round, since, scheme FROM cohort WHERE run = ?1 AND NOT EXISTS \
+                   (SELECT 1 FROM reports WHERE reports.run = cohort.run AND reports.round = cohort.round \
+                   AND reports.client = cohort.client) ORDER BY round";
+        let mut rows = self.connection.prepare_cached(sql)?;
+        let read = |row: &rusqlite::Row<'_>| -> Result<_, StoreError> {
+            let flight = Flight { round: RoundId(unsigned(row.get(1)?)), since: duration(row.get(2)?) };
+            Ok((ClientId(unsigned(row.get(0)?)), (flight, scheme_of(row.get(3)?)?)))
         };
-        rows.into_iter().map(parsed).collect()
+        rows.query_and_then([run], read)?.collect()
     }
 
     /// What a round taught of its cohort: who was assigned it, and what came with the good updates.
@@ -95,4 +113,8 @@ impl Store {
         let key = (run, signed(round.0), signed(client.0));
         Ok(self.connection.prepare_cached(sql)?.query_row(key, |_| Ok(())).optional()?.is_some())
     }
+}
+
+fn scheme_of(name: String) -> Result<Scheme, StoreError> {
+    name.parse().map_err(|_| StoreError::Value { what: "a scheme", value: name })
 }

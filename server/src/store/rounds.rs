@@ -61,6 +61,8 @@ pub enum ReportKind {
     Refused,
     /// That it will send nothing.
     Lost,
+    /// Nothing, for so long that it is not waited for any more.
+    GivenUp,
 }
 
 /// What a client says of its update, for the record.
@@ -91,6 +93,8 @@ pub struct Report {
     pub metrics: Option<Metrics>,
     /// What became of it; `None` until that is known.
     pub outcome: Option<Outcome>,
+    /// The round that decided on it.
+    pub counted: Option<RoundId>,
     /// Why nothing or nothing usable came.
     pub detail: Option<String>,
 }
@@ -142,16 +146,16 @@ impl Store {
         state: RoundState,
         why: &str,
         at: Duration,
-        outcomes: impl IntoIterator<Item = (&'a ClientId, &'a Outcome)>,
+        outcomes: impl IntoIterator<Item = (RoundId, ClientId, &'a Outcome)>,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE rounds SET state = ?3, why = ?4, closed = ?5 WHERE run = ?1 AND round = ?2";
         self.connection.execute(sql, (run, signed(round.0), state.to_string(), why, nanos(at)))?;
-        let sql = "UPDATE reports SET outcome = ?4, reason = ?5 \
+        let sql = "UPDATE reports SET outcome = ?4, reason = ?5, counted = ?6 \
                    WHERE run = ?1 AND round = ?2 AND client = ?3 AND kind = 'update'";
         let mut update = self.connection.prepare_cached(sql)?;
-        for (client, outcome) in outcomes {
+        for (of, client, outcome) in outcomes {
             let (outcome, reason) = words_of(Some(outcome));
-            update.execute((run, signed(round.0), signed(client.0), outcome, reason))?;
+            update.execute((run, signed(of.0), signed(client.0), outcome, reason, signed(round.0)))?;
         }
         Ok(())
     }
@@ -219,7 +223,7 @@ impl Store {
     /// If the store fails.
     pub fn losses(&self, run: &str) -> Result<Vec<f64>, StoreError> {
         let sql =
-            "SELECT round, train_loss FROM reports WHERE run = ?1 AND outcome = 'accepted' ORDER BY round, client";
+            "SELECT counted, train_loss FROM reports WHERE run = ?1 AND outcome = 'accepted' ORDER BY counted, client";
         let mut rows = self.connection.prepare_cached(sql)?;
         let rows = rows.query_map([run], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<f64>>(1)?)))?;
         let mut rounds: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
@@ -241,6 +245,20 @@ impl Store {
         rows.query_and_then((run, signed(round.0)), report_of)?.collect()
     }
 
+    /// Updates that a round decided on, and those that none has yet, with the rounds that they were assigned in, in the order
+    /// in which they came.
+    ///
+    /// # Errors
+    /// As [`Store::rounds`].
+    pub fn updates_in(&self, run: &str, round: RoundId) -> Result<Vec<(RoundId, Report)>, StoreError> {
+        let sql = format!(
+            "{REPORTS} WHERE run = ?1 AND kind = 'update' AND (counted = ?2 OR outcome IS NULL) ORDER BY sequence"
+        );
+        let mut rows = self.connection.prepare_cached(&sql)?;
+        let read = |row: &Row<'_>| Ok::<_, StoreError>((RoundId(unsigned(row.get(12)?)), report_of(row)?));
+        rows.query_and_then((run, signed(round.0)), read)?.collect()
+    }
+
     /// What one member reported.
     ///
     /// # Errors
@@ -254,8 +272,7 @@ impl Store {
 
 const ROUNDS: &str = "SELECT round, state, model, opened, assigned, closed, why, new_model, committed, accuracy, loss, memories FROM rounds";
 
-const REPORTS: &str =
-    "SELECT client, at, kind, samples, digest, bytes, train_loss, nmse, outcome, reason, detail FROM reports";
+const REPORTS: &str = "SELECT client, at, kind, samples, digest, bytes, train_loss, nmse, outcome, reason, detail, counted, round FROM reports";
 
 fn round_of(row: &Row<'_>) -> Result<RoundRow, StoreError> {
     let time = |index| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(index)?.map(duration));
@@ -291,6 +308,7 @@ fn report_of(row: &Row<'_>) -> Result<Report, StoreError> {
         bytes: unsigned(row.get(5)?),
         metrics,
         outcome: outcome_of(outcome.as_deref(), reason.as_deref(), detail.as_deref())?,
+        counted: row.get::<_, Option<i64>>(11)?.map(|round| RoundId(unsigned(round))),
         detail,
     })
 }
@@ -360,4 +378,5 @@ words!(RoundState, "the state of a round",
     RoundState::Selecting => "selecting", RoundState::Collecting => "collecting", RoundState::Closing => "closing",
     RoundState::Committed => "committed", RoundState::Abandoned => "abandoned");
 words!(ReportKind, "the kind of a report",
-    ReportKind::Update => "update", ReportKind::Refused => "refused", ReportKind::Lost => "lost");
+    ReportKind::Update => "update", ReportKind::Refused => "refused", ReportKind::Lost => "lost",
+    ReportKind::GivenUp => "given up");

@@ -13,7 +13,7 @@ CREATE TABLE rounds (
     state TEXT NOT NULL,                -- selecting, collecting, closing, committed, abandoned
     model BLOB NOT NULL,                -- the model that clients start from
     opened INTEGER NOT NULL,
-    assigned INTEGER,                   -- when the cohort was fixed
+    assigned INTEGER,                   -- when the first client was assigned
     closed INTEGER,                     -- when the counted set was fixed, or the round abandoned
     why TEXT,                           -- why it closed
     new_model BLOB,                     -- the model it made
@@ -40,6 +40,7 @@ CREATE TABLE cohort (
     place INTEGER NOT NULL,             -- in the order they were drawn
     client INTEGER NOT NULL,
     scheme TEXT NOT NULL,               -- of its update
+    since INTEGER NOT NULL,             -- when it was assigned
     PRIMARY KEY (run, round, client),
     FOREIGN KEY (run, round) REFERENCES rounds
 ) STRICT, WITHOUT ROWID;
@@ -51,7 +52,7 @@ CREATE TABLE reports (
     round INTEGER NOT NULL,
     client INTEGER NOT NULL,
     at INTEGER NOT NULL,
-    kind TEXT NOT NULL,                 -- update, refused, lost
+    kind TEXT NOT NULL,                 -- update, refused, lost, given up
     samples INTEGER NOT NULL,
     digest BLOB,                        -- SHA-256 of the payload
     bytes INTEGER NOT NULL,
@@ -59,6 +60,7 @@ CREATE TABLE reports (
     nmse REAL,
     outcome TEXT,                       -- accepted, rejected, discarded; NULL until it is known
     reason TEXT,
+    counted INTEGER,                    -- the round that decided on it; where rounds do not wait it may be a later one
     detail TEXT,
     FOREIGN KEY (run, round, client) REFERENCES cohort (run, round, client)
 ) STRICT;

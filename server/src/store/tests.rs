@@ -30,6 +30,7 @@ fn update(client: u64) -> Report {
         bytes: 1234,
         metrics: Some(Metrics { train_loss: 0.5, nmse: 0.25 }),
         outcome: None,
+        counted: None,
         detail: None,
     }
 }
@@ -55,7 +56,9 @@ fn a_round_is_kept_from_its_opening_to_its_model() {
     store.report("a", round, &refused).unwrap();
     store.report("a", round, &update(u64::MAX)).unwrap();
     let outcomes = [(ClientId(9), Outcome::Accepted), (ClientId(u64::MAX), Outcome::Discarded(DiscardReason::Late))];
-    store.close(("a", round), RoundState::Closing, "deadline", NOW, outcomes.iter().map(|(c, o)| (c, o))).unwrap();
+    store
+        .close(("a", round), RoundState::Closing, "deadline", NOW, outcomes.iter().map(|(c, o)| (round, *c, o)))
+        .unwrap();
     store.commit("a", round, (&[8; 32], &[9; 32]), NOW).unwrap();
     store.evaluated("a", round, 0.75, 0.5).unwrap();
     drop(store);

@@ -35,7 +35,7 @@ fn fold(optimizer: Optimizer, layout: &Layout, update: &[f32], global: &mut [f32
     let mut payload = Vec::new();
     let id = PayloadId { round: RoundId(0), seed: Seed(0) };
     Encoder::new(Coding::Fp32.into()).encode(layout, update, id, &mut payload).unwrap();
-    let facts = Facts { client: ClientId(0), samples: 1, steps: 1, loss: None };
+    let facts = Facts { client: ClientId(0), samples: 1, steps: 1, loss: None, age: 0 };
     let contribution = Contribution { facts, chunks: Payload::parse(&payload, layout).unwrap() };
     let aggregate = Aggregate::new(vec![contribution]).unwrap();
     let folding = Folding { aggregate: &aggregate, optimizer, lr: 0.1, sent: &[] };

@@ -130,7 +130,7 @@ pub(crate) fn set_in_chunk(payload: &mut [u8], index: usize, at: usize, field: &
 /// The model that these updates of clients make of `global`.
 pub(crate) fn expected_model(layout: &Layout, mut global: Vec<f32>, updates: &[(u64, &Update)]) -> Vec<f32> {
     let contributions = updates.iter().map(|(client, update)| Contribution {
-        facts: Facts { client: ClientId(*client), samples: update.samples, steps: 1, loss: None },
+        facts: Facts { client: ClientId(*client), samples: update.samples, steps: 1, loss: None, age: 0 },
         chunks: Payload::parse(&update.bytes, layout).unwrap(),
     });
     let aggregate = Aggregate::new(contributions.collect()).unwrap();

@@ -11,6 +11,7 @@ use std::{
 use nibble_client::budget::Account;
 use nibble_server::selection::Known;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::SimError,
@@ -58,10 +59,56 @@ pub struct Checkpoint {
     /// File number of what each client has of the model for itself.
     #[serde(default)]
     pub own: BTreeMap<u64, u64>,
+    /// Updates under way, where rounds do not wait.
+    #[serde(default)]
+    pub flights: Vec<FlightRow>,
+    /// SHA-256 of their payloads, one after the other; the file of this name holds them.
+    #[serde(default)]
+    pub payloads: String,
+}
+
+/// An update under way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlightRow {
+    /// Whose it is.
+    pub client: u64,
+    /// The round that it was assigned in.
+    pub round: u64,
+    /// When that was.
+    pub began_nanos: u64,
+    /// When it arrives, or the client is lost.
+    pub arrives_nanos: u64,
+    /// How long the client works; none if it is lost.
+    pub works_nanos: Option<u64>,
+    /// Bytes that brought it the model.
+    pub downlink_bytes: u64,
+    /// Scheme of the update.
+    pub scheme: String,
+    /// Streams of its rounding and of its batch order.
+    pub streams: (u64, u64),
+    /// What was sent; nothing if the client is lost.
+    pub sent: Option<SentRow>,
+    /// Whether it has arrived.
+    pub received: bool,
+}
+
+/// An update under way, as it is sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SentRow {
+    /// Bytes of its payload.
+    pub payload_bytes: u64,
+    /// Samples it was trained on.
+    pub samples: u64,
+    /// Steps of its training.
+    pub steps: u64,
+    /// Mean loss of its training.
+    pub mean_loss: f64,
+    /// Relative squared error of the payload.
+    pub nmse: f64,
 }
 
 /// The model, what the optimiser remembers, what clients have and what they keep.
-type Models = [Vec<f32>; 4];
+pub(super) type Models = [Vec<f32>; 4];
 
 const NAME: &str = "checkpoint.json";
 
@@ -71,9 +118,14 @@ impl Checkpoint {
         [&self.model, &self.memories, &self.held, &self.anchor]
     }
 
-    /// Makes the checkpoint durable in `dir`, with the models it names.
-    pub(super) fn save(&self, dir: &Path, models: [&[f32]; 4]) -> Result<(), SimError> {
+    /// Makes the checkpoint durable in `dir`, with the models and payloads it names.
+    pub(super) fn save(&self, dir: &Path, models: [&[f32]; 4], payloads: &[u8]) -> Result<(), SimError> {
         let mut kept = Vec::new();
+        if !payloads.is_empty() {
+            let path = payloads_file_of(dir, &self.payloads);
+            write_whole(&path, payloads)?;
+            kept.push(path);
+        }
         for (name, model) in self.models().into_iter().zip(models) {
             let path = model_file_of(dir, name);
             if !path.exists() {
@@ -83,8 +135,8 @@ impl Checkpoint {
         }
         let json = serde_json::to_vec_pretty(self).map_err(|error| SimError::io(dir)(error.into()))?;
         write_whole(&dir.join(NAME), &json)?;
-        let old =
-            |path: &PathBuf| path.extension().is_some_and(|extension| extension == "model") && !kept.contains(path);
+        let ours = |path: &PathBuf| path.extension().is_some_and(|it| it == "model" || it == "payloads");
+        let old = |path: &PathBuf| ours(path) && !kept.contains(path);
         for entry in fs::read_dir(dir).map_err(SimError::io(dir))?.flatten() {
             if old(&entry.path()) {
                 fs::remove_file(entry.path()).map_err(SimError::io(entry.path()))?;
@@ -93,8 +145,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The checkpoint in `dir` with its models; `None` if there is none.
-    pub(super) fn load(dir: &Path) -> Result<Option<(Self, Models)>, SimError> {
+    /// The checkpoint in `dir` with its models and payloads; `None` if there is none.
+    pub(super) fn load(dir: &Path) -> Result<Option<(Self, Models, Vec<u8>)>, SimError> {
         let path = dir.join(NAME);
         if !path.exists() {
             return Ok(None);
@@ -114,8 +166,25 @@ impl Checkpoint {
         };
         let [global, memories, held, anchor] = checkpoint.models().map(model);
         let models = [global?, memories?, held?, anchor?];
-        Ok(Some((checkpoint, models)))
+        let mut payloads = Vec::new();
+        if checkpoint.flights.iter().any(|flight| flight.sent.is_some()) {
+            let file = payloads_file_of(dir, &checkpoint.payloads);
+            payloads = fs::read(&file).map_err(SimError::io(&file))?;
+            if sha256(&payloads) != checkpoint.payloads {
+                return Err(damaged(&file, "the updates in it are damaged".into()));
+            }
+        }
+        Ok(Some((checkpoint, models, payloads)))
     }
+}
+
+/// SHA-256 in hexadecimal.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn payloads_file_of(dir: &Path, hash: &str) -> PathBuf {
+    dir.join(hash).with_extension("payloads")
 }
 
 fn model_file_of(dir: &Path, hash: &str) -> PathBuf {

@@ -14,13 +14,9 @@ impl Run<'_> {
     /// Clients that can afford a round; where too few can today, those who can tomorrow, which it then is.
     pub(super) fn able(&mut self, round: RoundId, whole: u64) -> Vec<ClientId> {
         let today = self.today();
-        let on = |day: u64| {
-            let clients = (0..self.experiment.raw.data.clients as u64).map(ClientId);
-            clients.filter(|&client| self.scheme(round, client, whole, day).is_some()).collect::<Vec<_>>()
-        };
-        let mut able = on(today);
+        let mut able = self.affordable(round, whole, today);
         if able.len() < self.experiment.round.selected() {
-            let tomorrow = on(today + 1);
+            let tomorrow = self.affordable(round, whole, today + 1);
             if tomorrow.len() > able.len() {
                 able = tomorrow;
                 self.progress.clock = Duration::from_secs_f64((today + 1) as f64 * DAY_SECONDS);
@@ -29,6 +25,15 @@ impl Run<'_> {
         let today = self.today();
         self.accounts.values_mut().for_each(|account| account.on(today));
         able
+    }
+
+    /// Clients that can afford a round on a day, and are not under way.
+    pub(super) fn affordable(&self, round: RoundId, whole: u64, day: u64) -> Vec<ClientId> {
+        let clients = (0..self.experiment.raw.data.clients as u64).map(ClientId);
+        let is_able = |client: &ClientId| {
+            !self.under_way.flights.contains_key(client) && self.scheme(round, *client, whole, day).is_some()
+        };
+        clients.filter(is_able).collect()
     }
 
     pub(super) fn today(&self) -> u64 {

@@ -23,7 +23,7 @@ use crate::{
     classes::{self, ALL},
     clock::Stopwatch,
     error::SimError,
-    links::{Fleet, Load},
+    links::Load,
     model_file,
     results::RoundRow,
 };
@@ -34,11 +34,11 @@ pub(super) struct Assigned {
     pub(super) client: ClientId,
     pub(super) scheme: Scheme,
     pub(super) rounding: Seed,
-    order: Seed,
+    pub(super) order: Seed,
     /// How long it works; `None` if it is lost.
-    works: Option<Duration>,
+    pub(super) works: Option<Duration>,
     /// Bytes that bring it the model.
-    downlink_bytes: u64,
+    pub(super) downlink_bytes: u64,
 }
 
 /// An update on its way.
@@ -63,10 +63,19 @@ impl Queue {
 
 /// What the round wanted done, beside being woken.
 #[derive(Default)]
-struct Outcomes {
-    counted: Vec<Counted>,
-    receipts: Vec<(ClientId, Outcome)>,
-    record: Option<Record>,
+pub(super) struct Outcomes {
+    pub(super) counted: Vec<Counted>,
+    pub(super) receipts: Vec<(ClientId, Outcome)>,
+    pub(super) record: Option<Record>,
+}
+
+/// A client's part in a round, as far as the table of clients goes.
+pub(super) struct Turn {
+    pub(super) client: ClientId,
+    /// Bytes that brought it the model, if it was assigned.
+    pub(super) downlink_bytes: Option<u64>,
+    /// If its update came: how long that took, its bytes, whether it counted, and whether it was the last of those.
+    pub(super) came: Option<(Duration, u64, bool, bool)>,
 }
 
 impl Run<'_> {
@@ -87,18 +96,13 @@ impl Run<'_> {
         let mut sent = self.train(id, &assigned, &held)?;
         self.plot(id, &assigned, &mut sent)?;
         let mut arrivals = BTreeMap::new();
-        for &Assigned { client, works, downlink_bytes, .. } in &assigned {
+        for task @ &Assigned { client, works, .. } in &assigned {
             match (works, sent.get(&client)) {
                 // Updates are handed over in memory, exactly once: there are no repetitions to tell apart by digest.
-                (Some(trains), Some(Sent { report, payload, .. })) => {
-                    let samples = self.experiment.sgd.visits_on(usize::try_from(report.samples).unwrap_or(usize::MAX));
-                    let down = wire::down(downlink_bytes, self.federation.layout());
-                    let (fetches, up) = (downlink_bytes > 0, wire::up(payload.len() as u64));
-                    let load = Load { fetches, down, up, samples, trains };
-                    let arrival = |fleet: &Fleet| fleet.arrival(id, client, now, load);
-                    let at = self.fleet.as_ref().map_or(now + trains, arrival);
+                (Some(trains), Some(sent)) => {
+                    let at = self.arrival(id, task, trains, now, sent);
                     arrivals.insert(client, at);
-                    queue.put(at, Event::Update { client, samples: report.samples, digest: [0; 32] });
+                    queue.put(at, Event::Update { client, samples: sent.report.samples, digest: [0; 32] });
                 }
                 _ => queue.put(now, Event::Lost(client)),
             }
@@ -110,7 +114,15 @@ impl Run<'_> {
         outcomes.record = outcomes.record.or(abandoned);
         self.settle(id, &outcomes, &sent)?;
         self.learn(&outcomes, &sent, |client| arrivals.get(&client).map(|at| *at - now));
-        self.tally(now, &assigned, &arrivals, &sent, &outcomes.counted);
+        let counts = |client: &ClientId| outcomes.counted.iter().any(|counted| counted.client == *client);
+        let last = arrivals.iter().filter(|(client, _)| counts(client)).max_by_key(|(_, at)| **at);
+        for &Assigned { client, downlink_bytes, .. } in &assigned {
+            let came = sent.get(&client).zip(arrivals.get(&client)).map(|(sent, arrival)| {
+                let is_last = last.is_some_and(|(last, _)| *last == client);
+                (*arrival - now, sent.payload.len() as u64, counts(&client), is_last)
+            });
+            self.tally(Turn { client, downlink_bytes: Some(downlink_bytes), came });
+        }
         let downlink_bytes = assigned.iter().map(|client| client.downlink_bytes).sum();
         let mut row = self.account(id, outcomes, &sent, downlink_bytes, stopwatch.elapsed());
         if row.selected == 0 {
@@ -137,24 +149,33 @@ impl Run<'_> {
             for effect in round.step(event, now) {
                 match effect {
                     Effect::Assign { client, rounding, order } => {
-                        let availability = &self.experiment.raw.availability;
-                        let works = behaviour::duration(availability, self.seed, round.id(), client);
-                        let scheme = self.scheme(round.id(), client, whole, self.today());
-                        let scheme = scheme.expect("only who can afford an update checks in");
-                        let today = self.today();
-                        let account = self.accounts.entry(client).or_default();
-                        account.on(today);
-                        account.begin_round();
-                        let downlink_bytes = self.send_model(client, works.is_some(), whole);
-                        assigned.push(Assigned { client, scheme, rounding, order, works, downlink_bytes });
+                        assigned.push(self.assigned(round.id(), client, (rounding, order), whole));
                     }
                     Effect::WakeAt(at) => queue.put(at, Event::Tick),
                     Effect::End(record) => abandoned = Some(record),
-                    Effect::Aggregate(_) | Effect::Receipt { .. } => {}
+                    Effect::Aggregate(_) | Effect::Receipt { .. } | Effect::GiveUp { .. } => {}
                 }
             }
         }
         (assigned, abandoned)
+    }
+
+    /// What a client does that was assigned in a round, and what bringing it the model takes.
+    pub(super) fn assigned(
+        &mut self,
+        round: RoundId,
+        client: ClientId,
+        (rounding, order): (Seed, Seed),
+        whole: u64,
+    ) -> Assigned {
+        let works = behaviour::duration(&self.experiment.raw.availability, self.seed, round, client);
+        let today = self.today();
+        let scheme = self.scheme(round, client, whole, today).expect("only who can afford an update checks in");
+        let account = self.accounts.entry(client).or_default();
+        account.on(today);
+        account.begin_round();
+        let downlink_bytes = self.send_model(client, works.is_some(), whole);
+        Assigned { client, scheme, rounding, order, works, downlink_bytes }
     }
 
     /// Adds what the round taught of its cohort: who was assigned it, and the good updates that came before it closed.
@@ -176,39 +197,45 @@ impl Run<'_> {
         }
     }
 
+    /// When the update of a client arrives that begins at `now` and trains as long.
+    pub(super) fn arrival(
+        &self,
+        round: RoundId,
+        task: &Assigned,
+        trains: Duration,
+        now: Duration,
+        sent: &Sent,
+    ) -> Duration {
+        let Some(fleet) = &self.fleet else { return now + trains };
+        let samples = self.experiment.sgd.visits_on(usize::try_from(sent.report.samples).unwrap_or(usize::MAX));
+        let down = wire::down(task.downlink_bytes, self.federation.layout());
+        let (fetches, up) = (task.downlink_bytes > 0, wire::up(sent.payload.len() as u64));
+        fleet.arrival(round, task.client, now, Load { fetches, down, up, samples, trains })
+    }
+
     /// Adds to what is known of each kind of link.
-    fn tally(
-        &mut self,
-        began: Duration,
-        assigned: &[Assigned],
-        arrivals: &BTreeMap<ClientId, Duration>,
-        sent: &BTreeMap<ClientId, Sent>,
-        counted: &[Counted],
-    ) {
+    pub(super) fn tally(&mut self, Turn { client, downlink_bytes, came }: Turn) {
         let fleet = self.fleet.as_ref();
-        let counts = |client: &ClientId| counted.iter().any(|counted| counted.client == *client);
-        let last = arrivals.iter().filter(|(client, _)| counts(client)).max_by_key(|(_, at)| **at);
-        for &Assigned { client, downlink_bytes, .. } in assigned {
-            let name = fleet.map_or(ALL, |fleet| fleet.name(client));
-            let (joules_down, joules_up) = fleet.map_or((0.0, 0.0), |fleet| fleet.kind(client).microjoules());
-            let Some(row) = self.progress.classes.iter_mut().find(|row| row.class == name) else { continue };
-            let account = self.accounts.get(&client).copied().unwrap_or_default();
-            classes::fill(row, &self.budgets[client.0 as usize], (account.up.run, account.down.run));
+        let name = fleet.map_or(ALL, |fleet| fleet.name(client));
+        let (joules_down, joules_up) = fleet.map_or((0.0, 0.0), |fleet| fleet.kind(client).microjoules());
+        let Some(row) = self.progress.classes.iter_mut().find(|row| row.class == name) else { return };
+        let account = self.accounts.get(&client).copied().unwrap_or_default();
+        classes::fill(row, &self.budgets[client.0 as usize], (account.up.run, account.down.run));
+        if let Some(bytes) = downlink_bytes {
             row.selected += 1;
-            row.downlink_bytes += downlink_bytes;
-            let down = wire::down(downlink_bytes, self.federation.layout());
+            row.downlink_bytes += bytes;
+            let down = wire::down(bytes, self.federation.layout());
             row.spent_down += down;
             row.joules += down as f64 * joules_down * 1e-6;
-            let Some((sent, arrival)) = sent.get(&client).zip(arrivals.get(&client)) else { continue };
-            let uplink_bytes = sent.payload.len() as u64;
-            row.counted += u64::from(counts(&client));
-            row.uncounted += u64::from(!counts(&client));
-            row.last += u64::from(last.is_some_and(|(last, _)| *last == client));
-            row.seconds += (*arrival - began).as_secs_f64();
-            row.uplink_bytes += uplink_bytes;
-            row.spent_up += wire::up(uplink_bytes);
-            row.joules += wire::up(uplink_bytes) as f64 * joules_up * 1e-6;
         }
+        let Some((took, uplink_bytes, counted, last)) = came else { return };
+        row.counted += u64::from(counted);
+        row.uncounted += u64::from(!counted);
+        row.last += u64::from(last);
+        row.seconds += took.as_secs_f64();
+        row.uplink_bytes += uplink_bytes;
+        row.spent_up += wire::up(uplink_bytes);
+        row.joules += wire::up(uplink_bytes) as f64 * joules_up * 1e-6;
     }
 
     /// Brings a client up to date, unless it is lost on the way; gives the bytes that takes, lost or not.
@@ -222,7 +249,7 @@ impl Run<'_> {
     }
 
     /// The global model as clients receive it, and the bytes of all of it.
-    fn publish(&mut self, round: RoundId) -> Result<(Vec<f32>, u64), SimError> {
+    pub(super) fn publish(&mut self, round: RoundId) -> Result<(Vec<f32>, u64), SimError> {
         let layout = self.federation.layout();
         if let Some(broadcast) = &mut self.broadcast {
             let id = PayloadId { round, seed: self.seed.derive(Purpose::Broadcast, round.0, 0) };
@@ -240,7 +267,7 @@ impl Run<'_> {
     }
 
     /// Every client that is not lost trains and encodes; its intent waits among what clients keep.
-    fn train(
+    pub(super) fn train(
         &mut self,
         round: RoundId,
         assigned: &[Assigned],
@@ -317,7 +344,7 @@ impl Run<'_> {
                         self.progress.clock = record.ended;
                         outcomes.record = Some(record);
                     }
-                    Effect::Assign { .. } => {}
+                    Effect::Assign { .. } | Effect::GiveUp { .. } => {}
                 }
             }
         }
@@ -325,12 +352,18 @@ impl Run<'_> {
     }
 
     /// Folds the counted updates into the global model, chunk by chunk.
-    fn aggregate(&mut self, id: RoundId, counted: &[Counted], sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
+    pub(super) fn aggregate(
+        &mut self,
+        id: RoundId,
+        counted: &[Counted],
+        sent: &BTreeMap<ClientId, Sent>,
+    ) -> Result<(), SimError> {
         let (layout, sgd) = (self.federation.layout(), &self.experiment.sgd);
         let contribution = |counted: &Counted| {
             let Sent { payload, report, .. } = &sent[&counted.client];
             let (client, samples) = (counted.client, counted.samples);
-            let facts = Facts { client, samples, steps: sgd.steps_on(samples as usize), loss: Some(report.mean_loss) };
+            let steps = sgd.steps_on(samples as usize);
+            let facts = Facts { client, samples, steps, loss: Some(report.mean_loss), age: counted.age(id) };
             Ok(Contribution { facts, chunks: Payload::trust(payload, layout)? })
         };
         let contributions = counted.iter().map(contribution).collect::<Result<_, SimError>>()?;
@@ -355,7 +388,12 @@ impl Run<'_> {
     }
 
     /// Turns every intent into the residual that its outcome leaves, or moves control variates.
-    fn settle(&mut self, id: RoundId, outcomes: &Outcomes, sent: &BTreeMap<ClientId, Sent>) -> Result<(), SimError> {
+    pub(super) fn settle(
+        &mut self,
+        id: RoundId,
+        outcomes: &Outcomes,
+        sent: &BTreeMap<ClientId, Sent>,
+    ) -> Result<(), SimError> {
         if let Some(control) = self.experiment.control {
             return self.move_controls(id, &control, &outcomes.receipts, sent);
         }
@@ -375,7 +413,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn account(
+    pub(super) fn account(
         &self,
         id: RoundId,
         outcomes: Outcomes,

@@ -16,7 +16,13 @@ use nibble_server::{
     strategy::Published,
 };
 
-use super::{checkpoint::Checkpoint, own::Own, vectors::Vectors, workers::Workers};
+use super::{
+    buffered::UnderWay,
+    checkpoint::{Checkpoint, Models, sha256},
+    own::Own,
+    vectors::Vectors,
+    workers::Workers,
+};
 use crate::{
     attacks::Attackers,
     budgets, classes,
@@ -62,6 +68,8 @@ pub struct Run<'a> {
     pub(super) versions: BTreeMap<ClientId, u64>,
     /// The server's control variate in the round that is played, if clients are sent one.
     pub(super) control: Option<Published>,
+    /// What is under way between rounds, where those do not wait.
+    pub(super) under_way: UnderWay,
     /// Who has which link, where there are links.
     pub(super) fleet: Option<Fleet>,
     /// What each client may spend.
@@ -99,46 +107,27 @@ impl<'a> Run<'a> {
         let cap_bytes = experiment.raw.compression.residual_memory_mib.saturating_mul(1 << 20);
         // Where clients keep two vectors each, each kind has half of the memory.
         let cap_bytes = if experiment.raw.local.personal.is_empty() { cap_bytes } else { cap_bytes / 2 };
-        let spill = dir.join("kept");
-        let broadcast = |models, frames| {
-            let downlink = codecs.down.map(|scheme| Downlink { scheme, span: experiment.span });
-            downlink.map(|downlink| Broadcast::new(downlink, federation.layout(), models, frames))
-        };
+        let loaded = Checkpoint::load(dir)?;
         let fleet = links::fleet(experiment, seed)?;
         let clients = (0..experiment.raw.data.clients as u64).map(ClientId);
         let budgets: Vec<_> = clients.map(|client| budgets::of(experiment, fleet.as_ref(), client)).collect();
-        let (progress, kept, own, broadcast, versions, accounts, knowledge) = match Checkpoint::load(dir)? {
-            Some((checkpoint, [global, memories, held, anchor])) => {
-                check_same(&checkpoint, codecs, seed, dir)?;
-                let kept = Vectors::restore(spill, cap_bytes, &checkpoint.kept)?;
-                let clock = Duration::from_nanos(checkpoint.clock_nanos);
-                let versions = checkpoint.versions.into_iter().map(|(client, version)| (ClientId(client), version));
-                let broadcast = broadcast((anchor, held), checkpoint.frames);
-                let account = |(client, account)| (ClientId(client), account);
-                let accounts = checkpoint.accounts.into_iter().map(account).collect();
-                let progress = Progress { rows: checkpoint.rows, global, memories, clock, classes: checkpoint.classes };
-                let knowledge = checkpoint.known.into_iter().map(|(client, known)| (ClientId(client), known));
-                let own = Own::restore(federation, seed, dir, cap_bytes, &checkpoint.own)?;
-                (progress, kept, own, broadcast, versions.collect(), accounts, knowledge.collect())
-            }
-            None => {
-                let global = federation.trainer().init(seed);
-                let memories = vec![0.0; experiment.optimizer.memories() * global.len()];
-                let broadcast = broadcast((global.clone(), global.clone()), Vec::new());
-                let classes = classes::all(experiment, fleet.as_ref(), &budgets);
-                let progress = Progress { rows: Vec::new(), global, memories, clock: Duration::ZERO, classes };
-                let kept = Vectors::restore(spill, cap_bytes, &Default::default())?;
-                let own = Own::restore(federation, seed, dir, cap_bytes, &Default::default())?;
-                (progress, kept, own, broadcast, BTreeMap::new(), BTreeMap::new(), Knowledge::default())
-            }
-        };
+        let none = BTreeMap::new();
+        let (kept, own) =
+            loaded.as_ref().map_or((&none, &none), |(checkpoint, ..)| (&checkpoint.kept, &checkpoint.own));
+        let (kept, own) = (
+            Vectors::restore(dir.join("kept"), cap_bytes, kept)?,
+            Own::restore(federation, seed, dir, cap_bytes, own)?,
+        );
         let attack = experiment.raw.attack.as_ref();
         let attackers = attack.map(|attack| {
             Attackers::new(attack.kind, attack.fraction, attack.strength, experiment.raw.data.clients, seed)
         });
         let mislabels = attackers.as_ref().is_some_and(Attackers::any_mislabels);
         let mislabelled = mislabels.then(|| Workers::new(&federation.mislabelled(), threads)).transpose()?;
-        Ok(Self {
+        let classes = classes::all(experiment, fleet.as_ref(), &budgets);
+        let progress =
+            Progress { rows: Vec::new(), global: Vec::new(), memories: Vec::new(), clock: Duration::ZERO, classes };
+        let run = Self {
             experiment,
             federation,
             codecs,
@@ -147,19 +136,71 @@ impl<'a> Run<'a> {
             kept,
             own,
             progress,
-            broadcast,
-            versions,
+            broadcast: None,
+            versions: BTreeMap::new(),
             control: None,
+            under_way: UnderWay::default(),
             fleet,
             budgets,
-            accounts,
-            knowledge,
+            accounts: BTreeMap::new(),
+            knowledge: Knowledge::default(),
             attackers,
             mislabelled,
             spare: Vec::new(),
             save_updates: None,
             dir: dir.into(),
+        };
+        match loaded {
+            Some((checkpoint, models, payloads)) => {
+                check_same(&checkpoint, codecs, seed, dir)?;
+                run.resumed(checkpoint, models, &payloads)
+            }
+            None => Ok(run.begun()),
+        }
+    }
+
+    /// At its beginning.
+    fn begun(self) -> Self {
+        let global = self.federation.trainer().init(self.seed);
+        let memories = vec![0.0; self.experiment.optimizer.memories() * global.len()];
+        let broadcast = self.broadcasting((global.clone(), global.clone()), Vec::new());
+        Self { progress: Progress { global, memories, ..self.progress }, broadcast, ..self }
+    }
+
+    /// Where a checkpoint says.
+    fn resumed(
+        self,
+        checkpoint: Checkpoint,
+        [global, memories, held, anchor]: Models,
+        payloads: &[u8],
+    ) -> Result<Self, SimError> {
+        let under_way = UnderWay::restore(&checkpoint.flights, payloads).ok_or_else(|| SimError::File {
+            path: self.dir.clone(),
+            problem: "what its checkpoint says of updates under way makes no sense".into(),
+            mend: "start afresh with --fresh".into(),
+        })?;
+        let broadcast = self.broadcasting((anchor, held), checkpoint.frames);
+        let of = |client| ClientId(client);
+        Ok(Self {
+            progress: Progress {
+                rows: checkpoint.rows,
+                global,
+                memories,
+                clock: Duration::from_nanos(checkpoint.clock_nanos),
+                classes: checkpoint.classes,
+            },
+            broadcast,
+            versions: checkpoint.versions.into_iter().map(|(client, version)| (of(client), version)).collect(),
+            under_way,
+            accounts: checkpoint.accounts.into_iter().map(|(client, account)| (of(client), account)).collect(),
+            knowledge: checkpoint.known.into_iter().map(|(client, known)| (of(client), known)).collect(),
+            ..self
         })
+    }
+
+    fn broadcasting(&self, models: (Vec<f32>, Vec<f32>), frames: Vec<u64>) -> Option<Broadcast> {
+        let downlink = self.codecs.down.map(|scheme| Downlink { scheme, span: self.experiment.span });
+        downlink.map(|downlink| Broadcast::new(downlink, self.federation.layout(), models, frames))
     }
 
     /// Whether every round was played.
@@ -174,7 +215,10 @@ impl<'a> Run<'a> {
     /// # Errors
     /// If a client fails, or what clients keep cannot be kept.
     pub fn step(&mut self) -> Result<&RoundRow, SimError> {
-        let mut row = self.play_round()?;
+        let mut row = match self.experiment.round.buffer() {
+            None => self.play_round()?,
+            Some(_) => self.play_buffered()?,
+        };
         let samples = self.federation.dataset().test.len();
         let evaluation = match self.evaluate_own()? {
             None => self.workers.evaluate(&self.progress.global, samples)?,
@@ -208,6 +252,7 @@ impl<'a> Run<'a> {
         let sent = self.broadcast.as_ref().map(|broadcast| (broadcast.held(), broadcast.anchor()));
         let (held, anchor) = sent.unwrap_or((global, global));
         let own = self.own.as_mut().map_or(Ok(BTreeMap::new()), Own::save_all)?;
+        let (flights, payloads) = self.under_way.to_rows();
         let checkpoint = Checkpoint {
             scheme: self.codecs.to_string(),
             seed: self.seed.0,
@@ -224,8 +269,10 @@ impl<'a> Run<'a> {
             known: self.knowledge.iter().map(|(client, known)| (client.0, known)).collect(),
             kept,
             own,
+            flights,
+            payloads: sha256(&payloads),
         };
-        checkpoint.save(&self.dir, [global, &self.progress.memories, held, anchor])?;
+        checkpoint.save(&self.dir, [global, &self.progress.memories, held, anchor], &payloads)?;
         self.kept.checkpointed(&checkpoint.kept)?;
         self.own.as_mut().map_or(Ok(()), |own| own.checkpointed(&checkpoint.own))
     }

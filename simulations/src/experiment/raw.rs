@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use nibble_learning::partition::Partition;
-use nibble_server::{aggregation, selection::Rule, strategy};
+use nibble_server::{aggregation, round::Asynchronous, selection::Rule, strategy};
 use serde::{Deserialize, Serialize};
 
 use crate::attacks::Kind;
@@ -43,6 +43,9 @@ pub struct Raw {
     pub aggregation: aggregation::Keys,
     /// What the combined update does to the model, and what pulls at clients.
     pub strategy: strategy::Keys,
+    /// Rounds that do not wait for their clients (FedBuff). Default: they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asynchronous: Option<Asynchronous>,
     /// What clients may spend. Default: any number of bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
@@ -316,6 +319,7 @@ impl Default for Raw {
             attack: None,
             aggregation: aggregation::Keys::default(),
             strategy: strategy::Keys::default(),
+            asynchronous: None,
             budget: None,
             links: None,
             target_accuracy: None,

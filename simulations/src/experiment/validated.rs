@@ -97,7 +97,8 @@ impl TryFrom<Raw> for Experiment {
         raw.attack.as_ref().map_or(Ok(()), |attack| check_attack(attack, raw.data.clients))?;
         let (mut sgd, learning_rate) = sgd(&raw)?;
         let (schemes, round) = (schemes(&raw)?, round(&raw)?);
-        let (aggregation, strategy) = algorithm(&raw, &schemes, &round)?;
+        let (mut aggregation, strategy) = algorithm(&raw, &schemes, &round)?;
+        let round = asynchronous(&raw, round, &mut aggregation, &strategy)?;
         sgd.proximal = strategy.proximal;
         Ok(Self {
             seeds: raw.seeds.iter().copied().map(Seed).collect(),
@@ -141,6 +142,22 @@ fn algorithm(raw: &Raw, schemes: &[Codecs], round: &RoundConfig) -> Result<(Aggr
         return Err(broken("strategy.name", problem, "leave local.personal out, or choose another strategy"));
     }
     Ok((aggregation, strategy))
+}
+
+/// Rounds that do not wait, if the experiment wants such.
+fn asynchronous(
+    raw: &Raw,
+    round: RoundConfig,
+    aggregation: &mut Aggregation,
+    strategy: &Strategy,
+) -> Result<RoundConfig, ExperimentError> {
+    let Some(keys) = &raw.asynchronous else { return Ok(round) };
+    if raw.attack.is_some() {
+        let problem = "attackers that act together look at a round's updates, and here rounds have none of their own";
+        return Err(broken("attack.kind", problem, "leave [attack] out, or [asynchronous]"));
+    }
+    let round = keys.check(round, aggregation, strategy);
+    round.map_err(|KeyError { key, problem, mend }| broken(&key, problem, mend))
 }
 
 fn span(raw: &Raw) -> Result<Span, ExperimentError> {

@@ -10,7 +10,7 @@ use nibble_seed::{Purpose, RoundId, Seed};
 use super::*;
 
 fn facts(client: u64, samples: u64) -> Facts {
-    Facts { client: ClientId(client), samples, steps: 1, loss: None }
+    Facts { client: ClientId(client), samples, steps: 1, loss: None, age: 0 }
 }
 
 fn encode(layout: &Layout, x: &[f32], scheme: &str, client: u64) -> Vec<u8> {

@@ -18,6 +18,7 @@ fn updates_weigh_what_the_papers_say() {
             samples: samples as u64,
             steps: steps as u64,
             loss: Some(loss),
+            age: 0,
         })
         .collect();
     for (rule, name) in [
@@ -36,7 +37,7 @@ fn updates_weigh_what_the_papers_say() {
 
 #[test]
 fn a_loss_that_is_0_missing_or_no_number_weighs_something_finite() {
-    let facts = |loss| Facts { client: ClientId(0), samples: 1, steps: 1, loss };
+    let facts = |loss| Facts { client: ClientId(0), samples: 1, steps: 1, loss, age: 0 };
     for loss in [Some(0.0), None, Some(f64::INFINITY), Some(-1.0)] {
         let rule = Rule::QFedAvg { q: 0.5, lr: 0.1 };
         let shares = rule.combine(&[facts(loss), facts(Some(1.0))], &Products::default(), &[0.0, 1e30]).shares;
