@@ -336,7 +336,11 @@ impl Coordinator {
         if id.0 + 1 < plan.rounds {
             return self.open_round(id.next(), now);
         }
-        self.round = None;
+        // What an abandoned round kept for the next one.
+        let left = self.round.take().map(|round| round.carried().received.clone()).unwrap_or_default();
+        let outcome = Outcome::Discarded(DiscardReason::Abandoned);
+        self.parts.store.decide(&plan.name, id, left.iter().map(|(it, _)| (it.round, it.client, &outcome)))?;
+        left.iter().for_each(|(counted, _)| self.tell_receipt(counted.client, &outcome));
         self.parts.store.end_run(&plan.name, now)?;
         info!(rounds = plan.rounds, "the run is over");
         let over = self.parts.over.clone();

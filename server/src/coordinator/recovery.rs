@@ -109,27 +109,29 @@ impl Coordinator {
         self.look_back()?;
         let flights = self.parts.store.flights(&plan.name)?;
         self.schemes = flights.iter().map(|(client, (_, scheme))| (*client, *scheme)).collect();
-        let received = self.parts.store.updates_in(&plan.name, row.round)?.into_iter().filter_map(|(round, report)| {
+        let updates = self.parts.store.updates_in(&plan.name, row.round)?.into_iter();
+        let (counted, mut waiting): (Vec<_>, Vec<_>) = updates.partition(|(_, report)| report.counted.is_some());
+        let is_closing = row.state == RoundState::Closing;
+        let received = if is_closing { counted } else { std::mem::take(&mut waiting) };
+        let of = |(round, report): (RoundId, Report)| {
             let Report { client, samples, digest, .. } = report;
             Some((Counted { client, samples, round }, digest?))
-        });
-        let flying = flights.into_iter().map(|(client, (flight, _))| (client, flight)).collect();
-        let carried = Carried { flying, received: received.collect() };
-        let selected = self.parts.store.cohort(&plan.name, row.round)?;
-        let disagree = |problem: &str| CoordinatorError::Resume { round: row.round, problem: problem.into() };
-        let closed = match row.state {
-            RoundState::Closing => {
-                let why = row.why.as_deref().and_then(Closed::of).zip(row.closed);
-                Some(why.ok_or_else(|| disagree("it was closing, but the store does not say why"))?)
-            }
-            _ => None,
         };
+        let carried = Carried {
+            flying: flights.into_iter().map(|(client, (flight, _))| (client, flight)).collect(),
+            received: received.into_iter().filter_map(of).collect(),
+        };
+        let selected = self.parts.store.cohort(&plan.name, row.round)?;
         let id = (row.round, plan.seed, plan.round.clone());
-        let (round, effects) = Round::resume_buffered(id, row.opened, carried, selected, closed);
-        self.closing = effects.into_iter().find_map(|effect| match effect {
-            Effect::Aggregate(counted) => Some(counted),
-            _ => None,
-        });
+        let mut round = Round::resume_buffered(id, row.opened, carried, selected);
+        if is_closing {
+            let why = row.why.as_deref().and_then(Closed::of).zip(row.closed);
+            let (why, at) = why.ok_or_else(|| CoordinatorError::Resume {
+                round: row.round,
+                problem: "it was closing, but the store does not say why".into(),
+            })?;
+            self.closing = Some(round.close_again(why, at, waiting.into_iter().filter_map(of).collect()));
+        }
         self.wake_at(round.deadline());
         self.round = Some(round);
         Ok(())

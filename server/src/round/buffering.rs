@@ -130,15 +130,46 @@ impl Round {
         self.after_filling(vec![receipt(client, outcome)], now)
     }
 
+    /// What becomes of `event` once a buffered round has closed: whoever flies flies on, and what comes is the next round's.
+    /// `None` if that is not about them.
+    pub(super) fn carry(&mut self, event: &Event) -> Option<Vec<Effect>> {
+        let Carried { flying, received } = &mut self.carried;
+        match *event {
+            Event::Update { client, samples, digest } if samples > 0 => {
+                let Flight { round, .. } = flying.remove(&client)?;
+                received.push((Counted { client, samples, round }, digest));
+                Some(Vec::new())
+            }
+            Event::Update { client, .. } => {
+                flying.remove(&client)?;
+                Some(vec![receipt(client, Outcome::Rejected(RejectReason::NoSamples))])
+            }
+            Event::Refused { client, ref reason } => {
+                flying.remove(&client)?;
+                Some(vec![receipt(client, Outcome::Rejected(reason.clone()))])
+            }
+            Event::Lost(client) => flying.remove(&client).map(|_| Vec::new()),
+            _ => None,
+        }
+    }
+
+    /// Whether a client started from a model that is too old for the round that would count it.
+    fn is_stale(&self, flight: &Flight) -> bool {
+        let most = self.config.buffer().and_then(|buffer| buffer.max_staleness);
+        let counts_in = self.id.0 + u64::from(!matches!(self.phase, Phase::Buffering(_)));
+        most.is_some_and(|most| counts_in - flight.round.0 > most)
+    }
+
     /// Gives up clients whose time is over, or whose model is too old.
     fn give_up(&mut self, now: Duration) -> Vec<Effect> {
-        let (id, end) = (self.id, |since| self.config.collecting_end(since));
-        let most = self.config.buffer().and_then(|buffer| buffer.max_staleness);
         let is_over = |flight: &Flight| {
-            end(flight.since).is_some_and(|end| now >= end) || most.is_some_and(|most| id.0 - flight.round.0 > most)
+            self.is_stale(flight) || self.config.collecting_end(flight.since).is_some_and(|end| now >= end)
         };
+        let flying = self.carried().flying.iter();
+        let over: Vec<_> =
+            flying.filter(|(_, flight)| is_over(flight)).map(|(client, flight)| (*client, *flight)).collect();
         let Phase::Buffering(Buffering { carried, done, gone, .. }) = &mut self.phase else { return Vec::new() };
-        let over: Vec<_> = carried.flying.extract_if(.., |_, flight| is_over(flight)).collect();
+        carried.flying.retain(|client, _| over.iter().all(|(gone, _)| gone != client));
         done.extend(over.iter().map(|(client, _)| *client));
         gone.extend(over.iter().map(|(client, _)| (*client, None)));
         over.into_iter().map(|(client, flight)| Effect::GiveUp { client, round: flight.round }).collect()
@@ -230,10 +261,9 @@ impl Round {
         std::iter::once(Effect::Aggregate(counted)).chain(receipts).collect()
     }
 
-    /// What a client that flies is asked to do.
+    /// What a client that flies is asked to do; nothing any more if its model is too old.
     pub(super) fn flight(&self, client: ClientId) -> Option<Assigned> {
-        let Phase::Buffering(buffering) = &self.phase else { return None };
-        let flight = buffering.carried.flying.get(&client)?;
+        let flight = self.carried().flying.get(&client).filter(|flight| !self.is_stale(flight))?;
         let deadline = self.config.collecting_end(flight.since);
         Some(Assigned { deadline, ..flight_of(self.seed, flight.round, client) })
     }

@@ -111,20 +111,29 @@ impl Round {
         Self { phase, ..self }
     }
 
-    /// A buffered round that was open before a restart: what flies and has come, and who was assigned in it. If its counted set
-    /// was fixed, why and when; then [`Effect::Aggregate`] is among the effects.
+    /// A buffered round that was open before a restart: what flies and has come, and who was assigned in it.
     #[must_use]
     pub fn resume_buffered(
         (id, seed, config): (RoundId, Seed, RoundConfig),
         opened: Duration,
         carried: Carried,
         selected: Vec<ClientId>,
-        closed: Option<(Closed, Duration)>,
-    ) -> (Self, Vec<Effect>) {
-        let mut round = Self::open(id, seed, config, opened);
-        round.phase = Phase::Buffering(Buffering::resumed(carried, selected));
-        let effects = closed.map_or(Vec::new(), |(closed, at)| round.empty(closed, at));
-        (round, effects)
+    ) -> Self {
+        let phase = Phase::Buffering(Buffering::resumed(carried, selected));
+        Self { phase, ..Self::open(id, seed, config, opened) }
+    }
+
+    /// Fixes the counted set of a buffered round again that was resumed with it: it closed at that time, and why. `later` are
+    /// updates that came after that. Gives what the counted set is.
+    #[must_use]
+    pub fn close_again(&mut self, closed: Closed, at: Duration, later: Vec<(Counted, Digest)>) -> Vec<Counted> {
+        let effects = self.empty(closed, at);
+        self.carried.received.extend(later);
+        let counted = effects.into_iter().find_map(|effect| match effect {
+            Effect::Aggregate(counted) => Some(counted),
+            _ => None,
+        });
+        counted.unwrap_or_default()
     }
 
     /// What is left to the next round, or would be now.

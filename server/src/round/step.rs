@@ -14,6 +14,9 @@ impl Round {
     /// What to do now that `event` happened at time `now`.
     #[must_use]
     pub fn step(&mut self, event: Event, now: Duration) -> Vec<Effect> {
+        if let Some(effects) = self.carry(&event) {
+            return effects;
+        }
         match (&mut self.phase, event) {
             (Phase::Selecting { available, unable }, Event::CheckIn(client)) => {
                 let first = available.is_empty() && unable.is_empty();

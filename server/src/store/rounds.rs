@@ -150,6 +150,19 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sql = "UPDATE rounds SET state = ?3, why = ?4, closed = ?5 WHERE run = ?1 AND round = ?2";
         self.connection.execute(sql, (run, signed(round.0), state.to_string(), why, nanos(at)))?;
+        self.decide(run, round, outcomes)
+    }
+
+    /// Fixes what `round` makes of updates, each with the round that it was assigned in.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn decide<'a>(
+        &self,
+        run: &str,
+        round: RoundId,
+        outcomes: impl IntoIterator<Item = (RoundId, ClientId, &'a Outcome)>,
+    ) -> Result<(), StoreError> {
         let sql = "UPDATE reports SET outcome = ?4, reason = ?5, counted = ?6 \
                    WHERE run = ?1 AND round = ?2 AND client = ?3 AND kind = 'update'";
         let mut update = self.connection.prepare_cached(sql)?;

@@ -67,7 +67,7 @@ fn a_round_is_kept_from_its_opening_to_its_model() {
     assert_eq!(store.run("a").unwrap(), Some(run("a")));
     assert_eq!(store.cohort("a", round).unwrap(), cohort);
     let reports = store.reports("a", round).unwrap();
-    assert_eq!(reports[0], Report { outcome: Some(Outcome::Accepted), ..update(9) });
+    assert_eq!(reports[0], Report { outcome: Some(Outcome::Accepted), counted: Some(round), ..update(9) });
     assert_eq!(reports[1], refused);
     assert_eq!(reports[2].outcome, Some(Outcome::Discarded(DiscardReason::Late)));
     let row = store.last_round("a").unwrap().unwrap();

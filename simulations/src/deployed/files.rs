@@ -104,7 +104,7 @@ impl Files {
             strategy.insert("clients".into(), integer(raw.data.clients as u64));
         }
         let connections = integer(1024.max(4 * raw.data.clients as u64));
-        table([
+        let mut config = table([
             ("listen", "127.0.0.1:0".into()),
             ("limits", Value::Table(table([("connections_per_address", connections)]))),
             ("run", Value::Table(table(run))),
@@ -115,7 +115,9 @@ impl Files {
             ("compression", Value::Table(compression)),
             ("aggregation", value(&experiment.raw.aggregation)),
             ("strategy", Value::Table(strategy)),
-        ])
+        ]);
+        config.extend(raw.asynchronous.as_ref().map(|keys| ("asynchronous".into(), value(keys))));
+        config
     }
 
     /// The coordinator's configuration.

@@ -15,6 +15,7 @@ use nibble_client::{
 use nibble_codec::Scheme;
 use nibble_seed::{ClientId, Seed};
 use nibble_server::{
+    aggregation::Aggregation,
     clock::Clock,
     coordinator::{self, Plan},
     listener::{Limits, Meters, Security},
@@ -52,8 +53,12 @@ pub(crate) fn plan(history: &History) -> Plan {
         layout,
         architecture: model::ARCHITECTURE.into(),
         policy: scheme.into(),
-        // The replay takes the plain mean.
-        aggregation: nibble_server::aggregation::Aggregation { norm_bound: None, ..Default::default() },
+        // The replay takes the plain mean, of updates that count the less the older they are.
+        aggregation: Aggregation {
+            norm_bound: None,
+            staleness: history.round.buffer().map_or(0.0, |_| 0.5),
+            ..Aggregation::default()
+        },
         optimizer: Default::default(),
         control: None,
         training: coordinator::Training { batch: 1, ..coordinator::Training::default() },

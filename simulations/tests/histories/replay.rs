@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nibble_client::{Assignment, Participant};
 use nibble_codec::{Outcome, Payload, Residual, Scheme};
 use nibble_learning::SgdConfig;
-use nibble_seed::{RoundId, Seed};
+use nibble_seed::{Purpose, RoundId, Seed};
 use sha2::{Digest, Sha256};
 
 use crate::{model, script::History};
@@ -26,8 +26,8 @@ pub(crate) struct Replay {
     /// The current model.
     pub(crate) global: Vec<f32>,
     clients: BTreeMap<u64, Client>,
-    /// The decoded updates of the current round that count, by client, with their samples.
-    counted: BTreeMap<u64, (u64, Vec<f32>)>,
+    /// The decoded updates of the current round that count, by client, with their samples and what age leaves of them.
+    counted: BTreeMap<u64, (u64, f64, Vec<f32>)>,
 }
 
 impl Replay {
@@ -55,22 +55,49 @@ impl Replay {
         number: u64,
         accepted: bool,
     ) -> [u8; 32] {
-        let (rounding, order) = model::seeds(self.seed, round, cohort, number);
+        let seeds = model::seeds(self.seed, round, cohort, number);
+        let global = self.global.clone();
+        self.train(round, &global, seeds, number, accepted.then_some(1.0))
+    }
+
+    /// A client's part where rounds do not wait: from `global`, the model of `round`, and if the update counts, as much of it as
+    /// `counts` says.
+    pub(crate) fn take_part_from(
+        &mut self,
+        round: RoundId,
+        global: &[f32],
+        number: u64,
+        counts: Option<f64>,
+    ) -> [u8; 32] {
+        let rounding = self.seed.derive(Purpose::Rounding, round.0, number + 1);
+        let seeds = (rounding, self.seed.derive(Purpose::BatchOrder, round.0, number));
+        self.train(round, global, seeds, number, counts)
+    }
+
+    fn train(
+        &mut self,
+        round: RoundId,
+        global: &[f32],
+        (rounding, order): (Seed, Seed),
+        number: u64,
+        counts: Option<f64>,
+    ) -> [u8; 32] {
+        let accepted = counts.is_some();
         let (samples, sgd) = (model::samples(number), SgdConfig { batch: 1, ..SgdConfig::default() });
         let scheme = self.scheme;
         let assignment = Assignment { round, scheme, rounding, order, samples: &samples, sgd: &sgd, control: None };
         let client = self.clients.get_mut(&number).expect("one of the clients");
         let residual = std::mem::take(&mut client.residual);
-        let update = client.participant.perform(&self.global, &assignment, residual, Vec::new());
+        let update = client.participant.perform(global, &assignment, residual, Vec::new());
         let update = update.expect("the formula gives finite numbers");
-        add(&mut client.learnt, &model::delta(&self.global, order));
+        add(&mut client.learnt, &model::delta(global, order));
         let layout = model::layout();
         let payload = Payload::parse(&update.payload, &layout).expect("it was just made");
-        if accepted {
+        if let Some(scale) = counts {
             let mut decoded = vec![0.0; layout.coordinates()];
             payload.decode(&mut decoded).expect("it has the layout's length");
             add(&mut client.accepted, &decoded);
-            self.counted.insert(number, (update.report.samples, decoded));
+            self.counted.insert(number, (update.report.samples, scale, decoded));
         }
         let outcome = if accepted { Outcome::Accepted(&payload) } else { Outcome::Returned };
         if let Some(intent) = update.intent {
@@ -82,10 +109,10 @@ impl Replay {
     /// The round ends: the sample-weighted mean of what counts, in the order of the clients and in f64, is added.
     pub(crate) fn end_round(&mut self) {
         let counted = std::mem::take(&mut self.counted);
-        let total = counted.values().map(|(samples, _)| *samples as f64).sum::<f64>();
+        let total = counted.values().map(|(samples, ..)| *samples as f64).sum::<f64>();
         let mut mean = vec![0.0; self.global.len()];
-        for (samples, decoded) in counted.values() {
-            let weight = *samples as f64 / total;
+        for (samples, scale, decoded) in counted.values() {
+            let weight = *samples as f64 / total * scale;
             mean.iter_mut().zip(decoded).for_each(|(mean, value)| *mean += weight * f64::from(*value));
         }
         for (global, mean) in self.global.iter_mut().zip(mean) {

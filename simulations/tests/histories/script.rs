@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nibble_seed::{Purpose, Seed, Stream};
-use nibble_server::round::RoundConfig;
+use nibble_server::round::{Buffer, RoundConfig};
 
 /// When everything is made whole again, if the run has not ended by then.
 pub(crate) const HEALED: Duration = Duration::from_secs(60);
@@ -96,6 +96,26 @@ impl History {
             hold: Duration::from_secs(2 + dice.below(19)),
             faults: dice.faults(clients),
         }
+    }
+}
+
+impl History {
+    /// The history of `seed` with rounds that do not wait.
+    pub(crate) fn asynchronous(seed: u64) -> Self {
+        let mut dice = Dice(Seed(seed).derive(Purpose::Selection, u64::MAX, 1).stream());
+        let drawn = Self::of(seed);
+        let cohort = 1 + dice.below(drawn.clients - 1) as usize;
+        let quorum = 1 + dice.below(cohort as u64) as usize;
+        let config = RoundConfig::new(cohort).and_then(|config| config.quorum(quorum));
+        let mut config = config.expect("a quorum of 1 to the cohort").select_among(drawn.clients as usize, None);
+        // Vanished clients come back, if late; a client that is given up is one that may come with its update later.
+        if dice.chance(0.7) {
+            config = config.deadline(Duration::from_secs(3 + dice.below(30))).expect("it is not 0");
+        }
+        let concurrency = 1 + dice.below(drawn.clients) as usize;
+        let max_staleness = dice.chance(0.3).then(|| 1 + dice.below(3));
+        let round = config.buffered(Buffer { concurrency, max_staleness });
+        Self { rounds: 4 + dice.below(8), round, quorum, ..drawn }
     }
 }
 

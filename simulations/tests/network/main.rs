@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod absences;
+mod asynchronous;
 mod budgets;
 mod endings;
 mod harness;

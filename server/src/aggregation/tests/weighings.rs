@@ -1,8 +1,12 @@
-//! FedNova and q-FedAvg against their papers in numpy (`strategy/vectors/generate.py`).
+//! FedNova and q-FedAvg against their papers in numpy (`strategy/vectors/generate.py`), and what age does.
 
+use nibble_codec::{Layout, Payload};
 use nibble_seed::ClientId;
 
-use crate::aggregation::{Columns, Combination, Facts, Rule, geometry::Products};
+use super::{all_of, payload};
+use crate::aggregation::{
+    Aggregate, Aggregation, Columns, Combination, Contribution, Facts, Rule, Weights, geometry::Products,
+};
 
 #[test]
 fn updates_weigh_what_the_papers_say() {
@@ -43,4 +47,27 @@ fn a_loss_that_is_0_missing_or_no_number_weighs_something_finite() {
         let shares = rule.combine(&[facts(loss), facts(Some(1.0))], &Products::default(), &[0.0, 1e30]).shares;
         assert!(shares.iter().all(|share| share.is_finite()), "{loss:?}: {shares:?}");
     }
+}
+
+#[test]
+fn an_older_update_counts_less_and_is_measured_as_it_came() {
+    let layout = Layout::new([("w", vec![2])]).unwrap();
+    let updates = [[1.0, 2.0], [-3.0, 4.0], [0.5, 0.5], [60.0, 0.0]];
+    let payloads: Vec<_> = updates.iter().map(|update| payload(&layout, update)).collect();
+    let ages = [0, 3, 8, 0];
+    let contributions = (0..).zip(&payloads).zip(ages).map(|((client, payload), age)| Contribution {
+        facts: Facts { client: ClientId(client), samples: 1, steps: 1, loss: None, age },
+        chunks: Payload::parse(payload, &layout).unwrap(),
+    });
+    let aggregation =
+        Aggregation { rule: Rule::Mean { weights: Weights::Equal }, norm_bound: Some(2.0), staleness: 0.5 };
+    let aggregate = Aggregate::new(contributions.collect()).unwrap().under(&aggregation, &layout, 1).unwrap();
+    // Norms are √5, 5, √½ and 60, their median is (√5 + 5) / 2, and twice that is the bound.
+    let bound = 5f64.sqrt() + 5.0;
+    let scales: Vec<_> = aggregate.scales().map(|(_, scale)| scale).collect();
+    for (found, expected) in scales.iter().zip([1.0, 0.5, 1.0 / 3.0, bound / 60.0]) {
+        assert!((found - expected).abs() < 1e-12, "{scales:?}");
+    }
+    let mean = all_of(&aggregate, &layout);
+    assert!((mean[1] - (2.0 + 0.5 * 4.0 + 0.5 / 3.0) / 4.0).abs() < 1e-6, "{mean:?}");
 }

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod buffering;
+
 const NOW: Duration = Duration::from_secs(100);
 
 fn after(seconds: u64) -> Duration {
