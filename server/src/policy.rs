@@ -71,6 +71,28 @@ impl Policy {
         }
     }
 
+    /// Whether most coordinates of most updates decode to 0 and few others to large values: under `auto` below one bit, in
+    /// whatever round, and under whatever fits a budget.
+    #[must_use]
+    pub fn is_sparse(self) -> bool {
+        let least = match self.schedule {
+            Schedule::Constant => 1.0,
+            Schedule::Ascending | Schedule::Descending | Schedule::Adaptive => 0.5,
+            Schedule::Doubling => 0.25,
+        };
+        match self.base {
+            Base::Fit { .. } => true,
+            Base::Scheme(Scheme { coding: Coding::Auto(Target::Rate(rate)), .. }) => f64::from(rate) * least < 10_000.0,
+            Base::Scheme(_) => false,
+        }
+    }
+
+    /// Whether codes are of two bits: -1, 0 or 1, mostly 0.
+    #[must_use]
+    pub fn is_ternary(self) -> bool {
+        matches!(self.base, Base::Scheme(Scheme { coding: Coding::Block(block), .. }) if block.bits() == 2)
+    }
+
     /// The scheme, if it is always the same.
     #[must_use]
     pub fn scheme(self) -> Option<Scheme> {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Rule, Weights};
+use crate::policy::Policy;
 
 /// The keys as written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,6 +137,23 @@ impl Keys {
             }
         };
         Ok(Aggregation { rule, norm_bound, staleness: 0.0 })
+    }
+
+    /// Refuses payloads whose zeros would decide: rules that sort the values of a coordinate take each for what its client
+    /// learnt, and not for one that is right on average (docs/strategies.md has what comes of it).
+    ///
+    /// # Errors
+    /// With the key, if the rule sorts and the scheme is too coarse for it.
+    pub fn check_against(&self, policy: Policy) -> Result<(), KeyError> {
+        let sorts = matches!(&*self.rule, "median" | "trimmed-mean" | "bulyan");
+        let keeps_few = matches!(&*self.rule, "median" | "bulyan");
+        if sorts && policy.is_sparse() || keeps_few && policy.is_ternary() {
+            let problem = format!("{} sorts the values of every coordinate, and under {policy} most are 0", self.rule);
+            let mend = "use int4 or finer, auto:1 or finer, or a rule that adds whole updates up: geometric-median, \
+                        centered-clipping, multi-krum";
+            return Err(broken("rule", problem, mend));
+        }
+        Ok(())
     }
 
     /// Every key that is there belongs to the rule.
@@ -298,6 +316,23 @@ mod tests {
         ] {
             let error = check(&keys, quorum).unwrap_err();
             assert!(error.contains(says), "{error:?} does not say {says:?}");
+        }
+    }
+
+    #[test]
+    fn rules_that_sort_refuse_what_is_mostly_zero() {
+        let refused = |name: &str, scheme: &str| rule(name).check_against(scheme.parse().unwrap()).is_err();
+        for sorts in ["median", "trimmed-mean", "bulyan"] {
+            for scheme in ["auto:0.9", "auto:1@ascending", "auto:3@doubling", "fit+ef"] {
+                assert!(refused(sorts, scheme), "{sorts} {scheme}");
+            }
+            for scheme in ["fp32", "int8", "int3", "auto:1", "auto:2@ascending", "auto:4@doubling"] {
+                assert!(!refused(sorts, scheme), "{sorts} {scheme}");
+            }
+            assert_eq!(refused(sorts, "int2+ef"), sorts != "trimmed-mean");
+        }
+        for adds in ["mean", "krum", "multi-krum", "geometric-median", "centered-clipping"] {
+            assert!(!refused(adds, "auto:0.1+ef") && !refused(adds, "int2") && !refused(adds, "fit"));
         }
     }
 

@@ -387,7 +387,10 @@ fn algorithm(raw: &Raw, policy: &Policy, round: &RoundConfig) -> Result<(Aggrega
     let (mut aggregation, (strategy, rule)) = raw
         .aggregation
         .check(quorum)
-        .and_then(|aggregation| Ok((aggregation, raw.strategy.check(around)?)))
+        .and_then(|aggregation| {
+            raw.aggregation.check_against(*policy)?;
+            Ok((aggregation, raw.strategy.check(around)?))
+        })
         .map_err(|KeyError { key, problem, mend }| broken(&key, problem, mend))?;
     aggregation.rule = rule.unwrap_or(aggregation.rule);
     Ok((aggregation, strategy))

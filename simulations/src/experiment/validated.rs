@@ -134,7 +134,10 @@ fn algorithm(raw: &Raw, schemes: &[Codecs], round: &RoundConfig) -> Result<(Aggr
     let (mut aggregation, (strategy, rule)) = raw
         .aggregation
         .check(quorum(raw))
-        .and_then(|aggregation| Ok((aggregation, raw.strategy.check(around)?)))
+        .and_then(|aggregation| {
+            schemes.iter().try_for_each(|codecs| raw.aggregation.check_against(codecs.up))?;
+            Ok((aggregation, raw.strategy.check(around)?))
+        })
         .map_err(|KeyError { key, problem, mend }| broken(&key, problem, mend))?;
     aggregation.rule = rule.unwrap_or(aggregation.rule);
     if strategy.control.is_some() && !raw.local.personal.is_empty() {

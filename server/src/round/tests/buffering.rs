@@ -124,7 +124,7 @@ fn what_comes_while_a_round_closes_is_the_next_ones() {
     let none = Event::Update { client: all[2], samples: 0, digest: [2; 32] };
     assert_eq!(round.step(none, after(1)), [receipt(all[2], Outcome::Rejected(RejectReason::NoSamples))]);
     assert_eq!(round.step(update(all[0]), after(1)), [receipt(all[0], Outcome::Accepted)], "the same bytes again");
-    round.step(Event::Aggregated, after(1));
+    assert!(matches!(round.step(Event::Aggregated, after(1))[..], [Effect::End(_)]));
     assert_eq!((round.carried().flying.len(), round.carried().received.len()), (0, 1));
 }
 
