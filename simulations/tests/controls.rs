@@ -1,5 +1,6 @@
 //! SCAFFOLD and FedDyn, both ends and real payloads, against the papers' pseudocode in numpy
 //! (`server/src/strategy/vectors/generate.py`) on clients with quadratic losses.
+#![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeMap, ops::Range};
 

@@ -66,7 +66,8 @@ fn rounds_that_do_not_wait_end_in_one_model_on_any_number_of_threads_and_resumed
 
 #[test]
 fn nobody_waits_for_who_takes_long() {
-    let waits = ASYNCHRONOUS.split("[asynchronous]").next().unwrap().replace("deadline_seconds = 200.0\n", "");
+    let waits =
+        ASYNCHRONOUS.split("[asynchronous]").next().expect("a first part").replace("deadline_seconds = 200.0\n", "");
     let seconds = |text: &str| {
         let experiment = runs::experiment(text);
         let federation = Federation::load(&experiment).expect("a federation");
