@@ -73,8 +73,20 @@ fn the_containers_configurations_are_ones() {
 
 #[test]
 fn the_tables_list_every_key() {
-    let tables =
-        ["", "tls", "limits", "run", "model", "data", "local", "cohort", "compression", "aggregation", "strategy"];
+    let tables = [
+        "",
+        "tls",
+        "limits",
+        "run",
+        "model",
+        "data",
+        "local",
+        "cohort",
+        "compression",
+        "aggregation",
+        "strategy",
+        "asynchronous",
+    ];
     assert_eq!(listed("Keys of the coordinator"), known(server, &tables, ""));
     assert_eq!(listed("Keys of a client"), known(client, &["", "budget", "shape", "data"], "share"));
 }

@@ -83,7 +83,8 @@ impl Coordinator {
         let flying: BTreeSet<_> =
             carried.iter().flat_map(|carried| carried.flying.values().map(|flight| flight.round)).collect();
         let received = carried.iter().flat_map(|carried| carried.received.iter().map(|(counted, _)| counted.round));
-        let oldest = received.chain(flying.iter().copied()).chain([next]).min();
+        let counted = self.closing.iter().flatten().map(|counted| counted.round);
+        let oldest = received.chain(counted).chain(flying.iter().copied()).chain([next]).min();
         (flying, oldest.unwrap_or(next))
     }
 

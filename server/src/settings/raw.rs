@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{aggregation, round::Asynchronous, selection::Rule, strategy};
+use crate::{aggregation, local, round::Asynchronous, selection::Rule, strategy};
 
 /// A configuration as written.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -38,7 +38,7 @@ pub struct Raw {
     pub data: Data,
     /// How clients train.
     #[serde(default)]
-    pub local: Local,
+    pub local: local::Keys,
     /// Who takes part in a round, and when it closes.
     #[serde(default)]
     pub cohort: Cohort,
@@ -127,42 +127,6 @@ pub struct Data {
     pub partition_seed: u64,
 }
 
-/// Local SGD.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Local {
-    /// Passes over a client's samples in a round, at least 1. Default: 1.
-    pub epochs: u32,
-    /// Steps in a round instead of passes, at least 1: every client takes as many, whatever it has. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<u32>,
-    /// Samples of a step, at least 1. Default: 32.
-    pub batch: u32,
-    /// Learning rate, above 0. Default: 0.1.
-    pub lr: f64,
-    /// Momentum, from 0 to below 1. Default: 0.
-    pub momentum: f64,
-    /// L2 weight decay, at least 0. Default: 0.
-    pub weight_decay: f64,
-    /// Greatest L2 norm of a step's gradient, above 0; a longer one is scaled down to it. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip_norm: Option<f64>,
-    /// The learning rate over the rounds: `constant`, `step:EVERY[:GAMMA]`, `exponential:GAMMA` or `cosine[:FLOOR]`.
-    /// Default: constant.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<String>,
-    /// Rounds in which the learning rate rises to `lr`, below the number of rounds. Default: 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub warmup_rounds: Option<u64>,
-    /// Quantization-aware training for a model in `int8`, `int4`, `int8-weights` or `int4-weights`, or `none`.
-    /// Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub qat: Option<String>,
-    /// A key of experiments, which a coordinator refuses: clients keep no tensors of their own.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub personal: Vec<String>,
-}
-
 /// Who takes part in a round, and when it closes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -216,7 +180,7 @@ pub(super) struct RunKeys<'a> {
     pub(super) run: &'a Run,
     pub(super) model: &'a Model,
     pub(super) data: &'a Data,
-    pub(super) local: &'a Local,
+    pub(super) local: &'a local::Keys,
     pub(super) cohort: &'a Cohort,
     pub(super) compression: &'a Compression,
     pub(super) aggregation: &'a aggregation::Keys,
@@ -261,24 +225,6 @@ impl Default for Data {
     fn default() -> Self {
         let dataset = "mnist-10k".into();
         Self { dataset, label: None, owner: None, test_fraction: None, test: None, partition_seed: 1234 }
-    }
-}
-
-impl Default for Local {
-    fn default() -> Self {
-        Self {
-            epochs: 1,
-            steps: None,
-            batch: 32,
-            lr: 0.1,
-            momentum: 0.0,
-            weight_decay: 0.0,
-            clip_norm: None,
-            schedule: None,
-            warmup_rounds: None,
-            qat: None,
-            personal: Vec::new(),
-        }
     }
 }
 

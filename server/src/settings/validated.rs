@@ -8,7 +8,6 @@ use std::{
 };
 
 use nibble_codec::Scheme;
-use nibble_learning::UnknownQuantization;
 use nibble_seed::Seed;
 
 use super::{
@@ -21,7 +20,6 @@ use crate::{
     broadcast::{Downlink, Span},
     coordinator::Training,
     listener::{Limits, Rate},
-    local::{Broken, Keys},
     policy::{Policy, PolicyError},
     round::RoundConfig,
     selection::{PowerOfChoice, Rule},
@@ -196,9 +194,7 @@ impl Settings {
         let (mut updates, strategy) = algorithm(raw, &policy, &round)?;
         let round = match &raw.asynchronous {
             None => round,
-            Some(keys) => keys
-                .check(round, &mut updates, &strategy)
-                .map_err(|KeyError { key, problem, mend }| broken(&key, problem, mend))?,
+            Some(keys) => keys.check(round, &mut updates, &strategy).map_err(rule)?,
         };
         Ok(Self {
             state: base.join(&raw.state),
@@ -232,6 +228,11 @@ impl Settings {
             config,
         })
     }
+}
+
+/// A rule that experiments have, too.
+fn rule(KeyError { key, problem, mend }: KeyError) -> SettingsError {
+    broken(&key, problem, mend)
 }
 
 fn downlink(raw: &super::raw::Compression) -> Result<Option<Downlink>, SettingsError> {
@@ -290,44 +291,16 @@ fn limits(raw: &Raw) -> Result<Limits, SettingsError> {
 
 fn training(raw: &Raw) -> Result<Training, SettingsError> {
     let local = &raw.local;
-    if local.epochs == 0 {
-        return Err(broken("local.epochs", "0 epochs train nothing", "set it to 1 or more"));
-    }
-    if !(1..=1_000_000).contains(&local.batch) {
-        return Err(broken("local.batch", format!("a batch of {} samples", local.batch), "set it from 1 to 1000000"));
-    }
-    if !(local.lr > 0.0 && local.lr <= f64::from(f32::MAX)) {
-        return Err(broken("local.lr", format!("{} is not a learning rate", local.lr), "set it above 0, e.g. 0.1"));
-    }
-    if !(0.0..1.0).contains(&local.momentum) {
-        return Err(broken("local.momentum", format!("{} is no momentum", local.momentum), "set it from 0 to below 1"));
-    }
-    if !(0.0..=1e6).contains(&local.weight_decay) {
-        let problem = format!("{} is no weight decay", local.weight_decay);
-        return Err(broken("local.weight_decay", problem, "set it to 0 or a little above"));
-    }
     if !local.personal.is_empty() {
         let mend = "leave it out; nibble-sim simulates it in memory";
         return Err(broken("local.personal", "clients over a network keep no tensors of their own yet", mend));
     }
-    let keys = Keys {
-        rounds: raw.run.rounds,
-        epochs: local.epochs,
-        steps: local.steps,
-        lr: local.lr,
-        schedule: local.schedule.as_deref(),
-        warmup_rounds: local.warmup_rounds,
-        clip_norm: local.clip_norm,
-    };
-    let lr = keys.check().map_err(|Broken { key, problem, mend }| broken(key, problem, mend))?;
-    let qat = local.qat.as_deref().filter(|name| *name != "none").map(str::parse).transpose();
-    let qat = qat.map_err(|error: UnknownQuantization| {
-        broken("local.qat", error.to_string(), "choose one of them, or \"none\"")
-    })?;
+    let lr = local.check(raw.run.rounds).map_err(rule)?;
+    let qat = local.quantization().map_err(rule)?;
     Ok(Training {
         epochs: local.epochs,
         steps: local.steps,
-        batch: local.batch,
+        batch: local.batch as u32, // at most a million
         lr,
         momentum: local.momentum as f32,
         weight_decay: local.weight_decay as f32,
@@ -391,7 +364,7 @@ fn algorithm(raw: &Raw, policy: &Policy, round: &RoundConfig) -> Result<(Aggrega
             raw.aggregation.check_against(*policy)?;
             Ok((aggregation, raw.strategy.check(around)?))
         })
-        .map_err(|KeyError { key, problem, mend }| broken(&key, problem, mend))?;
+        .map_err(rule)?;
     aggregation.rule = rule.unwrap_or(aggregation.rule);
     Ok((aggregation, strategy))
 }

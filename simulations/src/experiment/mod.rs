@@ -2,6 +2,7 @@
 //!
 //! [`Raw`] is the file, key by key; [`Experiment`] is what it means, with every cross-field rule checked.
 
+mod clients;
 mod codecs;
 mod overrides;
 mod raw;
@@ -12,7 +13,7 @@ mod validated;
 pub use codecs::Codecs;
 pub use overrides::Override;
 pub use raw::{
-    Attack, Availability, Budget, Cohort, Compression, Data, Define, Evaluate, Links, Local, ModelChoice, Raw, Windows,
+    Attack, Availability, Budget, Cohort, Compression, Data, Define, Evaluate, Links, ModelChoice, Raw, Windows,
 };
 pub use source::Source;
 pub use sweep::{Sweep, Variant};

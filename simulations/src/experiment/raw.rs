@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use nibble_learning::partition::Partition;
-use nibble_server::{aggregation, round::Asynchronous, selection::Rule, strategy};
+use nibble_server::{aggregation, local, round::Asynchronous, selection::Rule, strategy};
 use serde::{Deserialize, Serialize};
 
 use crate::attacks::Kind;
@@ -26,7 +26,7 @@ pub struct Raw {
     /// What is trained.
     pub model: ModelChoice,
     /// How clients train.
-    pub local: Local,
+    pub local: local::Keys,
     /// What is measured of the last model, beside its accuracy. Default: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evaluate: Option<Evaluate>,
@@ -89,43 +89,6 @@ pub struct Data {
 pub struct ModelChoice {
     /// `mlp`, `cnn` or `logreg`. Default: `mlp`.
     pub name: String,
-}
-
-/// Local SGD.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Local {
-    /// Passes over a client's samples in a round, at least 1. Default: 1.
-    pub epochs: u32,
-    /// Steps in a round instead of passes, at least 1: every client takes as many, whatever it has. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<u32>,
-    /// Samples of a step, at least 1. Default: 32.
-    pub batch: usize,
-    /// Learning rate, above 0. Default: 0.1.
-    pub lr: f64,
-    /// Momentum, from 0 to below 1. Default: 0.
-    pub momentum: f64,
-    /// L2 weight decay, at least 0. Default: 0.
-    pub weight_decay: f64,
-    /// Greatest L2 norm of a step's gradient, above 0; a longer one is scaled down to it. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip_norm: Option<f64>,
-    /// The learning rate over the rounds: `constant`, `step:EVERY[:GAMMA]`, `exponential:GAMMA` or `cosine[:FLOOR]`.
-    /// Default: constant.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<String>,
-    /// Rounds in which the learning rate rises to `lr`, below the number of rounds. Default: 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub warmup_rounds: Option<u64>,
-    /// Quantization-aware training for a model in `int8`, `int4`, `int8-weights` or `int4-weights`, or `none`.
-    /// Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub qat: Option<String>,
-    /// Tensors, or layers with all of theirs, that every client has for itself and that are never sent, e.g. ["fc3"].
-    /// Default: none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub personal: Vec<String>,
 }
 
 /// What is measured once a run has ended.
@@ -311,7 +274,7 @@ impl Default for Raw {
             rounds: 20,
             data: Data::default(),
             model: ModelChoice::default(),
-            local: Local::default(),
+            local: local::Keys::default(),
             evaluate: None,
             cohort: Cohort::default(),
             availability: Availability::default(),
@@ -346,24 +309,6 @@ impl Default for Data {
 impl Default for ModelChoice {
     fn default() -> Self {
         Self { name: "mlp".into() }
-    }
-}
-
-impl Default for Local {
-    fn default() -> Self {
-        Self {
-            epochs: 1,
-            steps: None,
-            batch: 32,
-            lr: 0.1,
-            momentum: 0.0,
-            weight_decay: 0.0,
-            clip_norm: None,
-            schedule: None,
-            warmup_rounds: None,
-            qat: None,
-            personal: Vec::new(),
-        }
     }
 }
 

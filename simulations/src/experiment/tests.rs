@@ -23,6 +23,7 @@ fn every_shipped_experiment_is_valid_and_the_built_in_one_is_among_them() {
     assert_eq!(
         names,
         [
+            "asynchronous",
             "attacks",
             "budgets",
             "fine-tuning",
@@ -155,4 +156,39 @@ fn every_round_has_its_learning_rate() {
 fn a_missing_file_is_named() {
     let error = Source { file: Some("nowhere.toml".into()), overrides: Vec::new() }.load().unwrap_err();
     assert!(error.to_string().contains("nowhere.toml"), "{error}");
+}
+
+#[test]
+fn what_does_not_go_with_rounds_that_do_not_wait_is_refused() {
+    let refused = |sets: &[&str]| {
+        let sets: Vec<_> = [&["asynchronous.concurrency=5"], sets].concat();
+        load("", &sets).unwrap_err().to_string()
+    };
+    for (sets, says) in [
+        (&["asynchronous.concurrency=0"][..], "asynchronous.concurrency: with nobody who trains"),
+        (&["asynchronous.staleness=-1"], "asynchronous.staleness: -1 is no exponent"),
+        (&["cohort.over_select=0.5"], "cohort.over_select"),
+        (&["cohort.selection=oort"], "cohort.selection"),
+        (
+            &["strategy.name=scaffold", "aggregation.norm_bound=off", "compression.uplink=[\"int4\"]"],
+            "strategy.name: control variates",
+        ),
+        (&["attack.kind=alie", "attack.fraction=0.2"], "attack.kind"),
+    ] {
+        let error = refused(sets);
+        assert!(error.contains(says), "{error}");
+    }
+    let experiment = load("", &["asynchronous.concurrency=5", "strategy.name=fedadam"]).unwrap();
+    assert_eq!(experiment.aggregation.staleness, 0.5);
+    assert_eq!(experiment.round.buffer().map(|buffer| buffer.concurrency), Some(5));
+    let error = load("", &["aggregation.rule=median", "compression.uplink=[\"auto:0.1\"]"]).unwrap_err().to_string();
+    assert!(error.contains("aggregation.rule: median sorts"), "{error}");
+    let sets = [
+        "strategy.name=feddyn",
+        "aggregation.norm_bound=off",
+        "compression.uplink=[\"int4\"]",
+        "local.personal=[\"fc3\"]",
+        "data.holdout=0.2",
+    ];
+    assert!(load("", &sets).unwrap_err().to_string().contains("leave local.personal out"));
 }

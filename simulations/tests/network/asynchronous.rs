@@ -17,12 +17,63 @@ fn client(deployment: &Deployment, index: usize) -> Process {
     deployment.client_with(index, PARTS, &format!("[shape]\n{rates}training_seconds = {seconds}\n"))
 }
 
-#[test]
-fn slow_clients_count_late_and_kills_lose_nothing() {
-    let mut deployment = Deployment::insecure(&format!(
+fn config() -> String {
+    format!(
         "[run]\nname = \"asynchronous\"\nrounds = {ROUNDS}\n[model]\nname = \"logreg\"\n[cohort]\nsize = 2\n\
          [compression]\nuplink = \"int4+ef\"\ndownlink = \"auto:1\"\ndownlink_span = 4\n[asynchronous]\nconcurrency = 4\n"
-    ));
+    )
+}
+
+/// Every round counted as many updates as it wants, and all but those who fly at the end were counted.
+fn check(deployment: &Deployment) {
+    let rounds = deployment.rounds();
+    assert_eq!(rounds.len() as u64, ROUNDS);
+    for round in &rounds {
+        assert_eq!((round.accepted, round.rejected, round.discarded), (2, 0, 0), "{round:?}");
+        assert_eq!(round.closed.as_deref(), Some("cohort complete"));
+    }
+    let (assigned, counted) = (rounds.iter().map(|round| round.selected).sum::<usize>(), 2 * rounds.len());
+    assert!((counted..=counted + 4).contains(&assigned), "{assigned} were assigned, {counted} counted");
+    assert!(rounds.iter().any(|round| round.selected < 2), "some updates are of earlier rounds");
+    let accuracy = deployment.status()["accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.7, "{accuracy}");
+}
+
+/// Where the coordinator is killed: in the middle of closing above all, while updates of earlier rounds are counted.
+#[cfg(debug_assertions)]
+const POINTS: [(&str, &[u64]); 7] = [
+    ("cohort-entered", &[1, 5]),
+    ("payload-kept", &[3]),
+    ("update-entered", &[1, 5]),
+    ("counted-set-fixed", &[1, 2, 4]),
+    ("folded", &[1, 2, 4]),
+    ("model-written", &[1, 3]),
+    ("round-committed", &[1, 3]),
+];
+
+#[cfg(debug_assertions)] // other builds have no such points
+#[test]
+fn at_durable_points_the_coordinator_is_killed_and_every_update_counts_once() {
+    let mut deployment = Deployment::insecure(&config());
+    let mut clients = Vec::new();
+    for (point, counts) in POINTS {
+        for &count in counts {
+            let mut coordinator = deployment.start_to_crash(point, count);
+            if clients.is_empty() {
+                clients = (0..CLIENTS).map(|index| client(&deployment, index)).collect();
+            }
+            coordinator.is_killed();
+        }
+    }
+    assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
+    let coordinator = deployment.start();
+    deployment.finish(coordinator, clients);
+    check(&deployment);
+}
+
+#[test]
+fn slow_clients_count_late_and_kills_lose_nothing() {
+    let mut deployment = Deployment::insecure(&config());
     let mut moments = Moments::of(600);
     let mut coordinator = deployment.start();
     let mut clients: Vec<_> = (0..CLIENTS).map(|index| client(&deployment, index)).collect();
@@ -39,21 +90,5 @@ fn slow_clients_count_late_and_kills_lose_nothing() {
     }
     assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
     deployment.finish(coordinator, clients);
-
-    let rounds = deployment.rounds();
-    assert_eq!(rounds.len() as u64, ROUNDS);
-    for round in &rounds {
-        assert_eq!((round.accepted, round.rejected, round.discarded), (2, 0, 0), "{round:?}");
-        assert_eq!(round.closed.as_deref(), Some("cohort complete"));
-    }
-    let assigned: usize = rounds.iter().map(|round| round.selected).sum();
-    let counted = 2 * rounds.len();
-    assert!(
-        (counted..=counted + 4).contains(&assigned),
-        "{assigned} were assigned, and only who flies at the end is left"
-    );
-    let none = rounds.iter().filter(|round| round.selected == 0).count();
-    assert!(rounds.iter().any(|round| round.selected < 2) || none > 0, "some updates are of earlier rounds");
-    let accuracy = deployment.status()["accuracy"].as_f64().unwrap();
-    assert!(accuracy > 0.7, "{accuracy}");
+    check(&deployment);
 }
