@@ -43,6 +43,8 @@ struct Round {
     selected: usize,
     cohort: Vec<u64>,
     accepted: usize,
+    /// Of those, how many were assigned in earlier rounds, where rounds do not wait.
+    older: usize,
     rejected: usize,
     discarded: usize,
     missing: usize,
@@ -175,6 +177,7 @@ pub(super) fn rounds(command: &Report) -> Result<()> {
             selected: cohort.len(),
             cohort: cohort.iter().map(|client| client.0).collect(),
             accepted: accepted.len(),
+            older: counted.iter().filter(|(of, report)| *of != row.round && is_accepted(report)).count(),
             rejected: count(|outcome| matches!(outcome, Outcome::Rejected(_))),
             discarded: count(|outcome| matches!(outcome, Outcome::Discarded(_))),
             missing: silent.len() + reports.iter().filter(|report| report.digest.is_none()).count(),

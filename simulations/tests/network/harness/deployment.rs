@@ -22,6 +22,7 @@ pub(crate) struct Round {
     pub(crate) closed: Option<String>,
     pub(crate) selected: usize,
     pub(crate) accepted: usize,
+    pub(crate) older: usize,
     pub(crate) rejected: usize,
     pub(crate) discarded: usize,
     pub(crate) missing: usize,
