@@ -93,7 +93,7 @@ impl Participant {
         &self.delta
     }
 
-    /// Trains from `global`, adds the residual and encodes. Without feedback the residual is ignored. The payload takes
+    /// Trains from `global`, adds the residual and encodes. Without feedback, or with a control variate, the residual is ignored. The payload takes
     /// the place of what is in `buffer`, to spare an allocation.
     ///
     /// # Errors
@@ -120,7 +120,9 @@ impl Participant {
             let weights = sensitivity::measure(&mut **trainer, layout, global, delta, samples, signs)?;
             self.encoder.set_weights(layout, weights)?;
         }
-        let intent = scheme.feedback.then(|| residual.intend(&self.delta));
+        // What is left out of a corrected update stays in the control variate.
+        let keeps = scheme.feedback && assignment.control.is_none();
+        let intent = keeps.then(|| residual.intend(&self.delta));
         let vector = intent.as_ref().map_or(&self.delta[..], Intent::vector);
         let id = PayloadId { round: assignment.round, seed: assignment.rounding };
         let mut payload = buffer;

@@ -67,7 +67,7 @@ fn play(
 ) -> (Vec<Vec<f32>>, Vec<f32>, BTreeMap<usize, Vec<f32>>) {
     let problem = &vectors["controls"];
     let unbounded = aggregation::Keys { norm_bound: aggregation::NormBound::Word("off".into()), ..Default::default() };
-    let around = Around { aggregation: &unbounded, local: (0.1, 0.0), clients: (2, Some(4)), feedback: false };
+    let around = Around { aggregation: &unbounded, local: (0.1, 0.0), clients: (2, Some(4)), policies: &[] };
     let (strategy, rule) = keys.check(around).unwrap();
     let aggregation = aggregation::Aggregation { rule: rule.unwrap(), norm_bound: None, staleness: 0.0 };
     let control = strategy.control.unwrap();
@@ -165,7 +165,7 @@ fn both_ends_together_do_what_the_papers_say() {
 fn the_servers_vector_stays_what_the_clients_make_of_it_whatever_payloads_leave_out() {
     let vectors = vectors();
     for name in ["scaffold", "feddyn"] {
-        for scheme in ["int8", "int2", "auto:1"] {
+        for scheme in ["int8", "int2", "auto:1", "int2+ef", "auto:0.1+ef"] {
             let keys = match name {
                 "scaffold" => Keys { control: Some("int2".into()), ..keys(name) },
                 _ => keys(name),

@@ -355,7 +355,7 @@ fn algorithm(raw: &Raw, policy: &Policy, round: &RoundConfig) -> Result<(Aggrega
         aggregation: &raw.aggregation,
         local: (raw.local.lr, raw.local.momentum),
         clients: (round.selected() as u64, None),
-        feedback: policy.feedback(),
+        policies: &[*policy],
     };
     let (mut aggregation, (strategy, rule)) = raw
         .aggregation

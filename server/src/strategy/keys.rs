@@ -4,7 +4,10 @@ use nibble_codec::{Scheme, SchemeError};
 use serde::{Deserialize, Serialize};
 
 use super::{Adaptive, Control, FedDyn, Gain, Momentum, Optimizer, Scaffold, Second, Strategy};
-use crate::aggregation::{self, KeyError, NormBound, Rule, Weights};
+use crate::{
+    aggregation::{self, KeyError, NormBound, Rule, Weights},
+    policy::Policy,
+};
 
 /// The keys as written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,8 +82,8 @@ pub struct Around<'a> {
     pub local: (f64, f64),
     /// Clients that a round selects, and clients there are in all, if that is known.
     pub clients: (u64, Option<u64>),
-    /// Whether a scheme of the updates has feedback.
-    pub feedback: bool,
+    /// How updates are coded.
+    pub policies: &'a [Policy],
 }
 
 impl Keys {
@@ -144,9 +147,9 @@ impl Keys {
     /// What does not go with control variates.
     fn check_control(&self, around: Around<'_>) -> Result<(), KeyError> {
         let name = &self.name;
-        if around.feedback {
-            let problem = format!("{name} gives back what a payload left out, and +ef would give it back twice");
-            return Err(broken("name", problem, "write compression.uplink without +ef, e.g. int4"));
+        if let Some(policy) = around.policies.iter().find(|policy| policy.is_sparse() && !policy.feedback()) {
+            let problem = format!("{name} feeds back what a payload leaves out, and under {policy} that grows");
+            return Err(broken("name", problem, "write +ef, under which it shrinks, e.g. auto:0.5+ef"));
         }
         if around.aggregation.norm_bound != NormBound::Word("off".into()) {
             let problem = format!("clients of {name} count on it that an accepted update counts at its whole length");

@@ -4,9 +4,12 @@ use nibble_codec::{Coding, Encoder, Layout, Payload, PayloadId};
 use nibble_seed::{ClientId, RoundId, Seed};
 
 use super::*;
-use crate::aggregation::{self, Aggregate, Contribution, Facts, NormBound, Rule, Weights};
+use crate::{
+    aggregation::{self, Aggregate, Contribution, Facts, NormBound, Rule, Weights},
+    policy::Policy,
+};
 
-const AROUND: Around<'_> = Around { aggregation: &PLAIN, local: (0.1, 0.0), clients: (2, Some(8)), feedback: false };
+const AROUND: Around<'_> = Around { aggregation: &PLAIN, local: (0.1, 0.0), clients: (2, Some(8)), policies: &[] };
 const PLAIN: aggregation::Keys = aggregation::Keys {
     rule: String::new(),
     weights: None,
@@ -126,9 +129,12 @@ fn control_variates_refuse_what_would_part_the_two_ends() {
     assert_eq!((dynamic.proximal, dynamic.control.unwrap().gain), (0.5, Gain::Times(0.5)));
     let bounded = aggregation::Keys::default();
     let weighed = aggregation::Keys { weights: Some("samples".into()), ..unbounded.clone() };
+    let policies = |scheme: &str| [scheme.parse::<Policy>().unwrap()];
+    let fed_back = policies("auto:0.1+ef");
+    assert!(keys("scaffold").check(Around { policies: &fed_back, ..around }).is_ok());
+    let sparse = policies("auto:0.5");
     for (keys, around, part) in [
-        (keys("scaffold"), Around { feedback: true, ..around }, "give it back twice"),
-        (keys("feddyn"), Around { feedback: true, ..around }, "give it back twice"),
+        (keys("feddyn"), Around { policies: &sparse, ..around }, "write +ef"),
         (keys("scaffold"), Around { aggregation: &bounded, ..around }, "aggregation.norm_bound to \"off\""),
         (keys("feddyn"), Around { aggregation: &weighed, ..around }, "leave aggregation.rule"),
         (keys("scaffold"), Around { local: (0.1, 0.9), ..around }, "local.momentum"),

@@ -288,7 +288,7 @@ impl Run<'_> {
             let kept_of = |wanted: bool| if wanted { lock(&kept).get(client) } else { Ok(Vec::new()) };
             let own_control = kept_of(corrects)?;
             let control = corrects.then_some(Control { own: &own_control, server });
-            let residual = Residual::from_values(kept_of(scheme.feedback)?, participant.layout())?;
+            let residual = Residual::from_values(kept_of(scheme.feedback && !corrects)?, participant.layout())?;
             let samples = &samples[client.0 as usize];
             let assignment = Assignment { round, scheme, rounding, order, samples, sgd, control };
             let buffer = lock(&spare).pop().unwrap_or_default();

@@ -123,17 +123,18 @@ impl TryFrom<Raw> for Experiment {
 
 /// How updates become one, what that does to the model, and what pulls at clients.
 fn algorithm(raw: &Raw, schemes: &[Codecs], round: &RoundConfig) -> Result<(Aggregation, Strategy), ExperimentError> {
+    let policies: Vec<_> = schemes.iter().map(|codecs| codecs.up).collect();
     let around = Around {
         aggregation: &raw.aggregation,
         local: (raw.local.lr, raw.local.momentum),
         clients: (round.selected() as u64, Some(raw.data.clients as u64)),
-        feedback: schemes.iter().any(|codecs| codecs.up.feedback()),
+        policies: &policies,
     };
     let (mut aggregation, (strategy, rule)) = raw
         .aggregation
         .check(quorum(raw))
         .and_then(|aggregation| {
-            schemes.iter().try_for_each(|codecs| raw.aggregation.check_against(codecs.up))?;
+            policies.iter().try_for_each(|policy| raw.aggregation.check_against(*policy))?;
             Ok((aggregation, raw.strategy.check(around)?))
         })
         .map_err(rule)?;

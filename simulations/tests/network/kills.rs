@@ -202,7 +202,7 @@ fn under_strategies_that_remember_both_ends_are_killed_and_go_on() {
     let strategies = [
         ("int4+ef", "[strategy]\nname = \"fedyogi\"\n".to_owned()),
         ("int4+ef", "[strategy]\nname = \"fedavgm\"\n".to_owned()),
-        ("int2", format!("{CONTROL}\"scaffold\"\n")),
+        ("int2+ef", format!("{CONTROL}\"scaffold\"\n")),
         ("int2", format!("{CONTROL}\"feddyn\"\n")),
     ];
     thread::scope(|scope| {

@@ -255,7 +255,7 @@ fn clients_with_control_variates_and_a_server_that_sends_its_own() {
     let plain = "epochs = 2\nbatch = 20\nlr = 0.05\nweight_decay = 0.001\nschedule = \"cosine\"\n";
     for (model, scheme, local, strategy) in [
         ("logreg", "int4", plain, "\"scaffold\"\nlr = 0.9\ncontrol = \"auto:2\""),
-        ("mlp", "auto:1/auto:1", plain, "\"scaffold\""),
+        ("mlp", "auto:0.3+ef/auto:1", plain, "\"scaffold\""),
         ("mlp", "int8", LOCAL, "\"feddyn\"\nalpha = 0.2"),
     ] {
         let tables = format!("[strategy]\nclients = 6\nname = {strategy}\n[aggregation]\nnorm_bound = \"off\"");
