@@ -41,6 +41,8 @@ pub struct Assignment<'a> {
     pub samples: &'a [u32],
     /// How to optimise.
     pub sgd: &'a SgdConfig,
+    /// Whether the loss of the global model is measured before training.
+    pub measure: bool,
     /// What corrects the gradients, if anything does.
     pub control: Option<Control<'a>>,
 }
@@ -53,6 +55,8 @@ pub struct Update {
     pub payload: Vec<u8>,
     /// What training reported; its samples are the update's weight.
     pub report: TrainReport,
+    /// Mean loss of the global model on the client's samples, where it was to be measured.
+    pub start_loss: Option<f64>,
     /// ‖intended − decoded‖² / ‖intended‖².
     pub nmse: f64,
     /// What was meant, where the scheme keeps what was left out: to be settled when the outcome is known.
@@ -105,6 +109,8 @@ impl Participant {
         residual: Residual,
         buffer: Vec<u8>,
     ) -> Result<Update, ClientError> {
+        let measured = assignment.measure.then(|| self.trainer.evaluate_on(global, assignment.samples)).transpose()?;
+        let start_loss = measured.map(|evaluation| evaluation.mean_loss());
         if let Some(control) = &assignment.control {
             control.correction(self.layout.coordinates(), &mut self.correction);
         }
@@ -131,6 +137,6 @@ impl Participant {
             Coding::Fp32 => 0.0,
             _ => Payload::trust(&payload, &self.layout)?.nmse(vector)?,
         };
-        Ok(Update { payload, report, nmse, intent })
+        Ok(Update { payload, report, start_loss, nmse, intent })
     }
 }

@@ -163,6 +163,7 @@ async fn a_pending_update_of_a_run_that_is_gone_gives_its_intent_back_and_is_for
         payload_sha256: [9; 32],
         payload_bytes: 0,
         train_loss: 1.0,
+        start_loss: None,
         nmse: 0.1,
     };
     Store::open(dir.path())

@@ -102,6 +102,7 @@ fn play(
                 order: Seed(0),
                 samples: &[0],
                 sgd: &sgd,
+                measure: false,
                 control: Some(correction),
             };
             let residual = Residual::from_values(Vec::new(), &layout).unwrap();

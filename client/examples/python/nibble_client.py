@@ -145,6 +145,8 @@ class Client:
             self.decline(assignment, f"{assignment.architecture} under {assignment.scheme}: {error}")
             return
         parameters = self.global_model(assignment.model, layout)
+        measured = assignment.training.measure
+        start_loss = network.loss(parameters, self.images, self.labels) if measured else None
         trained, loss = network.train(parameters, self.images, self.labels, assignment.training, assignment.order_seed)
         meant = trained - parameters
         if scheme.error_feedback:
@@ -164,6 +166,7 @@ class Client:
             payload=np.frombuffer(payload, np.uint8),
             samples=len(self.labels),
             loss=loss,
+            start_loss=np.nan if start_loss is None else start_loss,
             nmse=relative_error(meant, decoded),
             error_feedback=scheme.error_feedback,
             meant=meant,
@@ -219,6 +222,7 @@ class Client:
             offset=offset,
             signature=self.identity.sign(signed) if self.identity else b"",
             train_loss=float(pending["loss"]),
+            start_loss=None if np.isnan(pending["start_loss"]) else float(pending["start_loss"]),
             nmse=float(pending["nmse"]),
         ))
         for at in range(offset, len(payload), CHUNK):

@@ -53,6 +53,9 @@ class Network:
                 losses.append(loss)
         return parameters, float(np.mean(losses))
 
+    def loss(self, parameters, images, labels):
+        return float(self._loss_and_gradient(parameters, images, labels)[0])
+
     def accuracy(self, parameters, images, labels):
         return float(np.mean(self._forward(parameters, images)[-1].argmax(axis=1) == labels))
 

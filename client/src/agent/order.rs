@@ -23,6 +23,8 @@ pub(super) struct Order {
     pub(super) architecture: String,
     pub(super) scheme: Scheme,
     pub(super) sgd: SgdConfig,
+    /// Whether the loss of the global model is to be measured.
+    pub(super) measure: bool,
     pub(super) control: Option<Correction>,
     pub(super) max_payload_bytes: u64,
 }
@@ -88,6 +90,7 @@ impl TryFrom<Assignment> for Order {
             architecture: assignment.architecture,
             scheme: scheme.parse().map_err(|error| format!("this client does not know the scheme: {error}"))?,
             sgd: sgd(assignment.training.as_ref().ok_or("the assignment does not say how to train")?)?,
+            measure: assignment.training.as_ref().is_some_and(|training| training.measure),
             control: assignment.control.map(correction).transpose()?,
             max_payload_bytes: assignment.max_payload_bytes,
         })
@@ -128,7 +131,8 @@ fn tensor(tensor: Tensor) -> Option<TensorSpec> {
 
 /// The trainer checks the ranges; only the conversions are checked here.
 fn sgd(training: &LocalTraining) -> Result<SgdConfig, String> {
-    let &LocalTraining { epochs, batch, lr, momentum, weight_decay, steps, clip_norm, ref qat, proximal } = training;
+    let &LocalTraining { epochs, batch, lr, momentum, weight_decay, steps, clip_norm, ref qat, proximal, .. } =
+        training;
     let batch = usize::try_from(batch).map_err(|_| "the batch is too large")?;
     let steps = (steps > 0).then_some(steps);
     let qat = Some(qat.as_str()).filter(|name| !name.is_empty()).map(str::parse).transpose();

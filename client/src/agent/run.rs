@@ -399,6 +399,7 @@ impl Agent {
             offset: 0,
             signature: signature.into(),
             train_loss: facts.train_loss,
+            start_loss: facts.start_loss,
             nmse: facts.nmse,
         };
         Ok(Upload { header, payload, begun })

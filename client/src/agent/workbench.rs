@@ -259,6 +259,7 @@ impl Workbench {
             order: order.order,
             samples: &samples,
             sgd: &order.sgd,
+            measure: order.measure,
             control: order.control.map(|_| Control { own: &own, server: &server }),
         };
         let residual = if order.control.is_some() { Vec::new() } else { own.clone() };
@@ -280,6 +281,7 @@ impl Workbench {
             payload_sha256: Sha256::digest(&update.payload).into(),
             payload_bytes: update.payload.len() as u64,
             train_loss: loss,
+            start_loss: update.start_loss,
             nmse: update.nmse,
         };
         let (keeps, vector) = match order.control {

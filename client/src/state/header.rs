@@ -5,7 +5,7 @@ use nibble_seed::RoundId;
 
 pub(super) const MAGIC: [u8; 8] = *b"NIBLSTAT";
 pub(super) const VERSION: u32 = 2;
-pub(super) const HEADER_BYTES: usize = 128;
+pub(super) const HEADER_BYTES: usize = 136;
 /// A checksum follows the last section.
 pub(super) const TRAILER_BYTES: u64 = 4;
 
@@ -51,6 +51,8 @@ pub struct PendingUpdate {
     pub payload_bytes: u64,
     /// Mean training loss.
     pub train_loss: f64,
+    /// Mean loss before training, if it was measured.
+    pub start_loss: Option<f64>,
     /// Relative squared error of the payload.
     pub nmse: f64,
 }
@@ -72,7 +74,8 @@ impl Header {
         let kind = if self.pending.is_some() { PENDING } else { SETTLED };
         let pending = self.pending.unwrap_or(NOTHING);
         let keeps = u64::from(self.keeps == Keeps::Control);
-        let fields: [&[u8]; 15] = [
+        let start_loss = pending.start_loss.unwrap_or(f64::NAN);
+        let fields: [&[u8]; 16] = [
             &MAGIC,
             &VERSION.to_le_bytes(),
             &kind.to_le_bytes(),
@@ -88,6 +91,7 @@ impl Header {
             &self.layout_bytes.to_le_bytes(),
             &self.coordinates.to_le_bytes(),
             &pending.payload_bytes.to_le_bytes(),
+            &start_loss.to_le_bytes(),
         ];
         fields.concat()
     }
@@ -106,6 +110,7 @@ impl Header {
             round: RoundId(word(32)),
             samples: word(40),
             train_loss: f64::from_le_bytes(array(bytes, 48)),
+            start_loss: Some(f64::from_le_bytes(array(bytes, 128))).filter(|loss| !loss.is_nan()),
             nmse: f64::from_le_bytes(array(bytes, 56)),
             payload_sha256: array(bytes, 72),
             payload_bytes: word(120),
@@ -148,6 +153,7 @@ const NOTHING: PendingUpdate = PendingUpdate {
     payload_sha256: [0; 32],
     payload_bytes: 0,
     train_loss: 0.0,
+    start_loss: None,
     nmse: 0.0,
 };
 

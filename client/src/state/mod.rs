@@ -11,8 +11,8 @@
 //!  12   4  kind: 1 settled, 2 pending       108   4  bytes of the layout
 //!  16   8  sequence number, from 1          112   8  floats of the vector
 //!  24   8  hash of the layout               120   8  bytes of the payload
-//!  32   8  round                            128      run's name, UTF-8
-//!  40   8  samples                                   layout, per tensor: u32 and name, u32 and u64 dimensions
+//!  32   8  round                            128   8  mean loss before training, f64; NaN if it was not measured
+//!  40   8  samples                          136      run's name, UTF-8; layout, per tensor: u32 and name, u32 and u64 dimensions
 //!  48   8  mean training loss, f64                   vector, f32
 //!  56   8  NMSE of the payload, f64                  payload
 //!  64   8  what the vector is: 0, 1          end  4  CRC-32C of everything before
@@ -20,8 +20,8 @@
 //!
 //! The vector is (0) the residual or, while an update is pending, its intent; or (1) the client's control variate, and, while an
 //! update is pending, after it what that will be if the update is accepted. It is of the layout's length, or empty if it is 0.
-//! Fields from `round` to `NMSE` and the SHA-256 are 0 in a settled record. The layout is kept so that an outcome can be applied after a restart,
-//! before anything says which model the run trains. Files are private to their owner: a residual tells of the data.
+//! Fields from `round` to `NMSE` and the SHA-256 are 0 in a settled record, and the loss before training is NaN. The layout is
+//! kept so that an outcome can be applied after a restart, before anything says which model the run trains. Files are private to their owner: a residual tells of the data.
 //!
 //! A third file, `model`, saves bytes and promises nothing: the global model that came last.
 //!

@@ -19,6 +19,7 @@ fn update(round: u64) -> PendingUpdate {
         payload_sha256: [round as u8; 32],
         payload_bytes: 5,
         train_loss: 2.25,
+        start_loss: Some(2.5),
         nmse: 0.125,
     }
 }

@@ -40,6 +40,7 @@ pub fn core(script: &Script, trainer: Box<dyn Trainer>, samples: &[u32]) -> (Vec
             order,
             samples,
             sgd: &sgd,
+            measure: false,
             control: None,
         };
         let update = participant.perform(&script.model(round), &assignment, residual, Vec::new()).unwrap();

@@ -222,6 +222,10 @@ pub struct LocalTraining {
     /// (FedProx). 0 adds nothing.
     #[prost(float, tag = "9")]
     pub proximal: f32,
+    /// Whether the mean loss of the global model on the client's samples is to be measured before training, for
+    /// UpdateHeader.start_loss.
+    #[prost(bool, tag = "10")]
+    pub measure: bool,
 }
 /// Asks for the frame of a model.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -313,6 +317,9 @@ pub struct UpdateHeader {
     /// Relative squared error of the payload against what was meant, for the record.
     #[prost(double, tag = "7")]
     pub nmse: f64,
+    /// Mean loss of the global model on the client's samples, before training; if LocalTraining.measure asks for it.
+    #[prost(double, optional, tag = "8")]
+    pub start_loss: ::core::option::Option<f64>,
 }
 /// The upload arrived.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -5,9 +5,10 @@
 //! combined = sum F_k^q L delta_k / sum (q F_k^(q-1) |L delta_k|^2 + L F_k^q)
 //! ```
 //!
-//! F_k is the mean loss that a client reports of its training, not one that it would have to measure before. It is what
-//! the client says: whoever lies about it counts more, as far as norm bounding lets it. The learning rate is `local.lr`,
-//! also where a schedule changes it from round to round.
+//! F_k is the loss of the global model, which clients measure before they train: the loss of training itself falls within a
+//! pass, the faster the fewer classes a client has, and says little of who is worse off. It is what the client says: whoever
+//! lies about it counts more, as far as norm bounding lets it. The learning rate is `local.lr`, also where a schedule changes it
+//! from round to round.
 
 use super::{Columns, Combination, Facts};
 

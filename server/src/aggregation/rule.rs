@@ -105,6 +105,12 @@ impl Rule {
         }
     }
 
+    /// Whether it looks at [`Facts::loss`].
+    #[must_use]
+    pub fn needs_loss(&self) -> bool {
+        matches!(self, Self::QFedAvg { .. })
+    }
+
     /// Whether it looks at inner products.
     pub(super) fn needs_products(&self) -> bool {
         match self {

@@ -82,7 +82,7 @@ impl Coordinator {
                 client,
                 samples: counted.samples,
                 steps: parts.plan.training.steps(counted.samples),
-                loss: report.metrics.map(|metrics| metrics.train_loss),
+                loss: report.metrics.and_then(|metrics| metrics.start_loss),
                 age: counted.age(round),
             };
             Ok(Contribution { facts, chunks })

@@ -150,7 +150,8 @@ impl House {
         let mut upload = self.spool.resume(place).unwrap();
         upload.write(0, &bytes).unwrap();
         upload.finish(&layout(), |_| Ok(())).unwrap();
-        let sent = Sent { place, run: "run".into(), samples: 1, metrics: Metrics { train_loss, nmse: 0.0 } };
+        let sent =
+            Sent { place, run: "run".into(), samples: 1, metrics: Metrics { train_loss, start_loss: None, nmse: 0.0 } };
         (update, self.handle.ask(|reply| Command::Arrived { sent, reply }).await.unwrap())
     }
 

@@ -110,6 +110,7 @@ fn training(plan: &Plan, round: RoundId) -> v1::LocalTraining {
         clip_norm: training.clip_norm,
         qat: training.qat.map_or_else(String::new, |qat| qat.to_string()),
         proximal: training.proximal,
+        measure: plan.aggregation.rule.needs_loss(),
     }
 }
 

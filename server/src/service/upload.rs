@@ -72,6 +72,7 @@ impl Services {
         }
         let metrics = Metrics {
             train_loss: convert::metric("train_loss", header.train_loss)?,
+            start_loss: header.start_loss.map(|loss| convert::metric("start_loss", loss)).transpose()?,
             nmse: convert::metric("nmse", header.nmse)?,
         };
         let place =

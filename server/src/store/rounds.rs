@@ -70,6 +70,8 @@ pub enum ReportKind {
 pub struct Metrics {
     /// Mean training loss.
     pub train_loss: f64,
+    /// Mean loss before training, if that was asked for.
+    pub start_loss: Option<f64>,
     /// Relative squared error of the payload against what was meant.
     pub nmse: f64,
 }
@@ -117,7 +119,7 @@ impl Store {
     pub fn report(&self, run: &str, round: RoundId, report: &Report) -> Result<(), StoreError> {
         let (outcome, reason) = words_of(report.outcome.as_ref());
         let sql = "INSERT INTO reports (run, round, client, at, kind, samples, digest, bytes, train_loss, nmse, outcome, \
-                   reason, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                   reason, detail, start_loss) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
         self.connection.prepare_cached(sql)?.execute(rusqlite::params![
             run,
             signed(round.0),
@@ -132,6 +134,7 @@ impl Store {
             outcome,
             reason,
             report.detail,
+            report.metrics.and_then(|metrics| metrics.start_loss),
         ])?;
         Ok(())
     }
@@ -285,7 +288,7 @@ impl Store {
 
 const ROUNDS: &str = "SELECT round, state, model, opened, assigned, closed, why, new_model, committed, accuracy, loss, memories FROM rounds";
 
-const REPORTS: &str = "SELECT client, at, kind, samples, digest, bytes, train_loss, nmse, outcome, reason, detail, counted, round FROM reports";
+const REPORTS: &str = "SELECT client, at, kind, samples, digest, bytes, train_loss, nmse, outcome, reason, detail, counted, round, start_loss FROM reports";
 
 fn round_of(row: &Row<'_>) -> Result<RoundRow, StoreError> {
     let time = |index| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(index)?.map(duration));
@@ -307,7 +310,7 @@ fn round_of(row: &Row<'_>) -> Result<RoundRow, StoreError> {
 
 fn report_of(row: &Row<'_>) -> Result<Report, StoreError> {
     let metrics = match (row.get(6)?, row.get(7)?) {
-        (Some(train_loss), Some(nmse)) => Some(Metrics { train_loss, nmse }),
+        (Some(train_loss), Some(nmse)) => Some(Metrics { train_loss, start_loss: row.get(13)?, nmse }),
         _ => None,
     };
     let detail: Option<String> = row.get(10)?;

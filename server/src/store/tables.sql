@@ -57,6 +57,7 @@ CREATE TABLE reports (
     digest BLOB,                        -- SHA-256 of the payload
     bytes INTEGER NOT NULL,
     train_loss REAL,
+    start_loss REAL,                    -- before training, where it was asked for
     nmse REAL,
     outcome TEXT,                       -- accepted, rejected, discarded; NULL until it is known
     reason TEXT,

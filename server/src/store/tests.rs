@@ -28,7 +28,7 @@ fn update(client: u64) -> Report {
         samples: 60,
         digest: Some([client as u8; 32]),
         bytes: 1234,
-        metrics: Some(Metrics { train_loss: 0.5, nmse: 0.25 }),
+        metrics: Some(Metrics { train_loss: 0.5, start_loss: Some(0.75), nmse: 0.25 }),
         outcome: None,
         counted: None,
         detail: None,

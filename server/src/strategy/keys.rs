@@ -40,7 +40,7 @@ pub struct Keys {
     /// `feddyn`: how strongly clients are held to the global model, and pulled to where they agree, above 0. Default: 0.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
-    /// `scaffold`: scheme of the server's control variate on its way to clients, without `+ef`. Default: `int8`.
+    /// `scaffold`: scheme of the server's control variate on its way to clients, without `+ef`. Default: `auto:1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<String>,
     /// `scaffold` and `feddyn`: clients there are in all, from the cohort's size on. Default: in simulations `data.clients`; a
@@ -177,7 +177,7 @@ impl Keys {
 
     fn control_scheme(&self) -> Result<Scheme, KeyError> {
         let mend = "write a scheme without +ef, e.g. fp32, int8, auto:1";
-        let scheme = self.control.as_deref().unwrap_or("int8").parse::<Scheme>();
+        let scheme = self.control.as_deref().unwrap_or("auto:1").parse::<Scheme>();
         match scheme.map_err(|error: SchemeError| broken("control", error.to_string(), mend))? {
             scheme if scheme.feedback || scheme.sensitive => {
                 Err(broken("control", "nothing is fed back to a control variate, nor is it measured", mend))

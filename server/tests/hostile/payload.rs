@@ -61,6 +61,7 @@ impl Update {
             offset,
             signature: sign(device, &self.update).into(),
             train_loss: 1.0,
+            start_loss: None,
             nmse: 0.1,
         }
     }

@@ -163,6 +163,7 @@ impl Device {
             offset: 0,
             signature: signature.into(),
             train_loss: 0.0,
+            start_loss: None,
             nmse: 0.0,
         };
         use v1::upload_update_request::Part;

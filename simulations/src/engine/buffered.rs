@@ -235,13 +235,14 @@ impl UnderWay {
                 None => received.map_or(RoundId(0), |(counted, _)| counted.round),
             };
             let Assigned { scheme, rounding, order, works, downlink_bytes, .. } = flight.assigned;
-            let sent = flight.sent.as_ref().map(|Sent { payload, report, nmse }| {
+            let sent = flight.sent.as_ref().map(|Sent { payload, report, start_loss, nmse }| {
                 payloads.extend_from_slice(payload);
                 SentRow {
                     payload_bytes: payload.len() as u64,
                     samples: report.samples,
                     steps: report.steps,
                     mean_loss: report.mean_loss,
+                    start_loss: *start_loss,
                     nmse: *nmse,
                 }
             });
@@ -270,9 +271,9 @@ impl UnderWay {
                 None => None,
                 Some(sent) => {
                     let payload = payloads.split_off(..usize::try_from(sent.payload_bytes).ok()?)?;
-                    let SentRow { samples, steps, mean_loss, nmse, .. } = *sent;
+                    let SentRow { samples, steps, mean_loss, start_loss, nmse, .. } = *sent;
                     let report = TrainReport { samples, steps, mean_loss };
-                    Some(Sent { payload: payload.to_vec(), report, nmse })
+                    Some(Sent { payload: payload.to_vec(), report, start_loss, nmse })
                 }
             };
             if row.received {

@@ -103,6 +103,8 @@ pub struct SentRow {
     pub steps: u64,
     /// Mean loss of its training.
     pub mean_loss: f64,
+    /// Mean loss before it, where that was measured.
+    pub start_loss: Option<f64>,
     /// Relative squared error of the payload.
     pub nmse: f64,
 }

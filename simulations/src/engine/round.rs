@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use nibble_client::{Assignment, Control, Participant};
+use nibble_client::{Assignment, Control, Participant, Update};
 use nibble_codec::{Coding, Encoder, Intent, Outcome as Settlement, Payload, PayloadId, Residual, Scheme};
 use nibble_learning::TrainReport;
 use nibble_seed::{ClientId, Purpose, RoundId, Seed};
@@ -45,6 +45,8 @@ pub(super) struct Assigned {
 pub(super) struct Sent {
     pub(super) payload: Vec<u8>,
     pub(super) report: TrainReport,
+    /// Mean loss before training, where it was measured.
+    pub(super) start_loss: Option<f64>,
     pub(super) nmse: f64,
 }
 
@@ -281,6 +283,7 @@ impl Run<'_> {
         let (kept, spare) = (Mutex::new(&mut self.kept), Mutex::new(&mut self.spare));
         let owned = self.own.as_mut().map(Mutex::new);
         let (sgd, corrects) = (&self.experiment.sgd_in(round), self.experiment.control.is_some());
+        let measure = self.experiment.aggregation.rule.needs_loss();
         let (save, attackers) = (self.save_updates.as_deref(), self.attackers.as_ref());
         let work = |participant: &mut Participant, task: &&Assigned| {
             let Assigned { client, mut scheme, rounding, order, .. } = **task;
@@ -290,7 +293,7 @@ impl Run<'_> {
             let control = corrects.then_some(Control { own: &own_control, server });
             let residual = Residual::from_values(kept_of(scheme.feedback && !corrects)?, participant.layout())?;
             let samples = &samples[client.0 as usize];
-            let assignment = Assignment { round, scheme, rounding, order, samples, sgd, control };
+            let assignment = Assignment { round, scheme, rounding, order, samples, sgd, measure, control };
             let buffer = lock(&spare).pop().unwrap_or_default();
             let mut own = owned.as_ref().map_or(Ok(Vec::new()), |owned| lock(owned).get(client))?;
             participant.trainer().swap_own(&mut own);
@@ -299,15 +302,16 @@ impl Run<'_> {
             if let Some(owned) = &owned {
                 lock(owned).put(client, own)?;
             }
-            let update = update.map_err(|error| SimError::Client { round, client, error })?;
+            let mut update = update.map_err(|error| SimError::Client { round, client, error })?;
             if let Some(dir) = save {
                 let path = dir.join(format!("round-{round}-client-{client}.safetensors"));
                 model_file::write(&path, participant.layout(), participant.delta())?;
             }
-            if let Some(intent) = update.intent {
+            if let Some(intent) = update.intent.take() {
                 lock(&kept).put(client, intent.into_vector())?;
             }
-            let sent = Sent { payload: update.payload, report: update.report, nmse: update.nmse };
+            let Update { payload, report, start_loss, nmse, .. } = update;
+            let sent = Sent { payload, report, start_loss, nmse };
             match attackers.and_then(|attackers| attackers.alone(round, client, participant.delta())) {
                 Some(crafted) => Ok((client, sent.replaced(participant.layout(), task, round, &crafted)?)),
                 None => Ok((client, sent)),
@@ -360,10 +364,10 @@ impl Run<'_> {
     ) -> Result<(), SimError> {
         let (layout, sgd) = (self.federation.layout(), &self.experiment.sgd);
         let contribution = |counted: &Counted| {
-            let Sent { payload, report, .. } = &sent[&counted.client];
+            let Sent { payload, start_loss, .. } = &sent[&counted.client];
             let (client, samples) = (counted.client, counted.samples);
             let steps = sgd.steps_on(samples as usize);
-            let facts = Facts { client, samples, steps, loss: Some(report.mean_loss), age: counted.age(id) };
+            let facts = Facts { client, samples, steps, loss: *start_loss, age: counted.age(id) };
             Ok(Contribution { facts, chunks: Payload::trust(payload, layout)? })
         };
         let contributions = counted.iter().map(contribution).collect::<Result<_, SimError>>()?;

@@ -85,7 +85,8 @@ impl Replay {
         let accepted = counts.is_some();
         let (samples, sgd) = (model::samples(number), SgdConfig { batch: 1, ..SgdConfig::default() });
         let scheme = self.scheme;
-        let assignment = Assignment { round, scheme, rounding, order, samples: &samples, sgd: &sgd, control: None };
+        let assignment =
+            Assignment { round, scheme, rounding, order, samples: &samples, sgd: &sgd, measure: false, control: None };
         let client = self.clients.get_mut(&number).expect("one of the clients");
         let residual = std::mem::take(&mut client.residual);
         let update = client.participant.perform(global, &assignment, residual, Vec::new());
