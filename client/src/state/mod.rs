@@ -21,7 +21,8 @@
 //! The vector is (0) the residual or, while an update is pending, its intent; or (1) the client's control variate, and, while an
 //! update is pending, after it what that will be if the update is accepted. It is of the layout's length, or empty if it is 0.
 //! Fields from `round` to `NMSE` and the SHA-256 are 0 in a settled record, and the loss before training is NaN. The layout is
-//! kept so that an outcome can be applied after a restart, before anything says which model the run trains. Files are private to their owner: a residual tells of the data.
+//! kept so that an outcome can be applied after a restart, before anything says which model the run trains. Files are private
+//! to their owner: a residual tells of the data.
 //!
 //! A third file, `model`, saves bytes and promises nothing: the global model that came last.
 //!
