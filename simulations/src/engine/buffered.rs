@@ -14,8 +14,9 @@ use nibble_server::{
 };
 
 use super::{
+    books::Turn,
     checkpoint::{FlightRow, SentRow},
-    round::{Assigned, Outcomes, Sent, Turn},
+    round::{Assigned, Outcomes, Sent},
     run::Run,
 };
 use crate::{clock::Stopwatch, error::SimError, results::RoundRow};

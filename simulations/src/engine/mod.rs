@@ -7,6 +7,7 @@
 
 mod attack;
 mod behaviour;
+mod books;
 mod buffered;
 mod checkpoint;
 mod control;

@@ -1,7 +1,7 @@
 //! One round in virtual time: the coordinator's round core and the clients' cores, joined by a queue of events.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -13,20 +13,12 @@ use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 use nibble_server::{
     Aggregate, Contribution, Facts, FoldError, Round,
     round::{Counted, Effect, Event, Outcome, Record},
-    selection::Heard,
     strategy::Folding,
     wire,
 };
 
-use super::{behaviour, run::Run};
-use crate::{
-    classes::{self, ALL},
-    clock::Stopwatch,
-    error::SimError,
-    links::Load,
-    model_file,
-    results::RoundRow,
-};
+use super::{behaviour, books::Turn, run::Run};
+use crate::{clock::Stopwatch, error::SimError, links::Load, model_file, results::RoundRow};
 
 /// A client's assignment, as the round issued it.
 #[derive(Clone, Copy, Debug)]
@@ -69,15 +61,6 @@ pub(super) struct Outcomes {
     pub(super) counted: Vec<Counted>,
     pub(super) receipts: Vec<(ClientId, Outcome)>,
     pub(super) record: Option<Record>,
-}
-
-/// A client's part in a round, as far as the table of clients goes.
-pub(super) struct Turn {
-    pub(super) client: ClientId,
-    /// Bytes that brought it the model, if it was assigned.
-    pub(super) downlink_bytes: Option<u64>,
-    /// If its update came: how long that took, its bytes, whether it counted, and whether it was the last of those.
-    pub(super) came: Option<(Duration, u64, bool, bool)>,
 }
 
 impl Run<'_> {
@@ -180,25 +163,6 @@ impl Run<'_> {
         Assigned { client, scheme, rounding, order, works, downlink_bytes }
     }
 
-    /// Adds what the round taught of its cohort: who was assigned it, and the good updates that came before it closed.
-    fn learn(
-        &mut self,
-        outcomes: &Outcomes,
-        sent: &BTreeMap<ClientId, Sent>,
-        took: impl Fn(ClientId) -> Option<Duration>,
-    ) {
-        let Some(record) = &outcomes.record else { return };
-        record.selected.iter().for_each(|&client| self.knowledge.selected(client, record.round));
-        for (&client, outcome) in &record.outcomes {
-            let (Some(Sent { report, .. }), false) = (sent.get(&client), matches!(outcome, Outcome::Rejected(_)))
-            else {
-                continue;
-            };
-            let heard = Heard { samples: report.samples, loss: Some(report.mean_loss), took: took(client) };
-            self.knowledge.heard(client, heard);
-        }
-    }
-
     /// When the update of a client arrives that begins at `now` and trains as long.
     pub(super) fn arrival(
         &self,
@@ -213,31 +177,6 @@ impl Run<'_> {
         let down = wire::down(task.downlink_bytes, self.federation.layout());
         let (fetches, up) = (task.downlink_bytes > 0, wire::up(sent.payload.len() as u64));
         fleet.arrival(round, task.client, now, Load { fetches, down, up, samples, trains })
-    }
-
-    /// Adds to what is known of each kind of link.
-    pub(super) fn tally(&mut self, Turn { client, downlink_bytes, came }: Turn) {
-        let fleet = self.fleet.as_ref();
-        let name = fleet.map_or(ALL, |fleet| fleet.name(client));
-        let (joules_down, joules_up) = fleet.map_or((0.0, 0.0), |fleet| fleet.kind(client).microjoules());
-        let Some(row) = self.progress.classes.iter_mut().find(|row| row.class == name) else { return };
-        let account = self.accounts.get(&client).copied().unwrap_or_default();
-        classes::fill(row, &self.budgets[client.0 as usize], (account.up.run, account.down.run));
-        if let Some(bytes) = downlink_bytes {
-            row.selected += 1;
-            row.downlink_bytes += bytes;
-            let down = wire::down(bytes, self.federation.layout());
-            row.spent_down += down;
-            row.joules += down as f64 * joules_down * 1e-6;
-        }
-        let Some((took, uplink_bytes, counted, last)) = came else { return };
-        row.counted += u64::from(counted);
-        row.uncounted += u64::from(!counted);
-        row.last += u64::from(last);
-        row.seconds += took.as_secs_f64();
-        row.uplink_bytes += uplink_bytes;
-        row.spent_up += wire::up(uplink_bytes);
-        row.joules += wire::up(uplink_bytes) as f64 * joules_up * 1e-6;
     }
 
     /// Brings a client up to date, unless it is lost on the way; gives the bytes that takes, lost or not.
@@ -415,36 +354,6 @@ impl Run<'_> {
             lock(&kept).put(*client, residual.into_values())
         })?;
         Ok(())
-    }
-
-    pub(super) fn account(
-        &self,
-        id: RoundId,
-        outcomes: Outcomes,
-        sent: &BTreeMap<ClientId, Sent>,
-        downlink_bytes: u64,
-        elapsed: Duration,
-    ) -> RoundRow {
-        let counted: BTreeSet<_> = outcomes.counted.iter().map(|counted| counted.client).collect();
-        let mean = |of: &dyn Fn(&Sent) -> f64| {
-            counted.iter().map(|client| of(&sent[client])).sum::<f64>() / counted.len() as f64
-        };
-        let record = outcomes.record;
-        RoundRow {
-            round: id.0,
-            accuracy: f64::NAN,
-            loss: f64::NAN,
-            train_loss: mean(&|sent| sent.report.mean_loss),
-            selected: record.as_ref().map_or(0, |record| record.selected.len() as u64),
-            counted: counted.len() as u64,
-            uncounted: (sent.len() - counted.len()) as u64,
-            uplink_bytes: sent.values().map(|sent| sent.payload.len() as u64).sum(),
-            downlink_bytes,
-            update_nmse: mean(&|sent| sent.nmse),
-            seconds: elapsed.as_secs_f64(),
-            virtual_seconds: self.progress.clock.as_secs_f64(),
-            closed_by: record.map_or_else(String::new, |record| record.closed.to_string()),
-        }
     }
 }
 
