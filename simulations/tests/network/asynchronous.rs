@@ -55,19 +55,7 @@ const POINTS: [(&str, &[u64]); 7] = [
 #[test]
 fn at_durable_points_the_coordinator_is_killed_and_every_update_counts_once() {
     let mut deployment = Deployment::insecure(&config());
-    let mut clients = Vec::new();
-    for (point, counts) in POINTS {
-        for &count in counts {
-            let mut coordinator = deployment.start_to_crash(point, count);
-            if clients.is_empty() {
-                clients = (0..CLIENTS).map(|index| client(&deployment, index)).collect();
-            }
-            coordinator.is_killed();
-        }
-    }
-    assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
-    let coordinator = deployment.start();
-    deployment.finish(coordinator, clients);
+    deployment.finish_over(&POINTS, |deployment| (0..CLIENTS).map(|index| client(deployment, index)).collect());
     check(&deployment);
 }
 

@@ -80,19 +80,7 @@ const POINTS: [(&str, &[u64]); 12] = [
 #[test]
 fn at_every_durable_point_the_coordinator_is_killed_and_goes_on() {
     let mut deployment = Deployment::insecure(&config());
-    let mut clients = Vec::new();
-    for (point, counts) in POINTS {
-        for &count in counts {
-            let mut coordinator = deployment.start_to_crash(point, count);
-            if clients.is_empty() {
-                clients = deployment.clients(CLIENTS, PARTS);
-            }
-            coordinator.is_killed();
-        }
-    }
-    assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
-    let coordinator = deployment.start();
-    deployment.finish(coordinator, clients);
+    deployment.finish_over(&POINTS, |deployment| deployment.clients(CLIENTS, PARTS));
     check(&deployment);
 }
 

@@ -99,6 +99,25 @@ impl Deployment {
         coordinator
     }
 
+    /// Plays the run with clients that are started once, while the coordinator is killed at each of these points as often as
+    /// they say; then to its end.
+    #[cfg(debug_assertions)] // other builds have no such points
+    pub(crate) fn finish_over(&mut self, points: &[(&str, &[u64])], clients: impl FnOnce(&Self) -> Vec<Process>) {
+        let (mut clients, mut started) = (Some(clients), Vec::new());
+        for (point, counts) in points {
+            for &count in *counts {
+                let mut coordinator = self.start_to_crash(point, count);
+                if let Some(clients) = clients.take() {
+                    started = clients(self);
+                }
+                coordinator.is_killed();
+            }
+        }
+        assert_eq!(self.status()["state"], "going on", "every kill must hit the run");
+        let coordinator = self.start();
+        self.finish(coordinator, started);
+    }
+
     /// Where the coordinator listens. It must have been started.
     pub(crate) fn address(&self) -> &str {
         self.address.as_deref().expect("the coordinator was started")
