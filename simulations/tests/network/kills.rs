@@ -196,13 +196,13 @@ fn under_strategies_that_remember_both_ends_are_killed_and_go_on() {
     thread::scope(|scope| {
         for (run, (uplink, tables)) in (300..).zip(&strategies) {
             scope.spawn(move || {
-                let config = config_of(uplink, 100, tables);
+                let config = config_of(uplink, 70, tables);
                 let expected = left_alone(&config);
                 let mut moments = Moments::of(run);
                 let mut deployment = Deployment::insecure(&config);
                 let mut coordinator = deployment.start();
                 let mut clients = deployment.clients(CLIENTS, PARTS);
-                for _ in 0..6 {
+                for _ in 0..4 {
                     let victim = moments.index(CLIENTS);
                     let killed = clients.remove(victim);
                     coordinator = kill_coordinator(&mut deployment, coordinator, &mut moments);
