@@ -80,7 +80,7 @@ impl Round {
         let Phase::Buffering(buffering) = &mut self.phase else { return Vec::new() };
         let Carried { flying, received } = &mut buffering.carried;
         let first = |client| received.iter().find(|(counted, _)| counted.client == client).map(|(_, digest)| *digest);
-        let mut effects = Vec::new();
+        let (mut effects, ticks) = (Vec::new(), event == Event::Tick);
         match event {
             // Assigned at the next tick, so that all who come at a time have the same chance.
             Event::CheckIn(client) if !flying.contains_key(&client) => {
@@ -116,7 +116,7 @@ impl Round {
             Event::Tick => effects.extend(self.give_up(now)),
             Event::CheckIn(_) | Event::Aggregated => return effects,
         }
-        self.after_filling(effects, now)
+        self.after_filling(effects, now, ticks)
     }
 
     fn fill_refused(&mut self, client: ClientId, reason: RejectReason, now: Duration) -> Vec<Effect> {
@@ -127,7 +127,7 @@ impl Round {
             buffering.done.insert(client);
             buffering.gone.insert(client, Some(outcome.clone()));
         }
-        self.after_filling(vec![receipt(client, outcome)], now)
+        self.after_filling(vec![receipt(client, outcome)], now, false)
     }
 
     /// What becomes of `event` once a buffered round has closed: whoever flies flies on, and what comes is the next round's.
@@ -176,8 +176,8 @@ impl Round {
     }
 
     /// Closes the round if it is full, out of time, or at its end; else hands out what work there is room for. `effects` come
-    /// first.
-    fn after_filling(&mut self, mut effects: Vec<Effect>, now: Duration) -> Vec<Effect> {
+    /// first; at a tick, and after work was handed out, it says when there is somebody to give up.
+    fn after_filling(&mut self, mut effects: Vec<Effect>, now: Duration, ticks: bool) -> Vec<Effect> {
         let quorum = self.config.fewest();
         let received = |round: &Self| match &round.phase {
             Phase::Buffering(buffering) => buffering.carried.received.len(),
@@ -192,25 +192,25 @@ impl Round {
             effects.extend(self.empty(Closed::Deadline, now));
             return effects;
         }
-        effects.extend(self.hand_out(now));
+        let wakes = self.hand_out(now, &mut effects) || ticks;
         let Phase::Buffering(buffering) = &self.phase else { return effects };
         if buffering.carried.flying.is_empty() && buffering.known() >= self.config.candidates() {
             let enough = received(self) >= quorum;
             effects.extend(self.empty(if enough { Closed::AllReported } else { Closed::QuorumMissed }, now));
         }
+        effects.extend(self.next_giving_up(now).filter(|_| wakes).map(Effect::WakeAt));
         effects
     }
 
-    /// Assigns clients that wait, drawn uniformly, as long as there is room.
-    fn hand_out(&mut self, now: Duration) -> Vec<Effect> {
+    /// Assigns clients that wait, drawn uniformly, as long as there is room; says whether it did.
+    fn hand_out(&mut self, now: Duration, effects: &mut Vec<Effect>) -> bool {
         let (id, seed) = (self.id, self.seed);
         let concurrency = self.config.buffer().map_or(0, |buffer| buffer.concurrency);
-        let end = self.config.collecting_end(now);
         let Phase::Buffering(Buffering { carried, waiting, selected, done, .. }) = &mut self.phase else {
-            return Vec::new();
+            return false;
         };
         let mut able: Vec<_> = waiting.difference(done).copied().collect();
-        let mut effects = Vec::new();
+        let before = selected.len();
         while carried.flying.len() < concurrency && !able.is_empty() {
             let draw = seed.derive(Purpose::Selection, id.0, selected.len() as u64 + 1).stream().next_unit();
             let client = able.remove(((draw * able.len() as f64) as usize).min(able.len() - 1));
@@ -220,8 +220,7 @@ impl Round {
             carried.flying.insert(client, Flight { round: id, since: now });
             effects.push(flight_of(seed, id, client).effect(client));
         }
-        effects.extend(end.filter(|_| !effects.is_empty()).map(Effect::WakeAt));
-        effects
+        selected.len() > before
     }
 
     /// Fixes the counted set, or abandons the round; what flies flies on.
@@ -268,11 +267,11 @@ impl Round {
         Some(Assigned { deadline, ..flight_of(self.seed, flight.round, client) })
     }
 
-    /// When there is something to give up, or the round to be closed, at the soonest.
-    pub(super) fn next_giving_up(&self) -> Option<Duration> {
+    /// When, after `now`, there is something to give up, or the round to be closed, at the soonest.
+    pub(super) fn next_giving_up(&self, now: Duration) -> Option<Duration> {
         let Phase::Buffering(buffering) = &self.phase else { return None };
         let begun = buffering.carried.flying.values().map(|flight| flight.since).chain([self.opened]);
-        begun.filter_map(|begun| self.config.collecting_end(begun)).min()
+        begun.filter_map(|begun| self.config.collecting_end(begun)).filter(|at| *at > now).min()
     }
 }
 

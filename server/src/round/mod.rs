@@ -185,7 +185,7 @@ impl Round {
     pub fn deadline(&self) -> Option<Duration> {
         match &self.phase {
             Phase::Collecting(collecting) => collecting.deadline,
-            _ => self.next_giving_up(),
+            _ => self.next_giving_up(Duration::ZERO),
         }
     }
 

@@ -44,8 +44,8 @@ struct Filling {
     round: Round,
     outcomes: Outcomes,
     assigned: Vec<Assigned>,
-    /// Who has reported, with how long that took.
-    arrived: BTreeMap<ClientId, Duration>,
+    /// How long those took that count.
+    took: BTreeMap<ClientId, Duration>,
     wakes: BTreeSet<Duration>,
     counted: BTreeMap<ClientId, Sent>,
     /// The model that clients are given, and the bytes of all of it.
@@ -66,7 +66,7 @@ impl Run<'_> {
             round: Round::open(id, self.seed, config, self.progress.clock).carrying(carried),
             outcomes: Outcomes::default(),
             assigned: Vec::new(),
-            arrived: BTreeMap::new(),
+            took: BTreeMap::new(),
             wakes: BTreeSet::new(),
             counted: BTreeMap::new(),
             model,
@@ -84,17 +84,17 @@ impl Run<'_> {
         }
         self.train_flights(&filling)?;
         self.under_way.carried = filling.round.carried().clone();
-        let Filling { outcomes, assigned, arrived, counted, .. } = filling;
+        let Filling { outcomes, assigned, took, counted, .. } = filling;
         for (&client, sent) in &counted {
             self.accounts.entry(client).or_default().spend(wire::up(sent.payload.len() as u64), 0);
         }
         self.settle(id, &outcomes, &counted)?;
-        let last = counted.keys().max_by_key(|client| arrived.get(client)).copied();
+        let last = counted.keys().max_by_key(|client| took.get(client)).copied();
         for Assigned { client, downlink_bytes, .. } in &assigned {
             self.tally(Turn { client: *client, downlink_bytes: Some(*downlink_bytes), came: None });
         }
         for (&client, sent) in &counted {
-            let took = arrived.get(&client).copied().unwrap_or_default();
+            let took = took.get(&client).copied().unwrap_or_default();
             let came = Some((took, sent.payload.len() as u64, true, last == Some(client)));
             self.tally(Turn { client, downlink_bytes: None, came });
         }
@@ -118,11 +118,11 @@ impl Run<'_> {
 
     /// What happens next, and when: an update arrives, a client is lost, or the round wanted to be woken.
     fn next_event(&mut self, filling: &mut Filling) -> Event {
-        let reported = |client: &ClientId| filling.arrived.contains_key(client);
         let flying = filling.round.carried();
-        let arrivals = self.under_way.flights.iter().filter_map(|(client, flight)| {
-            (flying.flying.contains_key(client) && !reported(client)).then_some((flight.arrives?, *client))
-        });
+        let arrivals =
+            self.under_way.flights.iter().filter_map(|(client, flight)| {
+                flying.flying.contains_key(client).then_some((flight.arrives?, *client))
+            });
         let arrival = arrivals.min();
         match (arrival, filling.wakes.first().copied()) {
             (Some((at, client)), wake) if wake.is_none_or(|wake| at < wake) => {
@@ -132,7 +132,6 @@ impl Run<'_> {
                     self.under_way.flights.remove(&client);
                     return Event::Lost(client);
                 }
-                filling.arrived.insert(client, at.saturating_sub(flight.began));
                 let samples = self.federation.assignment().clients[client.0 as usize].len() as u64;
                 Event::Update { client, samples, digest: [0; 32] }
             }
@@ -166,6 +165,7 @@ impl Run<'_> {
                     Effect::Receipt { client, outcome } => filling.outcomes.receipts.push((client, outcome)),
                     Effect::Aggregate(counted) => {
                         self.train_flights(filling)?;
+                        filling.took = counted.iter().filter_map(|counted| self.took(counted.client)).collect();
                         filling.counted = self.take_counted(&counted);
                         self.aggregate(id, &counted, &filling.counted)?;
                         filling.outcomes.counted = counted;
@@ -215,6 +215,12 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// How long a client that has sent took for it.
+    fn took(&self, client: ClientId) -> Option<(ClientId, Duration)> {
+        let flight = self.under_way.flights.get(&client)?;
+        Some((client, flight.arrives?.saturating_sub(flight.began)))
     }
 
     /// The updates that count, which are then no longer under way.

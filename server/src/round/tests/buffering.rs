@@ -85,6 +85,13 @@ fn who_takes_too_long_or_has_too_old_a_model_is_given_up() {
     assert_eq!(counted.len(), 1);
     assert_eq!(round.assignment(all[1]), None);
 
+    // A flight that was carried on is given up at its own time, whatever this round's is.
+    let flight = Flight { round: RoundId(0), since: after(60) };
+    let carried = Carried { flying: [(ClientId(0), flight)].into(), received: Vec::new() };
+    let mut next = Round::open(RoundId(1), Seed(1), config.clone(), after(90)).carrying(carried);
+    assert_eq!(next.step(Event::Tick, after(90)), [Effect::WakeAt(after(110))]);
+    assert!(next.step(Event::Tick, after(110)).contains(&given_up(ClientId(0))));
+
     // A model is 3 rounds old in round 3, and too old in round 4.
     let flight = |round| Flight { round: RoundId(round), since: after(100) };
     let carried = Carried { flying: [(ClientId(0), flight(0))].into(), received: Vec::new() };
@@ -92,7 +99,8 @@ fn who_takes_too_long_or_has_too_old_a_model_is_given_up() {
     assert!(stay.assignment(ClientId(0)).is_some());
     let mut old = Round::open(RoundId(4), Seed(1), config, after(100)).carrying(carried);
     assert_eq!(old.assignment(ClientId(0)), None, "not even before it is given up");
-    assert_eq!(old.step(Event::Tick, after(101)), [Effect::GiveUp { client: ClientId(0), round: RoundId(0) }]);
+    let given_up = Effect::GiveUp { client: ClientId(0), round: RoundId(0) };
+    assert_eq!(old.step(Event::Tick, after(101)), [given_up, Effect::WakeAt(after(150))]);
 }
 
 #[test]
