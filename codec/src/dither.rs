@@ -74,6 +74,12 @@ pub(crate) fn noise_of(bits: u32) -> f32 {
     bits as i32 as f32 * (1.0 / 65_536.0) - (0.5 - 0.5 / 65_536.0)
 }
 
+/// `offset` + [`noise_of`] for a whole offset of 1 to 127, of which no bit is lost: floats from 128 to 256 are 2^-16 apart.
+#[inline(always)]
+pub(crate) fn offset_noise_of(bits: u32, offset: f32) -> f32 {
+    f32::from_bits(128f32.to_bits() | bits) + ((offset - 128.5) + 0.5 / 65_536.0)
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
@@ -119,6 +125,13 @@ mod tests {
                 let gaps = noise.windows(2).map(|pair| pair[1] - pair[0]);
                 assert!(gaps.clone().all(|gap| (gap - 1.0 / of as f32).abs() < 1e-3), "{of}: {noise:?}");
             }
+        }
+    }
+
+    #[test]
+    fn noise_with_an_offset_is_exact() {
+        for offset in [1.0, 3.0, 7.0, 15.0, 31.0, 63.0, 127.0] {
+            assert!((0..=0xffff).all(|bits| offset_noise_of(bits, offset) == offset + noise_of(bits)), "{offset}");
         }
     }
 

@@ -6,11 +6,14 @@
 use alloc::vec::Vec;
 
 use super::{Level, MOST_BLOCKS, SegmentCoding, plane_bytes, planes, scale::MOST_MAGNITUDE};
-use crate::dither::noise_of;
+use crate::dither::{Dither, noise_of, offset_noise_of};
 use crate::scheme::Rounding;
+use crate::simd::prefetch;
 
 /// Coordinates of the block size that everybody uses.
 const COMMON: usize = 64;
+/// Coordinates of the smallest block size.
+const HALF: usize = 32;
 /// Marks a block of zeros among levels.
 const ZERO: i16 = i16::MIN;
 
@@ -102,112 +105,150 @@ pub(crate) fn magnitude_bits(x: &[f32]) -> u32 {
 fn encode_bits<const BITS: u8>(coding: &SegmentCoding, x: &[f32], level: Option<Level>, out: &mut [u8]) -> bool {
     let mut levels = [ZERO; MOST_BLOCKS];
     let levels = &mut levels[..x.len().div_ceil(coding.block)];
-    let mut most = 0;
-    for (found, block) in levels.iter_mut().zip(x.chunks(coding.block)) {
-        let magnitude = match block.as_array::<COMMON>() {
-            Some(block) => magnitude_bits(block),
-            None => magnitude_bits(block),
-        };
+    let (head, packed) = out.split_at_mut(super::TOP_BYTES + levels.len());
+    let (top_bytes, scales) = head.split_at_mut(super::TOP_BYTES);
+    let mut blocks = Blocks { coding, x, packed, codes: Vec::new() };
+    // Each block is read once and encoded at once, as if none lay too far below the segment's top.
+    let whole = if matches!(coding.block, COMMON | HALF) { x.len() / coding.block } else { 0 };
+    let found = &mut levels[..whole];
+    let mut most = match (coding.block, coding.rounding) {
+        (COMMON, Rounding::Nearest) => blocks.encode_whole::<BITS, COMMON, false>(level, found),
+        (COMMON, _) => blocks.encode_whole::<BITS, COMMON, true>(level, found),
+        (_, Rounding::Nearest) => blocks.encode_whole::<BITS, HALF, false>(level, found),
+        _ => blocks.encode_whole::<BITS, HALF, true>(level, found),
+    };
+    for (index, (block, found)) in x.chunks(coding.block).zip(&mut *levels).enumerate().skip(whole) {
+        let magnitude = magnitude_bits(block);
         most = most.max(magnitude);
         if magnitude > 0 {
             *found = level.unwrap_or(Level::covering(magnitude)).0;
         }
+        blocks.encode::<BITS>(index, *found);
     }
     if most > MOST_MAGNITUDE.to_bits() {
         return false;
     }
     let top = levels.iter().copied().max().filter(|&top| top != ZERO).map_or(Level::MIN, Level);
-    let (head, mut packed) = out.split_at_mut(super::TOP_BYTES + levels.len());
-    let (head, scales) = head.split_at_mut(super::TOP_BYTES);
-    head.copy_from_slice(&top.0.to_le_bytes());
-    let mut scratch = Vec::new();
-    for (index, ((block, level), scale)) in x.chunks(coding.block).zip(levels).zip(scales).enumerate() {
-        let (codes, rest) = packed.split_at_mut(coding.packed_bytes(block.len()));
-        packed = rest;
-        if *level == ZERO {
-            *scale = 0;
-            codes.fill(0);
-            continue;
-        }
-        *scale = Level(*level).code_under(top);
-        let inverse_step = qmax::<BITS>() / Level::from_code(*scale, top).scale();
-        let first = index * coding.block;
-        if let Some(block) = block.as_array::<COMMON>() {
-            encode_common::<BITS>(coding, block, first, inverse_step, codes);
-        } else if block.len() < COMMON {
-            let unpacked = &mut [0; COMMON][..block.len()];
-            encode_odd::<BITS>(coding, block, first, inverse_step, unpacked, codes);
-        } else {
-            scratch.resize(scratch.len().max(block.len()), 0);
-            encode_odd::<BITS>(coding, block, first, inverse_step, &mut scratch[..block.len()], codes);
-        }
+    top_bytes.copy_from_slice(&top.0.to_le_bytes());
+    for (scale, &level) in scales.iter_mut().zip(&*levels) {
+        *scale = if level == ZERO { 0 } else { Level(level).code_under(top) };
+    }
+    // The least code stands for every level below its own, too.
+    let least = Level::from_code(1, top).0;
+    for (index, _) in levels.iter().enumerate().filter(|&(_, &level)| level != ZERO && level < least) {
+        blocks.encode::<BITS>(index, least);
     }
     true
 }
 
-/// Quantizes and packs one block that starts at coordinate `first` of its segment.
-#[inline(always)]
-fn encode_common<const BITS: u8>(
-    coding: &SegmentCoding,
-    x: &[f32; COMMON],
-    first: usize,
-    inverse_step: f32,
-    packed: &mut [u8],
-) {
-    // Codes stay as wide as the floats until they are packed: no register is stored narrow and loaded wide.
-    let mut codes = Aligned([0u32; COMMON]);
-    let counter = (first / 2) as u32;
-    let ((x, _), (groups, _)) = (x.as_chunks::<32>(), codes.0.as_chunks_mut::<32>());
-    for (i, (x, codes)) in x.iter().zip(groups).enumerate() {
-        *codes = quantize::<BITS>(coding, x, counter + 16 * i as u32, inverse_step);
-    }
-    pack_common::<BITS>(&codes.0, packed);
+/// The blocks of a segment on their way to its packed codes.
+struct Blocks<'a> {
+    coding: &'a SegmentCoding,
+    x: &'a [f32],
+    packed: &'a mut [u8],
+    /// Room for the codes of a block.
+    codes: Vec<u8>,
 }
 
-/// [`encode_common`] for blocks of any length, with room for their codes.
-#[inline(always)]
-fn encode_odd<const BITS: u8>(
-    coding: &SegmentCoding,
-    x: &[f32],
-    first: usize,
-    inverse_step: f32,
-    codes: &mut [u8],
-    packed: &mut [u8],
-) {
-    let counter = (first / 2) as u32;
-    for (i, (x, codes)) in x.chunks(32).zip(codes.chunks_mut(32)).enumerate() {
-        let mut group = [0.0; 32];
-        group[..x.len()].copy_from_slice(x);
-        let quantized = quantize::<BITS>(coding, &group, counter + 16 * i as u32, inverse_step);
-        codes.iter_mut().zip(quantized).for_each(|(code, quantized)| *code = quantized as u8);
+impl Blocks<'_> {
+    /// Encodes as many blocks as there are `levels`, all of `SIZE` coordinates, and writes down each one's level. Returns
+    /// the largest magnitude as the bits of a float.
+    #[inline(always)]
+    fn encode_whole<const BITS: u8, const SIZE: usize, const NOISY: bool>(
+        &mut self,
+        level: Option<Level>,
+        levels: &mut [i16],
+    ) -> u32 {
+        let dither = self.coding.dither;
+        let (blocks, _) = self.x.as_chunks::<SIZE>();
+        let bytes = SIZE / 8 * usize::from(BITS);
+        let mut most = 0;
+        let mut counter = 0;
+        for ((block, found), packed) in blocks.iter().zip(levels).zip(self.packed.chunks_exact_mut(bytes)) {
+            prefetch(block);
+            let magnitude = magnitude_bits(block);
+            most = most.max(magnitude);
+            if magnitude == 0 {
+                *found = ZERO;
+                packed.fill(0);
+            } else {
+                let level = level.unwrap_or(Level::covering(magnitude));
+                *found = level.0;
+                let inverse_step = inverse_step::<BITS>(level);
+                // Codes stay as wide as the floats until they are packed: no register is stored narrow and loaded wide.
+                let mut codes = Aligned([0u32; SIZE]);
+                let ((x, _), (groups, _)) = (block.as_chunks::<32>(), codes.0.as_chunks_mut::<32>());
+                for (group, (x, codes)) in x.iter().zip(groups).enumerate() {
+                    *codes = if NOISY {
+                        quantize_noisy::<BITS>(dither, x, counter + 16 * group as u32, inverse_step)
+                    } else {
+                        quantize_with(x, inverse_step, qmax::<BITS>(), |_| (qmax::<BITS>(), qmax::<BITS>()))
+                    };
+                }
+                pack_whole::<BITS, SIZE>(&codes.0, packed);
+            }
+            counter += SIZE as u32 / 2;
+        }
+        most
     }
-    pack_odd::<BITS>(codes, packed);
+
+    /// Encodes block `index`, of any length, at `level`.
+    #[inline(always)]
+    fn encode<const BITS: u8>(&mut self, index: usize, level: i16) {
+        let Self { coding, codes, .. } = self;
+        let start = index * coding.block;
+        let end = self.x.len().min(start + coding.block);
+        let (x, stride) = (&self.x[start..end], coding.packed_bytes(coding.block));
+        let packed = &mut self.packed[index * stride..][..coding.packed_bytes(x.len())];
+        if level == ZERO {
+            packed.fill(0);
+            return;
+        }
+        let (inverse_step, counter) = (inverse_step::<BITS>(Level(level)), (start / 2) as u32);
+        codes.resize(x.len(), 0);
+        for (i, (x, codes)) in x.chunks(32).zip(codes.chunks_mut(32)).enumerate() {
+            let mut group = [0.0; 32];
+            group[..x.len()].copy_from_slice(x);
+            let quantized = match coding.rounding {
+                Rounding::Nearest => {
+                    quantize_with(&group, inverse_step, qmax::<BITS>(), |_| (qmax::<BITS>(), qmax::<BITS>()))
+                }
+                Rounding::Stochastic | Rounding::Dithered => {
+                    quantize_noisy::<BITS>(coding.dither, &group, counter + 16 * i as u32, inverse_step)
+                }
+            };
+            codes.iter_mut().zip(quantized).for_each(|(code, quantized)| *code = quantized as u8);
+        }
+        pack_odd::<BITS>(codes, packed);
+    }
+}
+
+#[inline(always)]
+fn inverse_step<const BITS: u8>(level: Level) -> f32 {
+    qmax::<BITS>() / level.scale()
 }
 
 /// Codes of 32 coordinates whose noise comes from 16 hashes at `counter`.
 #[inline(always)]
-fn quantize<const BITS: u8>(coding: &SegmentCoding, x: &[f32; 32], counter: u32, inverse_step: f32) -> [u32; 32] {
-    match coding.rounding {
-        Rounding::Nearest => quantize_with::<BITS>(x, inverse_step, |_| (0.0, 0.0)),
-        Rounding::Stochastic | Rounding::Dithered => quantize_with::<BITS>(x, inverse_step, |i| {
-            let hash = coding.dither.hash(counter + i);
-            (noise_of(hash & 0xffff), noise_of(hash >> 16))
-        }),
-    }
+fn quantize_noisy<const BITS: u8>(dither: Dither, x: &[f32; 32], counter: u32, inverse_step: f32) -> [u32; 32] {
+    quantize_with(x, inverse_step, qmax::<BITS>(), |i| {
+        let hash = dither.hash(counter + i);
+        (offset_noise_of(hash & 0xffff, qmax::<BITS>()), offset_noise_of(hash >> 16, qmax::<BITS>()))
+    })
 }
 
-/// `noise` gives that of coordinates i and i + 16.
+/// `shift` gives that of coordinates i and i + 16: what is added before they are rounded.
 #[inline(always)]
-fn quantize_with<const BITS: u8>(x: &[f32; 32], inverse_step: f32, noise: impl Fn(u32) -> (f32, f32)) -> [u32; 32] {
-    let code = |x: f32, noise: f32| {
-        let shifted = x * inverse_step + (qmax::<BITS>() + noise);
+fn quantize_with(x: &[f32; 32], inverse_step: f32, qmax: f32, shift: impl Fn(u32) -> (f32, f32)) -> [u32; 32] {
+    let code = |x: f32, shift: f32| {
+        let shifted = x * inverse_step + shift;
         let above = if shifted > 0.0 { shifted } else { 0.0 };
-        let within = if above < 2.0 * qmax::<BITS>() { above } else { 2.0 * qmax::<BITS>() };
+        let within = if above < 2.0 * qmax { above } else { 2.0 * qmax };
         super::reference::round_half_even(within)
     };
     let mut codes = [0; 32];
     for i in 0..16 {
-        let (low, high) = noise(i as u32);
+        let (low, high) = shift(i as u32);
         (codes[i], codes[i + 16]) = (code(x[i], low), code(x[i + 16], high));
     }
     codes
@@ -227,11 +268,11 @@ fn noise(coding: &SegmentCoding, counter: u32) -> [f32; 32] {
 }
 
 #[inline(always)]
-fn pack_common<const BITS: u8>(codes: &[u32; COMMON], packed: &mut [u8]) {
+fn pack_whole<const BITS: u8, const SIZE: usize>(codes: &[u32; SIZE], packed: &mut [u8]) {
     let mut packed = packed;
     let mut shift = 0;
     for &width in planes(BITS) {
-        let stride = plane_bytes(width, COMMON);
+        let stride = plane_bytes(width, SIZE);
         let (plane, rest) = packed.split_at_mut(stride);
         packed = rest;
         for (i, out) in plane.iter_mut().enumerate() {
@@ -246,7 +287,7 @@ fn pack_common<const BITS: u8>(codes: &[u32; COMMON], packed: &mut [u8]) {
     }
 }
 
-/// [`pack_common`] for blocks of any length: only the last byte can lack a coordinate for some of its fields.
+/// [`pack_whole`] for blocks of any length: only the last byte can lack a coordinate for some of its fields.
 #[inline(always)]
 fn pack_odd<const BITS: u8>(codes: &[u8], packed: &mut [u8]) {
     let mut packed = packed;
