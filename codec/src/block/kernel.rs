@@ -256,11 +256,11 @@ fn quantize_with(x: &[f32; 32], inverse_step: f32, qmax: f32, shift: impl Fn(u32
 
 /// The noise of 32 coordinates from 16 hashes.
 #[inline(always)]
-fn noise(coding: &SegmentCoding, counter: u32) -> [f32; 32] {
+fn noise(dither: Dither, counter: u32) -> [f32; 32] {
     let mut noise = [0.0; 32];
     let (low, high) = noise.split_at_mut(16);
     for (i, (low, high)) in low.iter_mut().zip(high).enumerate() {
-        let hash = coding.dither.hash(counter + i as u32);
+        let hash = dither.hash(counter + i as u32);
         *low = noise_of(hash & 0xffff);
         *high = noise_of(hash >> 16);
     }
@@ -346,54 +346,81 @@ fn each_value_bits<const BITS: u8, T>(
     out: &mut [T],
     each: impl Fn(&mut T, f32) + Copy,
 ) {
-    let (top, scales, mut packed) = coding.split(bytes, out.len());
-    let mut scratch = Vec::new();
-    for (index, (block, &scale)) in out.chunks_mut(coding.block).zip(scales).enumerate() {
-        let (codes, rest) = packed.split_at(coding.packed_bytes(block.len()));
-        packed = rest;
+    let blocks = coding.split(bytes, out.len());
+    let done = match (coding.block, coding.rounding == Rounding::Dithered) {
+        (COMMON, false) => each_of_whole::<BITS, COMMON, false, T>(coding, blocks, gain, out, each),
+        (COMMON, true) => each_of_whole::<BITS, COMMON, true, T>(coding, blocks, gain, out, each),
+        (HALF, false) => each_of_whole::<BITS, HALF, false, T>(coding, blocks, gain, out, each),
+        (HALF, true) => each_of_whole::<BITS, HALF, true, T>(coding, blocks, gain, out, each),
+        _ => 0,
+    };
+    let (top, scales, packed) = blocks;
+    let stride = coding.packed_bytes(coding.block);
+    let mut codes = Vec::new();
+    for (index, (block, &scale)) in out.chunks_mut(coding.block).zip(scales).enumerate().skip(done) {
         if scale == 0 {
             block.iter_mut().for_each(|out| each(out, 0.0));
             continue;
         }
-        let unit = Level::from_code(scale, Level(top)).scale() / qmax::<BITS>() * gain;
-        let first = index * coding.block;
-        if let Some(block) = block.as_mut_array::<COMMON>() {
-            decode_block::<BITS, T>(coding, codes, first, unit, &mut [0; COMMON], block, each);
-        } else if block.len() < COMMON {
-            let unpacked = &mut [0; COMMON][..block.len()];
-            decode_block::<BITS, T>(coding, codes, first, unit, unpacked, block, each);
-        } else {
-            scratch.resize(scratch.len().max(block.len()), 0);
-            decode_block::<BITS, T>(coding, codes, first, unit, &mut scratch[..block.len()], block, each);
+        codes.resize(block.len(), 0);
+        unpack::<BITS>(&packed[index * stride..][..coding.packed_bytes(block.len())], &mut codes);
+        let unit = unit::<BITS>(scale, top, gain);
+        if coding.rounding != Rounding::Dithered {
+            for (out, &code) in block.iter_mut().zip(&codes) {
+                each(out, unit * (f32::from(code) - qmax::<BITS>()));
+            }
+            continue;
+        }
+        let counter = (index * coding.block / 2) as u32;
+        for (group, (block, codes)) in block.chunks_mut(32).zip(codes.chunks(32)).enumerate() {
+            let noise = noise(coding.dither, counter + 16 * group as u32);
+            for ((out, &code), noise) in block.iter_mut().zip(codes).zip(noise) {
+                each(out, unit * (f32::from(code) - qmax::<BITS>() - noise));
+            }
         }
     }
 }
 
-/// Unpacks one block that starts at coordinate `first` of its segment into `codes`, and calls `each` with its values.
+/// Calls `each` with the values of all whole blocks, of `SIZE` coordinates. Returns how many there are.
 #[inline(always)]
-fn decode_block<const BITS: u8, T>(
+fn each_of_whole<const BITS: u8, const SIZE: usize, const DITHERED: bool, T>(
     coding: &SegmentCoding,
-    packed: &[u8],
-    first: usize,
-    unit: f32,
-    codes: &mut [u8],
+    (top, scales, packed): (i16, &[u8], &[u8]),
+    gain: f32,
     out: &mut [T],
     each: impl Fn(&mut T, f32) + Copy,
-) {
-    unpack::<BITS>(packed, codes);
-    if coding.rounding != Rounding::Dithered {
-        for (out, &code) in out.iter_mut().zip(&*codes) {
-            each(out, unit * (f32::from(code) - qmax::<BITS>()));
+) -> usize {
+    let (dither, mut counter) = (coding.dither, 0);
+    let (blocks, _) = out.as_chunks_mut::<SIZE>();
+    let done = blocks.len();
+    for ((block, &scale), packed) in
+        blocks.iter_mut().zip(scales).zip(packed.chunks_exact(SIZE / 8 * usize::from(BITS)))
+    {
+        let mut values = Aligned([0.0; SIZE]);
+        if scale != 0 {
+            let mut codes = Aligned([0; SIZE]);
+            unpack::<BITS>(packed, &mut codes.0);
+            let unit = unit::<BITS>(scale, top, gain);
+            for (group, (values, codes)) in values.0.chunks_exact_mut(32).zip(codes.0.chunks_exact(32)).enumerate() {
+                let noise = if DITHERED { noise(dither, counter + 16 * group as u32) } else { [0.0; 32] };
+                for ((value, &code), noise) in values.iter_mut().zip(codes).zip(noise) {
+                    let level = f32::from(code) - qmax::<BITS>();
+                    *value = unit * if DITHERED { level - noise } else { level };
+                }
+            }
         }
-        return;
-    }
-    let counter = (first / 2) as u32;
-    for (i, (out, codes)) in out.chunks_mut(32).zip(codes.chunks(32)).enumerate() {
-        let noise = noise(coding, counter + 16 * i as u32);
-        for ((out, &code), noise) in out.iter_mut().zip(codes).zip(noise) {
-            each(out, unit * (f32::from(code) - qmax::<BITS>() - noise));
+        for (out, value) in block.iter_mut().zip(values.0) {
+            each(out, value);
         }
+        counter += SIZE as u32 / 2;
     }
+    done
+}
+
+/// What a code's distance from the middle is worth.
+#[inline(always)]
+fn unit<const BITS: u8>(scale: u8, top: i16, gain: f32) -> f32 {
+    Level::from_code(scale, Level(top)).scale() / qmax::<BITS>() * gain
 }
 
 #[inline(always)]
