@@ -99,7 +99,7 @@ impl Encoder {
             return Err(EncodeError::Length { expected: layout.coordinates(), found: x.len() });
         }
         if self.kernels.magnitude_bits(x) > MOST_MAGNITUDE.to_bits() {
-            return Err(self.unrepresentable(layout, x));
+            return Err(unrepresentable(self.scheme.coding, layout, x));
         }
         let fixed = PREFIX_BYTES + plan::count(layout).div_ceil(2) + SHORT_CHUNK_HEADER_BYTES * layout.chunks();
         let budget = (coding.bytes as usize).checked_sub(fixed).ok_or_else(|| EncodeError::Budget {
@@ -157,7 +157,7 @@ impl Encoder {
         let (head, body) = out.split_at_mut(HEADER_BYTES);
         if !self.encode_chunks(layout, x, id.seed, body) {
             out.clear();
-            return Err(self.unrepresentable(layout, x));
+            return Err(unrepresentable(self.scheme.coding, layout, x));
         }
         if let (true, Coding::Block(block)) = (self.scheme.feedback, self.scheme.coding) {
             header.gain = self.fit_gain(block, layout, x, id.seed, body);
@@ -175,19 +175,16 @@ impl Encoder {
         id: PayloadId,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        let largest = self.kernels.magnitude_bits(x);
-        if largest > MOST_MAGNITUDE.to_bits() {
-            return Err(self.unrepresentable(layout, x));
-        }
         let coding = self.scheme.coding;
         let budget = coding.payload_bytes(layout);
         let fixed = PREFIX_BYTES + SHORT_CHUNK_HEADER_BYTES * layout.chunks();
-        let source = auto::Source { layout, x, largest: f32::from_bits(largest), seed: id.seed };
+        let source = auto::Source { layout, x, seed: id.seed };
         let encoded = self.auto.encode(source, target, (budget as usize).saturating_sub(fixed));
         let encoded = encoded.map_err(|failure| match failure {
             auto::Failure::Budget(needed) => {
                 EncodeError::Budget { coding: coding.to_string(), budget, needed: (fixed + needed) as u64 }
             }
+            auto::Failure::Magnitude => unrepresentable(coding, layout, x),
             auto::Failure::Range => {
                 let largest = (0..x.len()).max_by(|&a, &b| x[a].abs().total_cmp(&x[b].abs())).unwrap_or_default();
                 let ((tensor, index), value) = (layout.locate(largest), x[largest]);
@@ -349,19 +346,19 @@ impl Encoder {
         }
         gain(products)
     }
+}
 
-    /// Why `x` could not be encoded: its first coordinate that is not finite, or beyond the coding's range.
-    fn unrepresentable(&self, layout: &Layout, x: &[f32]) -> EncodeError {
-        let limit = self.scheme.coding.raw().map_or(MOST_MAGNITUDE, Raw::limit);
-        let non_finite = x.iter().position(|x| !x.is_finite());
-        let coordinate = non_finite.or_else(|| x.iter().position(|x| x.abs() > limit)).unwrap_or_default();
-        let ((tensor, index), value) = (layout.locate(coordinate), x[coordinate]);
-        let tensor = tensor.to_string();
-        if value.is_finite() {
-            EncodeError::OutOfRange { tensor, index, value, limit, coding: self.scheme.coding.to_string() }
-        } else {
-            EncodeError::NonFinite { tensor, index, value }
-        }
+/// Why `x` could not be encoded: its first coordinate that is not finite, or beyond the coding's range.
+fn unrepresentable(coding: Coding, layout: &Layout, x: &[f32]) -> EncodeError {
+    let limit = coding.raw().map_or(MOST_MAGNITUDE, Raw::limit);
+    let non_finite = x.iter().position(|x| !x.is_finite());
+    let coordinate = non_finite.or_else(|| x.iter().position(|x| x.abs() > limit)).unwrap_or_default();
+    let ((tensor, index), value) = (layout.locate(coordinate), x[coordinate]);
+    let tensor = tensor.to_string();
+    if value.is_finite() {
+        EncodeError::OutOfRange { tensor, index, value, limit, coding: coding.to_string() }
+    } else {
+        EncodeError::NonFinite { tensor, index, value }
     }
 }
 

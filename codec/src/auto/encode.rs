@@ -69,7 +69,9 @@ pub(crate) struct AutoEncoder {
 /// Why a vector cannot be encoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Failure {
-    /// A value is too large.
+    /// A value is not finite, or beyond what any coding takes.
+    Magnitude,
+    /// A value is too large for the step.
     Range,
     /// The budget is less than these bytes, for model and bodies.
     Budget(usize),
@@ -79,10 +81,7 @@ pub(crate) enum Failure {
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) layout: &'a Layout,
-    /// Finite.
     pub(crate) x: &'a [f32],
-    /// The largest magnitude.
-    pub(crate) largest: f32,
     pub(crate) seed: Seed,
 }
 
@@ -107,13 +106,13 @@ impl AutoEncoder {
     /// Encodes a vector to at most `budget` bytes, or with the step of `target`.
     pub(crate) fn encode(&mut self, source: Source<'_>, target: Target, budget: usize) -> Result<&Encoded, Failure> {
         let layout = source.layout;
-        let fit = |rate| Fit::new(self.kernels, source, &self.insides, rate);
+        let fit = |rate| Fit::new(self.kernels, source, &self.insides, rate).ok_or(Failure::Magnitude);
         if let Target::Step(step) = target {
-            let plan = self.plan(source, &fit(1.0), f32::from_bits(step), 0.0);
+            let plan = self.plan(source, &fit(1.0)?, f32::from_bits(step), 0.0);
             self.write(source, &plan)?;
             return Ok(&self.encoded);
         }
-        let fit = fit(8.0 * budget as f64 / layout.coordinates().max(1) as f64);
+        let fit = fit(8.0 * budget as f64 / layout.coordinates().max(1) as f64)?;
         let mut best = 0;
         // Where all coordinates are of one class, sizes jump where the class changes: a budget that falls into the gap is
         // met with classes that change elsewhere.

@@ -3,11 +3,11 @@
 use alloc::{vec, vec::Vec};
 
 use super::{
-    Source,
+    Source, kernel,
     model::{Codes, LEAST, MOST_CODE, Matrix, Model, ZEROS, matrices},
     tables::{COMPONENTS, FIRST, NARROWEST, Shape, Tables, WEIGHTS, WIDEST_DITHERED, index, raw_bits},
 };
-use crate::simd::Kernels;
+use crate::{block::MOST_MAGNITUDE, simd::Kernels};
 
 /// Passes over rows and columns in turn.
 const PASSES: usize = 2;
@@ -15,6 +15,8 @@ const PASSES: usize = 2;
 const SHAPE_PASSES: usize = 40;
 /// Bits that a code costs, about.
 const CODE_BITS: f64 = 2.5;
+/// Coordinates that are looked at while they are in the cache.
+const TILE: usize = 1 << 14;
 /// Bins of |x| over its scale that the shape is fitted to, four an octave.
 const BINS: usize = 104;
 /// The bin of a coordinate as large as its scale.
@@ -62,15 +64,25 @@ fn halves(x: f64) -> f64 {
 }
 
 impl Fit {
-    /// Fits the model to a vector, for rates of about `rate` bits a coordinate.
-    pub(super) fn new(kernels: Kernels, source: Source<'_>, insides: &Insides, rate: f64) -> Self {
-        let Source { layout, x, largest, .. } = source;
-        let part = |matrix: Matrix| &x[matrix.start..][..matrix.len];
-        let scales: Vec<_> = matrices(layout).map(|matrix| Scales::fit(kernels, matrix, part(matrix), rate)).collect();
-        let mut sizes = Sizes::default();
+    /// Fits the model to a vector, for rates of about `rate` bits a coordinate; none if a value is not finite, or
+    /// beyond what any coding takes.
+    pub(super) fn new(kernels: Kernels, source: Source<'_>, insides: &Insides, rate: f64) -> Option<Self> {
+        let Source { layout, x, .. } = source;
         let stride = super::encode::stride(x.len());
+        let mut largest = 0;
+        let fit = |matrix: Matrix| {
+            let x = &x[matrix.start..][..matrix.len];
+            let survey = Survey::of(kernels, matrix, x, stride);
+            largest = survey.largest.max(largest);
+            (Scales::fit(kernels, matrix, x, &survey, rate), survey.sampled)
+        };
+        let (scales, sample): (Vec<_>, Vec<_>) = matrices(layout).map(fit).unzip();
+        if largest > MOST_MAGNITUDE.to_bits() {
+            return None;
+        }
+        let largest = f32::from_bits(largest);
+        let mut sizes = Sizes::default();
         let mut counts = vec![0; 4 * 1024];
-        let sample: Vec<_> = matrices(layout).map(|matrix| Sampled::of(matrix, part(matrix), stride)).collect();
         for (sampled, scales) in sample.iter().zip(&scales) {
             scales.each(sampled, |scale, size| {
                 counts[(4.0 * (scale + 512.0)).clamp(0.0, 4095.0) as usize] += sampled.of as usize;
@@ -88,7 +100,7 @@ impl Fit {
         let largest = if largest > 0.0 { halves(f64::from(largest)).max(-150.0) } else { -150.0 };
         let counts = (0..4096u16).zip(counts).filter(|&(_, count)| count != 0);
         let counts = counts.map(|(at, count)| (f64::from(at) / 4.0 - 511.875, count as f64)).collect();
-        Self { scales, sample, counts, bits, largest }
+        Some(Self { scales, sample, counts, bits, largest })
     }
 
     /// Some of the coordinates of every tensor.
@@ -164,49 +176,29 @@ impl Fit {
 }
 
 impl Scales {
-    fn fit(kernels: Kernels, matrix: Matrix, x: &[f32], rate: f64) -> Self {
+    fn fit(kernels: Kernels, matrix: Matrix, x: &[f32], survey: &Survey, rate: f64) -> Self {
         let log = |mean: f64| if mean > 0.0 { halves(mean) } else { f64::NEG_INFINITY };
-        // Means of |x|, of |x| over the other's scale.
-        let rows_given = |columns: &[f32]| {
-            let mut means = vec![0.0; matrix.rows];
-            kernels.row_sums(x, columns, &mut means);
-            for (mean, row) in means.iter_mut().zip(x.chunks(matrix.columns)) {
-                *mean /= row.len() as f64;
-            }
-            means
-        };
-        let columns_given = |rows: &[f32]| {
-            let mut means = vec![0.0; matrix.columns];
-            kernels.column_sums(x, rows, &mut means);
-            means.iter_mut().for_each(|mean| *mean /= matrix.rows as f64);
-            means
-        };
         if x.is_empty() {
             return Self { base: f64::NEG_INFINITY, ..Self::default() };
         }
-        let by_row = rows_given(&vec![1.0; matrix.columns]);
-        let total: f64 = by_row.iter().zip(x.chunks(matrix.columns)).map(|(mean, row)| mean * row.len() as f64).sum();
+        let Survey { mut rows, balanced: mut columns, plain, .. } = survey.clone();
+        let total: f64 = rows.iter().zip(x.chunks(matrix.columns)).map(|(mean, row)| mean * row.len() as f64).sum();
         let base = log(total / matrix.len as f64);
         let flat = Self { base, ..Self::default() };
         if matrix.rows == 1 || total == 0.0 {
             return flat;
         }
-        // Finite, and small enough for sums of them: what is smaller has the scale of the smallest.
-        let inverse = |means: &[f64]| -> Vec<f32> {
-            means.iter().map(|&mean| if mean > 0.0 { (1.0 / mean).min(1e32) as f32 } else { 0.0 }).collect()
-        };
         let logs = |means: &[f64]| -> Vec<f64> { means.iter().map(|&mean| log(mean)).collect() };
         let mean_log = |logs: &[f64]| {
             let finite = logs.iter().filter(|log| log.is_finite());
             finite.clone().sum::<f64>() / finite.count().max(1) as f64
         };
-        let rows_only = logs(&by_row);
-        let columns_only = logs(&columns_given(&vec![1.0; matrix.rows]));
-        let mut rows = by_row;
-        let mut columns = columns_given(&inverse(&rows));
+        let (rows_only, columns_only) = (logs(&rows), logs(&plain));
         for _ in 1..PASSES {
-            rows = rows_given(&inverse(&columns));
-            columns = columns_given(&inverse(&rows));
+            let weights: Vec<f32> = columns.iter().map(|&mean| kernel::inverse(mean)).collect();
+            columns.fill(0.0);
+            kernels.means(x, &weights, &mut rows, &mut columns, &mut []);
+            columns.iter_mut().for_each(|sum| *sum /= matrix.rows as f64);
         }
         let (rows, columns) = (logs(&rows), logs(&columns));
         // Bits of all coordinates but for a constant: half the mean of their scales in half octaves, where zeros cost nothing.
@@ -260,12 +252,39 @@ impl Scales {
     }
 }
 
-impl Sampled {
-    fn of(matrix: Matrix, x: &[f32], stride: usize) -> Self {
+/// What the first pass over a tensor's memory tells: means of |x| by row, by column, and by column of |x| over its row's.
+#[derive(Clone, Debug)]
+struct Survey {
+    rows: Vec<f64>,
+    plain: Vec<f64>,
+    balanced: Vec<f64>,
+    /// The largest magnitude as the bits of a float.
+    largest: u32,
+    sampled: Sampled,
+}
+
+impl Survey {
+    fn of(kernels: Kernels, matrix: Matrix, x: &[f32], stride: usize) -> Self {
+        let ones = vec![1.0; matrix.columns];
+        let (mut rows, mut plain, mut balanced) =
+            (vec![0.0; matrix.rows], vec![0.0; matrix.columns], vec![0.0; matrix.columns]);
         let (of, every) = matrix.every(stride);
-        let drawn =
-            |(at, row, column): (usize, usize, usize)| Drawn { row: row as u32, column: column as u32, x: x[at] };
-        Self { coordinates: every.map(drawn).collect(), of: of as f32 }
+        let mut every = every.peekable();
+        let mut coordinates = Vec::with_capacity(x.len() / of + 1);
+        let mut largest = 0;
+        // Rows at a time that stay in the cache while some of their coordinates are drawn.
+        let tile = (TILE / matrix.columns.max(1)).max(1);
+        let tiles = x.chunks((tile * matrix.columns).max(1)).zip(rows.chunks_mut(tile));
+        for (start, (x, rows)) in (0..).step_by((tile * matrix.columns).max(1)).zip(tiles) {
+            largest = kernels.means(x, &ones, rows, &mut balanced, &mut plain).max(largest);
+            while let Some((at, row, column)) = every.next_if(|&(at, ..)| at < start + x.len()) {
+                coordinates.push(Drawn { row: row as u32, column: column as u32, x: x[at - start] });
+            }
+        }
+        for sum in plain.iter_mut().chain(&mut balanced) {
+            *sum /= matrix.rows as f64;
+        }
+        Self { rows, plain, balanced, largest, sampled: Sampled { coordinates, of: of as f32 } }
     }
 }
 

@@ -176,17 +176,10 @@ dispatch! {
 }
 
 dispatch! {
-    /// See [`auto::row_sums`].
-    fn row_sums(x: &[f32], weights: &[f32], sums: &mut [f64]),
-    reference: auto::row_sums(x, weights, sums),
-    kernel: auto::row_sums(x, weights, sums)
-}
-
-dispatch! {
-    /// See [`auto::column_sums`].
-    fn column_sums(x: &[f32], weights: &[f32], sums: &mut [f64]),
-    reference: auto::column_sums(x, weights, sums),
-    kernel: auto::column_sums(x, weights, sums)
+    /// See [`auto::means`].
+    fn means(x: &[f32], weights: &[f32], rows: &mut [f64], balanced: &mut [f64], plain: &mut [f64]) -> u32,
+    reference: auto::means(x, weights, rows, balanced, plain),
+    kernel: auto::means(x, weights, rows, balanced, plain)
 }
 
 dispatch! {
