@@ -67,6 +67,16 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
             "compression.uplink_budget_bytes: {policy} needs {needed} bytes an update, {budget} are allowed; choose fewer bits or raise the budget"
         );
     }
+    if let Some(budget) = settings.cohort_uplink_bytes {
+        let needed = settings.policy.least_together(&layout, settings.round.selected());
+        if budget < needed {
+            let (policy, clients) = (settings.policy, settings.round.selected());
+            bail!(
+                "cohort.uplink_bytes: {clients} updates under {policy} take {needed} bytes at least, {budget} are allowed; raise it, \
+                 or lower cohort.size or compression.uplink"
+            );
+        }
+    }
     let evaluator = trainer.zip(dataset).map(|(trainer, dataset)| {
         let samples = dataset.test.len();
         Box::new(HeldOut { trainer, samples }) as Box<dyn Evaluate>
@@ -81,6 +91,7 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
         layout,
         architecture: settings.architecture.clone(),
         policy: settings.policy,
+        cohort_uplink_bytes: settings.cohort_uplink_bytes,
         aggregation: settings.aggregation.clone(),
         optimizer: settings.optimizer,
         control: settings.control,

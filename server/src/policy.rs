@@ -1,13 +1,16 @@
 //! How updates are coded, round by round and client by client: a scheme, its schedule over the rounds, or whatever fits
-//! what a client has left.
+//! what a client, or a cohort, has left.
 //!
 //! Absent on purpose: who may spend what (the client's `budget`), and what messages cost ([`wire`]).
+
+mod division;
 
 use std::{fmt, str::FromStr};
 
 use nibble_codec::{BlockCoding, Coding, Layout, Scheme, SchemeError, Target};
 
 use crate::wire;
+pub use division::Member;
 
 /// `SCHEME[@SCHEDULE]`, where the scheme may be `fit`, with `+ef` or without: as many bytes as a client's budget gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,6 +121,14 @@ impl Policy {
                 scaled(scheme.coding, most).payload_bytes(layout).max(scheme.coding.payload_bytes(layout))
             }
         }
+    }
+
+    /// Bytes on the socket of the least update that there is.
+    fn least(self, layout: &Layout) -> u64 {
+        wire::up(match self.base {
+            Base::Fit { .. } => auto(FIT.0).payload_bytes(layout),
+            Base::Scheme(_) => self.most_bytes(layout),
+        })
     }
 
     /// The scheme of a client's update; none, if it cannot afford any.

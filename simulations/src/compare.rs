@@ -275,11 +275,19 @@ pub fn resolved(experiment: &Experiment) -> String {
     toml::to_string(&experiment.raw).expect("an experiment that was read from TOML can be written as TOML")
 }
 
-/// Refuses schemes whose payloads exceed the budget: their size is known before anything runs.
+/// Refuses schemes whose payloads exceed the budget of an update or of a cohort: their size is known before anything runs.
 ///
 /// # Errors
-/// If a scheme needs more bytes than the budget allows.
+/// If a scheme needs more bytes than a budget allows.
 pub fn check_budget(experiment: &Experiment, federation: &Federation) -> Result<(), SimError> {
+    if let Some(budget) = experiment.raw.cohort.uplink_bytes {
+        let clients = experiment.round.selected();
+        let needed = |policy: &Policy| policy.least_together(federation.layout(), clients);
+        let mut up = experiment.schemes.iter().map(|codecs| codecs.up);
+        if let Some(over) = up.find(|policy| needed(policy) > budget) {
+            return Err(SimError::CohortBudget { scheme: over.to_string(), clients, needed: needed(&over), budget });
+        }
+    }
     let Some(budget) = experiment.raw.compression.uplink_budget_bytes else { return Ok(()) };
     let needed = |policy: &Policy| policy.most_bytes(federation.layout());
     let mut up = experiment.schemes.iter().map(|codecs| codecs.up);

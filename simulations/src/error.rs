@@ -25,6 +25,21 @@ pub enum SimError {
     /// The model cannot be made for this data.
     #[error("model.name: {0}")]
     Model(LearningError),
+    /// A scheme does not fit the budget of a cohort.
+    #[error(
+        "cohort.uplink_bytes: {clients} updates under {scheme} take {needed} bytes at least, the budget is {budget}\n  help: raise \
+         it, lower cohort.size, or choose fewer bits, e.g. fit, which shares the budget"
+    )]
+    CohortBudget {
+        /// The scheme.
+        scheme: String,
+        /// Clients selected.
+        clients: usize,
+        /// Bytes of their updates.
+        needed: u64,
+        /// The budget.
+        budget: u64,
+    },
     /// A scheme does not fit the budget.
     #[error(
         "compression.uplink_budget_bytes: an update under {scheme} takes {needed} bytes, the budget is {budget}\n  help: \
@@ -131,6 +146,7 @@ impl SimError {
             | Self::Partition(_)
             | Self::Model(_)
             | Self::Budget { .. }
+            | Self::CohortBudget { .. }
             | Self::Usage { .. } => 2,
             Self::Interrupted(_) => 130,
             _ => 1,

@@ -150,3 +150,45 @@ fn fast_links_get_more_bits() {
     assert!((7_000..7_900).contains(&each("lte")), "{}", each("lte"));
     assert!((3_000..3_440).contains(&each("lte-m")), "{}", each("lte-m"));
 }
+
+#[test]
+fn a_cohort_never_sends_more_than_it_may_and_whoever_weighs_more_sends_more() {
+    const MOST: u64 = 20_000;
+    let play = |threads| {
+        let mut raw = Raw { rounds: ROUNDS, ..Raw::default() };
+        raw.model.name = "logreg".into();
+        raw.data.clients = 12;
+        raw.data.partition =
+            toml::from_str::<toml::Table>("kind = \"size-skewed\"\nsigma = 1.0").unwrap().try_into().unwrap();
+        (raw.cohort.size, raw.cohort.uplink_bytes) = (6, Some(MOST));
+        raw.compression.uplink = vec!["fit".into()];
+        let experiment: Experiment = raw.try_into().unwrap();
+        let (federation, dir) = (Federation::load(&experiment).unwrap(), tempfile::tempdir().unwrap());
+        let which = (experiment.schemes[0], Seed(3));
+        let mut run = Run::open(&experiment, &federation, which, threads, dir.path()).unwrap();
+        let (mut spent, mut sent) = (vec![0; 12], Vec::new());
+        while !run.is_done() {
+            run.step().unwrap();
+            let now: Vec<u64> =
+                run.accounts().map(|(_, account)| account.map_or(0, |account| account.up.run)).collect();
+            sent.push(now.iter().zip(&spent).map(|(now, before)| now - before).collect::<Vec<_>>());
+            spent = now;
+        }
+        let samples: Vec<_> = federation.assignment().clients.iter().map(Vec::len).collect();
+        (sent, samples, run.progress().global.clone())
+    };
+    let (sent, samples, global) = play(1);
+    for round in &sent {
+        let all = round.iter().sum::<u64>();
+        assert!(round.iter().filter(|bytes| **bytes > 0).count() == 6, "{round:?}");
+        assert!(all <= MOST && all > MOST * 99 / 100, "{all} bytes");
+    }
+    // Of whom something was heard before.
+    let (last, before) = sent.split_last().unwrap();
+    let is_known = |client: &usize| last[*client] > 0 && before.iter().any(|round| round[*client] > 0);
+    let mut members: Vec<_> = (0..12).filter(is_known).map(|client| (samples[client], last[client])).collect();
+    members.sort_unstable();
+    assert!(members.len() > 3 && members.is_sorted_by_key(|(_, sent)| *sent), "{members:?}");
+    assert!(members.last().unwrap().1 > members[0].1 + 1000, "{members:?}");
+    assert_eq!(play(3).2, global);
+}

@@ -1,9 +1,10 @@
 //! `[aggregation]` of an experiment and of a coordinator: the same keys, checked by the same rules.
 
+use nibble_seed::ClientId;
 use serde::{Deserialize, Serialize};
 
 use super::{Rule, Weights};
-use crate::policy::Policy;
+use crate::{policy::Policy, selection::Knowledge};
 
 /// The keys as written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +82,14 @@ pub struct Aggregation {
 impl Default for Aggregation {
     fn default() -> Self {
         Self { rule: Rule::Mean { weights: Weights::Samples }, norm_bound: Some(DEFAULT_BOUND), staleness: 0.0 }
+    }
+}
+
+impl Aggregation {
+    /// What an update of a client weighs, as far as is known before it comes.
+    #[must_use]
+    pub fn weight(&self, knowledge: &Knowledge, client: ClientId) -> f64 {
+        if self.rule.weighs_samples() { knowledge.samples_of(client) } else { 1.0 }
     }
 }
 

@@ -89,6 +89,16 @@ impl Rule {
         }
     }
 
+    /// Whether updates of more samples count more.
+    #[must_use]
+    pub fn weighs_samples(&self) -> bool {
+        match self {
+            Self::Mean { weights } | Self::GeometricMedian { weights } => *weights == Weights::Samples,
+            Self::FedNova { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Fewest updates it makes sense for.
     #[must_use]
     pub fn fewest(&self) -> usize {

@@ -264,14 +264,14 @@ impl Coordinator {
     /// Makes the cohort durable, then tells those of it that are on the line.
     fn assign(&mut self, assigned: &[(ClientId, Seed, Seed)], now: Duration) -> Result<(), CoordinatorError> {
         let Some(id) = self.round.as_ref().map(Round::id).filter(|_| !assigned.is_empty()) else { return Ok(()) };
+        let ready =
+            |(client, ..): &(ClientId, Seed, Seed)| (*client, self.ready.get(client).copied().unwrap_or_default());
+        let members: Vec<_> = assigned.iter().map(ready).collect();
+        let schemes = self.schemes_for(id, &members);
         let mut cohort = Vec::new();
-        for (client, ..) in assigned {
-            let ready = self.ready.get(client).copied().unwrap_or_default();
-            // Only who can afford the round was offered it; whoever is mistaken in that will decline.
-            let scheme = self.scheme_for(&ready).or_else(|| self.scheme_for(&Ready::default()));
-            let scheme = scheme.expect("whoever may spend any number of bytes can afford the round");
-            self.foresee(*client, &ready, scheme);
-            cohort.push((*client, scheme));
+        for ((client, ready), scheme) in members.into_iter().zip(schemes) {
+            self.foresee(client, &ready, scheme);
+            cohort.push((client, scheme));
         }
         if self.parts.plan.round.buffer().is_none() {
             self.schemes.clear(); // else some still train in earlier rounds

@@ -36,6 +36,8 @@ pub struct Plan {
     pub architecture: String,
     /// How updates are coded.
     pub policy: Policy,
+    /// Most bytes on the socket that the updates of a cohort take together.
+    pub cohort_uplink_bytes: Option<u64>,
     /// How updates become one.
     pub aggregation: Aggregation,
     /// What the combined update does to the model.

@@ -7,7 +7,14 @@ use nibble_seed::{ClientId, RoundId};
 use tracing::info;
 
 use super::{Asks, Coordinator, CoordinatorError, Instruction};
-use crate::{Round, models::ModelName, policy::Situation, round::Event, store::Allowance, wire};
+use crate::{
+    Round,
+    models::ModelName,
+    policy::{Member, Situation},
+    round::Event,
+    store::Allowance,
+    wire,
+};
 
 /// A client that is there for a round.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,27 +104,49 @@ impl Coordinator {
         wire::down(frames.unwrap_or(self.served.frame_bytes) + control, &self.parts.plan.layout)
     }
 
-    /// The scheme of a client's update in the open round; none, if it cannot afford one, or the model.
+    /// The scheme of a client's update in a round that it has for itself; none, if it cannot afford one, or the model.
     pub(super) fn scheme_for(&self, ready: &Ready) -> Option<Scheme> {
-        let (plan, round) = (&self.parts.plan, self.round.as_ref()?);
+        let round = self.round.as_ref()?.id();
         if ready.allowance.down.is_some_and(|most| self.bytes_down(ready) > most) {
             return None;
         }
-        plan.policy.plan(&Situation {
+        self.parts.plan.policy.plan(&self.situation(round, ready.allowance))
+    }
+
+    /// The schemes of a cohort's updates. Only who can afford the round was offered it; whoever is mistaken in that will
+    /// decline.
+    pub(super) fn schemes_for(&self, round: RoundId, cohort: &[(ClientId, Ready)]) -> Vec<Scheme> {
+        let plan = &self.parts.plan;
+        let member = |(client, ready): &(ClientId, Ready)| {
+            let able = self.scheme_for(ready).is_some();
+            let allowance = if able { ready.allowance } else { Allowance::default() };
+            Member {
+                situation: self.situation(round, allowance),
+                weight: plan.aggregation.weight(&self.knowledge, *client),
+            }
+        };
+        let members: Vec<_> = cohort.iter().map(member).collect();
+        let schemes = plan.policy.plan_cohort(plan.cohort_uplink_bytes, &members).into_iter();
+        schemes.map(|scheme| scheme.expect("whoever may spend any number of bytes can afford the round")).collect()
+    }
+
+    fn situation(&self, round: RoundId, allowance: Allowance) -> Situation<'_> {
+        let plan = &self.parts.plan;
+        Situation {
             layout: &plan.layout,
-            round: round.id().0,
+            round: round.0,
             rounds: plan.rounds,
             participation: plan.round.selected() as f64 / plan.round.candidates() as f64,
             losses: &self.losses,
-            may_send: ready.allowance.up,
-            left: ready.allowance.up_in_run,
-        })
+            may_send: allowance.up,
+            left: allowance.up_in_run,
+        }
     }
 
-    /// Adds what an ended round taught of its cohort, if cohorts are chosen by that.
+    /// Adds what an ended round taught of its cohort, if cohorts are chosen by that, or share bytes by it.
     pub(super) fn learn(&mut self, round: RoundId) -> Result<(), CoordinatorError> {
         let plan = &self.parts.plan;
-        if !plan.round.rule().is_uniform() {
+        if !plan.round.rule().is_uniform() || plan.cohort_uplink_bytes.is_some() {
             self.parts.store.learn(&plan.name, round, &mut self.knowledge)?;
         }
         Ok(())

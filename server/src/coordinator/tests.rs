@@ -51,6 +51,7 @@ fn plan(rounds: u64, config: RoundConfig) -> Plan {
         layout: layout(),
         architecture: "mine".into(),
         policy: "fp32".parse().unwrap(),
+        cohort_uplink_bytes: None,
         aggregation: Aggregation::default(),
         optimizer: Default::default(),
         control: None,

@@ -46,6 +46,7 @@ impl Asynchronous {
         round: RoundConfig,
         aggregation: &mut Aggregation,
         strategy: &Strategy,
+        cohort_uplink_bytes: Option<u64>,
     ) -> Result<RoundConfig, KeyError> {
         let broken = |key: &str, problem: String, mend: &str| KeyError { key: key.into(), problem, mend: mend.into() };
         if self.concurrency == 0 {
@@ -63,6 +64,10 @@ impl Asynchronous {
         if *round.rule() != Rule::default() {
             let problem = "whoever is there is drawn uniformly when somebody has finished".into();
             return Err(broken("cohort.selection", problem, "leave it out, or leave [asynchronous] out"));
+        }
+        if cohort_uplink_bytes.is_some() {
+            let problem = "clients that start one by one have no cohort to share bytes with".into();
+            return Err(broken("cohort.uplink_bytes", problem, "leave it out, or leave [asynchronous] out"));
         }
         if strategy.control.is_some() {
             let problem = "control variates are of clients that all start from the same model".into();

@@ -66,6 +66,12 @@ impl Knowledge {
         known.took = heard.took.or(known.took);
     }
 
+    /// Samples of a client, as far as is known: of one that has said nothing, the mean of those who have; never 0.
+    #[must_use]
+    pub fn samples_of(&self, client: ClientId) -> f64 {
+        self.of(client).samples.map_or_else(|| self.mean_samples(), |samples| samples as f64).max(1.0)
+    }
+
     /// Mean of the numbers of samples that are known, 1 where none is: what an unknown one counts as.
     pub(super) fn mean_samples(&self) -> f64 {
         let known = || self.clients.values().filter_map(|known| known.samples);

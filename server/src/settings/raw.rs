@@ -146,6 +146,10 @@ pub struct Cohort {
     pub selection_seconds: Option<f64>,
     /// Seconds after which a round closes with its quorum or is abandoned. Default: 600.
     pub deadline_seconds: f64,
+    /// Most bytes on the socket that the updates of a round take together. Under `fit` the clients share them, those whose
+    /// updates weigh more get more; other schemes are refused where they do not fit. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_bytes: Option<u64>,
     /// Seconds for which a client that declined is not selected: one that always declines would end every round at once.
     /// Default: 60.
     pub decline_pause_seconds: f64,
@@ -237,6 +241,7 @@ impl Default for Cohort {
             available: None,
             selection_seconds: None,
             deadline_seconds: 600.0,
+            uplink_bytes: None,
             decline_pause_seconds: 60.0,
             selection: Rule::default(),
         }

@@ -63,6 +63,8 @@ pub struct Settings {
     pub decline_pause: Duration,
     /// Scheme of the updates.
     pub policy: Policy,
+    /// Most bytes that the updates of a cohort take together.
+    pub cohort_uplink_bytes: Option<u64>,
     /// How updates become one.
     pub aggregation: Aggregation,
     /// What the combined update does to the model.
@@ -194,7 +196,7 @@ impl Settings {
         let (mut updates, strategy) = algorithm(raw, &policy, &round)?;
         let round = match &raw.asynchronous {
             None => round,
-            Some(keys) => keys.check(round, &mut updates, &strategy).map_err(rule)?,
+            Some(keys) => keys.check(round, &mut updates, &strategy, raw.cohort.uplink_bytes).map_err(rule)?,
         };
         Ok(Self {
             state: base.join(&raw.state),
@@ -220,6 +222,7 @@ impl Settings {
                 broken("cohort.decline_pause_seconds", problem, "set it to 0 or more")
             })?,
             policy,
+            cohort_uplink_bytes: raw.cohort.uplink_bytes,
             aggregation: updates,
             optimizer: strategy.optimizer,
             control: strategy.control,

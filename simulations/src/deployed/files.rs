@@ -90,6 +90,7 @@ impl Files {
             ("deadline_seconds", raw.cohort.deadline_seconds.unwrap_or(NO_DEADLINE_SECONDS).into()),
         ]);
         cohort.extend(raw.cohort.quorum.map(|quorum| ("quorum".into(), integer(quorum as u64))));
+        cohort.extend(raw.cohort.uplink_bytes.map(|bytes| ("uplink_bytes".into(), integer(bytes))));
         // With everyone selected there is nothing to choose, which a coordinator would not take.
         if !raw.cohort.selection.is_uniform() && experiment.round.selected() < raw.data.clients {
             cohort.insert("selection".into(), value(&raw.cohort.selection));

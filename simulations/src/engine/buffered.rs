@@ -154,11 +154,12 @@ impl Run<'_> {
                 match effect {
                     Effect::Assign { client, rounding, order } => {
                         begun = true;
-                        let assigned = self.assigned(id, client, (rounding, order), filling.model.1);
-                        filling.assigned.push(assigned);
                         let began = self.progress.clock;
-                        let flight = Flight { assigned, began, arrives: None, sent: None };
-                        self.under_way.flights.insert(client, flight);
+                        for assigned in self.assign(id, &[(client, (rounding, order))], filling.model.1) {
+                            filling.assigned.push(assigned);
+                            let flight = Flight { assigned, began, arrives: None, sent: None };
+                            self.under_way.flights.insert(client, flight);
+                        }
                     }
                     Effect::WakeAt(at) => drop(filling.wakes.insert(at)),
                     Effect::GiveUp { client, .. } => drop(self.under_way.flights.remove(&client)),

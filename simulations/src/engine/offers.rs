@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use nibble_codec::Scheme;
 use nibble_seed::{ClientId, RoundId};
-use nibble_server::{policy::Situation, wire};
+use nibble_server::{
+    policy::{Member, Situation},
+    wire,
+};
 
 use super::Run;
 
@@ -30,8 +33,11 @@ impl Run<'_> {
     /// Clients that can afford a round on a day, and are not under way.
     pub(super) fn affordable(&self, round: RoundId, whole: u64, day: u64) -> Vec<ClientId> {
         let clients = (0..self.experiment.raw.data.clients as u64).map(ClientId);
+        let losses = self.losses();
         let is_able = |client: &ClientId| {
-            !self.under_way.flights.contains_key(client) && self.scheme(round, *client, whole, day).is_some()
+            let can_send = |situation: Situation<'_>| self.codecs.up.plan(&situation).is_some();
+            !self.under_way.flights.contains_key(client)
+                && self.situation(round, *client, (whole, day), &losses).is_some_and(can_send)
         };
         clients.filter(is_able).collect()
     }
@@ -49,8 +55,15 @@ impl Run<'_> {
         online
     }
 
-    /// The scheme of a client's update in a round on a day; none, if it cannot afford one, or the model.
-    pub(super) fn scheme(&self, round: RoundId, client: ClientId, whole: u64, day: u64) -> Option<Scheme> {
+    /// What a client can do in a round on a day, given mean losses of the rounds before; nothing, if it cannot afford the
+    /// model.
+    fn situation<'a>(
+        &'a self,
+        round: RoundId,
+        client: ClientId,
+        (whole, day): (u64, u64),
+        losses: &'a [f64],
+    ) -> Option<Situation<'a>> {
         let budget = &self.budgets[client.0 as usize];
         let mut account = self.accounts.get(&client).copied().unwrap_or_default();
         account.on(day);
@@ -60,19 +73,36 @@ impl Run<'_> {
             return None;
         }
         let raw = &self.experiment.raw;
-        let losses: Vec<f64> = match self.codecs.up.scheme() {
-            Some(_) => Vec::new(),
-            None => self.progress.rows.iter().filter(|row| row.counted > 0).map(|row| row.train_loss).collect(),
-        };
-        self.codecs.up.plan(&Situation {
+        Some(Situation {
             layout: self.federation.layout(),
             round: round.0,
             rounds: raw.rounds,
             participation: self.experiment.round.selected() as f64 / raw.data.clients as f64,
-            losses: &losses,
+            losses,
             may_send: budget.up.left(&account.up),
             left: budget.up.left_of_run(&account.up),
         })
+    }
+
+    /// Mean training losses of the rounds that counted anybody, if updates are coded by them.
+    fn losses(&self) -> Vec<f64> {
+        match self.codecs.up.scheme() {
+            Some(_) => Vec::new(),
+            None => self.progress.rows.iter().filter(|row| row.counted > 0).map(|row| row.train_loss).collect(),
+        }
+    }
+
+    /// The schemes of a cohort's updates in a round.
+    pub(super) fn schemes(&self, round: RoundId, cohort: &[ClientId], whole: u64) -> Vec<Scheme> {
+        let (losses, day) = (self.losses(), self.today());
+        let member = |&client: &ClientId| {
+            let situation = self.situation(round, client, (whole, day), &losses);
+            let situation = situation.expect("only who can afford the model checks in");
+            Member { situation, weight: self.experiment.aggregation.weight(&self.knowledge, client) }
+        };
+        let members: Vec<_> = cohort.iter().map(member).collect();
+        let schemes = self.codecs.up.plan_cohort(self.experiment.raw.cohort.uplink_bytes, &members);
+        schemes.into_iter().map(|scheme| scheme.expect("only who can afford an update checks in")).collect()
     }
 
     /// Bytes that bring a client the model, and what comes with it.

@@ -127,35 +127,40 @@ impl Run<'_> {
         whole: u64,
     ) -> (Vec<Assigned>, Option<Record>) {
         let now = self.progress.clock;
-        let (mut assigned, mut abandoned) = (Vec::new(), None);
+        let (mut chosen, mut abandoned) = (Vec::new(), None);
         for client in (0..self.experiment.raw.data.clients as u64).map(ClientId) {
             let is_able = able.binary_search(&client).is_ok();
             let event = if is_able { Event::CheckIn(client) } else { Event::Unable(client) };
             for effect in round.step(event, now) {
                 match effect {
-                    Effect::Assign { client, rounding, order } => {
-                        assigned.push(self.assigned(round.id(), client, (rounding, order), whole));
-                    }
+                    Effect::Assign { client, rounding, order } => chosen.push((client, (rounding, order))),
                     Effect::WakeAt(at) => queue.put(at, Event::Tick),
                     Effect::End(record) => abandoned = Some(record),
                     Effect::Aggregate(_) | Effect::Receipt { .. } | Effect::GiveUp { .. } => {}
                 }
             }
         }
-        (assigned, abandoned)
+        (self.assign(round.id(), &chosen, whole), abandoned)
     }
 
-    /// What a client does that was assigned in a round, and what bringing it the model takes.
-    pub(super) fn assigned(
+    /// What those do who were chosen together in a round, each with its seeds, and what bringing them the model takes.
+    pub(super) fn assign(&mut self, round: RoundId, chosen: &[(ClientId, (Seed, Seed))], whole: u64) -> Vec<Assigned> {
+        let cohort: Vec<_> = chosen.iter().map(|(client, _)| *client).collect();
+        let schemes = self.schemes(round, &cohort, whole);
+        let one = |(&(client, seeds), scheme)| self.assigned(round, client, seeds, scheme, whole);
+        chosen.iter().zip(schemes).map(one).collect()
+    }
+
+    fn assigned(
         &mut self,
         round: RoundId,
         client: ClientId,
         (rounding, order): (Seed, Seed),
+        scheme: Scheme,
         whole: u64,
     ) -> Assigned {
         let works = behaviour::duration(&self.experiment.raw.availability, self.seed, round, client);
         let today = self.today();
-        let scheme = self.scheme(round, client, whole, today).expect("only who can afford an update checks in");
         let account = self.accounts.entry(client).or_default();
         account.on(today);
         account.begin_round();

@@ -123,6 +123,10 @@ pub struct Cohort {
     /// Virtual seconds after which a round closes with its quorum or is abandoned, above 0. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<f64>,
+    /// Most bytes on the socket that the updates of a round take together. Under `fit` the clients share them, those whose
+    /// updates weigh more get more; other schemes are refused where they do not fit. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_bytes: Option<u64>,
     /// How the cohort is chosen among those available: "uniform", "weighted", "power-of-choice", "oort",
     /// "availability-aware", or a table with that as `rule` and the rule's own keys (docs/selection.md). Default: uniform.
     #[serde(skip_serializing_if = "Rule::is_uniform")]
@@ -314,7 +318,14 @@ impl Default for ModelChoice {
 
 impl Default for Cohort {
     fn default() -> Self {
-        Self { size: 10, over_select: 0.0, quorum: None, deadline_seconds: None, selection: Rule::default() }
+        Self {
+            size: 10,
+            over_select: 0.0,
+            quorum: None,
+            deadline_seconds: None,
+            uplink_bytes: None,
+            selection: Rule::default(),
+        }
     }
 }
 

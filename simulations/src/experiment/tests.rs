@@ -168,6 +168,7 @@ fn what_does_not_go_with_rounds_that_do_not_wait_is_refused() {
         (&["asynchronous.concurrency=0"][..], "asynchronous.concurrency: with nobody who trains"),
         (&["asynchronous.staleness=-1"], "asynchronous.staleness: -1 is no exponent"),
         (&["cohort.over_select=0.5"], "cohort.over_select"),
+        (&["cohort.uplink_bytes=9000"], "cohort.uplink_bytes: clients that start one by one"),
         (&["cohort.selection=oort"], "cohort.selection"),
         (&["strategy.name=scaffold", "aggregation.norm_bound=off"], "strategy.name: control variates"),
         (&["attack.kind=alie", "attack.fraction=0.2"], "attack.kind"),

@@ -158,7 +158,7 @@ fn asynchronous(
         let problem = "attackers that act together look at a round's updates, and here rounds have none of their own";
         return Err(broken("attack.kind", problem, "leave [attack] out, or [asynchronous]"));
     }
-    keys.check(round, aggregation, strategy).map_err(rule)
+    keys.check(round, aggregation, strategy, raw.cohort.uplink_bytes).map_err(rule)
 }
 
 fn span(raw: &Raw) -> Result<Span, ExperimentError> {
@@ -214,8 +214,9 @@ fn schemes(raw: &Raw) -> Result<Vec<Codecs>, ExperimentError> {
     if schemes.is_empty() {
         return Err(broken(KEY, "no schemes, so nothing to run", "list at least one, e.g. uplink = [\"int4+ef\"]"));
     }
-    if schemes.iter().any(|codecs| codecs.up.fits()) && !raw.budget.as_ref().is_some_and(Budget::caps_updates) {
-        let mend = "set budget.uplink_bytes, budget.uplink_bytes_per_round, or another cap on what clients send";
+    let capped = raw.budget.as_ref().is_some_and(Budget::caps_updates) || raw.cohort.uplink_bytes.is_some();
+    if schemes.iter().any(|codecs| codecs.up.fits()) && !capped {
+        let mend = "set budget.uplink_bytes, budget.uplink_bytes_per_round, cohort.uplink_bytes, or another cap on what clients send";
         return Err(broken(KEY, "fit gives updates what a budget leaves, but there is none", mend));
     }
     match repeated(&schemes) {

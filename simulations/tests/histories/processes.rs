@@ -53,6 +53,7 @@ pub(crate) fn plan(history: &History) -> Plan {
         layout,
         architecture: model::ARCHITECTURE.into(),
         policy: scheme.into(),
+        cohort_uplink_bytes: None,
         // The replay takes the plain mean, of updates that count the less the older they are.
         aggregation: Aggregation {
             norm_bound: None,

@@ -95,3 +95,48 @@ fn kills_and_new_connections_spend_from_the_same_purse() {
     coordinator.ends_with(0);
     check(&deployment, caps);
 }
+
+/// Budgets, schemes and models that nobody chose: whatever they are, sockets stay under every cap.
+#[test]
+fn no_socket_carries_more_than_a_drawn_cap() {
+    let mut stream = nibble_seed::Seed(2026).stream();
+    let mut below = |bound: u64| stream.next_u64() % bound;
+    for _ in 0..10 {
+        let uplink = ["fp32", "int4+ef", "int2", "auto:0.5", "plan:1kB+ef", "auto:1@ascending", "fit+ef", "fit"];
+        let uplink = uplink[below(8) as usize];
+        let downlink = ["", "downlink = \"auto:0.5\"\n", "downlink = \"int4\"\n"][below(3) as usize];
+        let (model, times) = [("logreg", 1), ("mlp", 20)][below(2) as usize];
+        let config = format!(
+            "[run]\nname = \"drawn\"\nrounds = 6\n[model]\nname = {model:?}\n[data]\ndataset = \"mnist-10k\"\n\
+             [cohort]\nsize = 2\nquorum = 1\navailable = {CLIENTS}\ndeadline_seconds = 5\ndecline_pause_seconds = 1\n\
+             [compression]\nuplink = {uplink:?}\n{downlink}"
+        );
+        // Handshakes are paid for from the same caps.
+        let mut cap = |least: u64, range: u64| (below(3) > 0).then(|| least + times * below(range));
+        let caps: Vec<[Option<u64>; 4]> = (0..CLIENTS)
+            .map(|_| [cap(6_000, 90_000), cap(10_000, 200_000), cap(4_000, 40_000), cap(6_000, 90_000)])
+            .collect();
+        let mut deployment = Deployment::insecure(&config);
+        let mut coordinator = deployment.start();
+        let clients: Vec<_> = caps
+            .iter()
+            .enumerate()
+            .map(|(index, caps)| {
+                let keys = ["uplink_bytes", "downlink_bytes", "uplink_bytes_per_round", "downlink_bytes_per_round"];
+                let lines = keys.iter().zip(caps).filter_map(|(key, cap)| Some(format!("{key} = {}\n", (*cap)?)));
+                deployment.client_with(index, 50, &format!("[budget]\n{}", lines.collect::<String>()))
+            })
+            .collect();
+        coordinator.line(|line| line.contains("the run is over"));
+        drop(clients);
+        coordinator.terminate();
+        coordinator.ends_with(0);
+        let wire = deployment.wire();
+        for (index, [up, down, ..]) in caps.iter().enumerate() {
+            let carried = wire.get(&(index as u64)).copied().unwrap_or_default();
+            let within = |cap: &Option<u64>, bytes: u64| cap.is_none_or(|cap| bytes <= cap);
+            let case = format!("{uplink} {downlink} {model}, client {index}: {carried:?} of {caps:?}");
+            assert!(within(up, carried.0) && within(down, carried.1), "{case}");
+        }
+    }
+}

@@ -265,3 +265,11 @@ fn clients_with_control_variates_and_a_server_that_sends_its_own() {
         experiment.check(Deployment::insecure(&experiment.config()), false);
     }
 }
+
+#[test]
+fn a_cohort_that_shares_its_bytes() {
+    let (model, scheme, selection) = ("mlp", "fit/auto:1", "\"uniform\"\nuplink_bytes = 30000");
+    let (seed, rounds, clients, cohort) = (11, 4, 6, 3);
+    let experiment = Experiment { model, scheme, seed, rounds, clients, cohort, selection, local: LOCAL, tables: "" };
+    experiment.check(Deployment::insecure(&experiment.config()), false);
+}
