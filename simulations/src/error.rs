@@ -28,7 +28,7 @@ pub enum SimError {
     /// A scheme does not fit the budget of a cohort.
     #[error(
         "cohort.uplink_bytes: {clients} updates under {scheme} take {needed} bytes at least, the budget is {budget}\n  help: raise \
-         it, lower cohort.size, or choose fewer bits, e.g. fit, which shares the budget"
+         it, lower cohort.size, or choose {}", if scheme.starts_with("fit") { "a smaller model" } else { "fit, which shares it" }
     )]
     CohortBudget {
         /// The scheme.

@@ -107,6 +107,7 @@ fn plan(options: &Options) -> Plan {
         layout,
         architecture: "none".into(),
         policy: scheme.into(),
+        cohort_uplink_bytes: None,
         aggregation: Default::default(),
         optimizer: Default::default(),
         control: None,
