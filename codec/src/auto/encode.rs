@@ -21,8 +21,8 @@ use super::{
 use crate::{dither::Dither, layout::Layout, parallel, scheme::Target, simd::Kernels};
 
 /// Coordinates that tell the shape, and what a step will take: of long vectors one in so many, up to a number.
-const ENOUGH: usize = 1 << 15;
-const ONE_IN: usize = 16;
+const ENOUGH: usize = 1 << 14;
+const ONE_IN: usize = 32;
 const AMPLE: usize = 1 << 17;
 /// A budget is met within this share.
 const ENOUGH_OF_BUDGET: f64 = 0.996;
@@ -259,9 +259,15 @@ impl Sample {
     fn bytes(&mut self, kernels: Kernels, tables: &Pushes, costs: &Costs, chunks: usize) -> f64 {
         self.symbols.resize(self.keys.len(), Pushed::default());
         kernels.quantize(tables, &self.keys, &self.scaled, 1.0, &mut self.symbols, &mut self.raw);
-        let bits = |(symbol, weight): (&Pushed, &f32)| f64::from(costs.of(*symbol) * weight);
-        let bits: f64 = self.symbols.iter().zip(&self.weights).map(bits).sum();
-        let kept: f64 = self.weights.iter().map(|&weight| f64::from(weight)).sum();
+        // Sixteen sums side by side, as one would wait for every addition.
+        let [mut bits, mut kept] = [[0.0; kernel::LANES]; 2];
+        for (symbols, weights) in self.symbols.chunks(kernel::LANES).zip(self.weights.chunks(kernel::LANES)) {
+            for (lane, (symbol, &weight)) in symbols.iter().zip(weights).enumerate() {
+                bits[lane] += f64::from(costs.of(*symbol) * weight);
+                kept[lane] += f64::from(weight);
+            }
+        }
+        let [bits, kept]: [f64; 2] = [bits, kept].map(|lanes| lanes.iter().sum());
         let raw_bits = self.raw.len_bits() as f64 * kept / self.keys.len().max(1) as f64;
         let symbols = kept / chunks.max(1) as f64;
         (bits + raw_bits) / 8.0 + (chunks * chunk::bytes_of_lanes(symbols as usize)) as f64

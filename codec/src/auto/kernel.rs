@@ -197,7 +197,7 @@ pub(crate) fn quantize(
     let (key_groups, rest_keys) = keys.as_chunks::<LANES>();
     let (value_groups, rest_values) = values.as_chunks::<LANES>();
     for ((out, keys), x) in groups.iter_mut().zip(key_groups).zip(value_groups) {
-        let [mut special, mut huge] = [[0u32; LANES]; 2];
+        let [mut escapes, mut has_raw, mut huge] = [[0u32; LANES]; 3];
         let [mut low, mut high] = [[0; LANES]; 2];
         for lane in 0..LANES {
             let key = keys[lane];
@@ -208,16 +208,21 @@ pub(crate) fn quantize(
             high[lane] = if key.is_turned() { q.wrapping_neg() } else { q >> raw_bits_of(key.table()) };
             let symbol = high[lane].wrapping_add(half) as u32;
             huge[lane] = u32::from(value.abs() >= SMALL);
-            special[lane] = u32::from(symbol > 2 * half as u32 || key.table() >= FIRST_RAW);
+            escapes[lane] = u32::from(symbol > 2 * half as u32);
+            has_raw[lane] = u32::from(key.table() >= FIRST_RAW);
             out[lane] = Pushed::new(key.table(), symbol & 63);
         }
-        if huge.iter().fold(0, |any, flag| any | flag) != 0 {
+        let any = |flags: [u32; LANES]| flags.iter().fold(0, |any, flag| any | flag) != 0;
+        if any(huge) {
             quantize_each(tables, keys, x, scale, out, raw);
-        } else if special.iter().fold(0, |any, flag| any | flag) != 0 {
+        } else if any(escapes) {
             for lane in 0..LANES {
-                if special[lane] != 0 {
-                    out[lane] = special_symbol(tables, keys[lane], high[lane], low[lane], raw);
-                }
+                out[lane] = special_symbol(tables, keys[lane], high[lane], low[lane], raw);
+            }
+        } else if any(has_raw) {
+            for lane in 0..LANES {
+                let bits = raw_bits_of(keys[lane].table());
+                raw.put(low[lane] as u32 & ((1 << bits) - 1), bits);
             }
         }
     }

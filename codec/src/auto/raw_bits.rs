@@ -64,6 +64,7 @@ pub(crate) struct RawSink {
 }
 
 impl RawSink {
+    #[inline(always)]
     pub(super) fn put(&mut self, bits: u32, count: u32) {
         self.held |= u64::from(bits) << self.count;
         self.count += count;

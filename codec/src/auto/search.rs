@@ -6,6 +6,8 @@ const TRIES: usize = 12;
 const PLANS: usize = 4;
 /// A payload this close below its budget is good enough.
 const SLACK: f64 = 0.001;
+/// Halvings of an interval of steps: to a hundred-thousandth of half an octave.
+const HALVINGS: usize = 24;
 /// Bytes that are not worth another try.
 const FEW: f64 = 8.0;
 
@@ -37,9 +39,10 @@ impl Search {
         Self { budget, finest, fits, exceeds, side: 0.0, over_plan, over_fit, tries: 0, plans: 0, at: finest }
     }
 
-    /// What to aim at: at first the middle of what is good, as it is not known how far off plans are.
+    /// What to aim at: at first the middle of what is good, as it is not known how far off plans are; and again if knowing it
+    /// did not help, as then it is chance which coordinates have a symbol.
     fn goal(&self) -> f64 {
-        self.budget * (1.0 - if self.tries == 0 { SLACK / 2.0 } else { SLACK / 8.0 })
+        self.budget * (1.0 - if self.tries == 1 { SLACK / 4.0 } else { SLACK / 2.0 })
     }
 
     /// The step to plan next, given bytes of symbols at any step, as the fit predicts them.
@@ -98,7 +101,7 @@ fn bisect(f: impl Fn(f64) -> f64, goal: f64, mut low: f64) -> f64 {
     if f(low) <= goal {
         return low;
     }
-    for _ in 0..40 {
+    for _ in 0..HALVINGS {
         let middle = (low + high) / 2.0;
         if f(middle) > goal { low = middle } else { high = middle }
     }
