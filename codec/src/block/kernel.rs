@@ -47,7 +47,7 @@ pub(crate) fn fold(coding: &SegmentCoding, bytes: &[u8], gain: f32, weight: f64,
     each_value(coding, bytes, gain, sum, |sum, value| *sum += weight * f64::from(value));
 }
 
-/// See [`super::reference::undefined`]; short blocks and blocks of unusual size are left to it.
+/// See [`super::reference::undefined`]; blocks that may have padding are left to it.
 #[inline(always)]
 pub(crate) fn undefined(coding: &SegmentCoding, bytes: &[u8], len: usize) -> Option<&'static str> {
     match coding.bits {
@@ -67,13 +67,14 @@ fn undefined_bits<const BITS: u8>(coding: &SegmentCoding, bytes: &[u8], len: usi
     if !Level(top).is_valid_top() {
         return Some("top level");
     }
-    let mut most = 0;
+    let (mut most, mut scratch) = (0, Vec::new());
     for (index, &scale) in scales.iter().enumerate() {
         let block = coding.block.min(len - index * coding.block);
         let (codes, rest) = packed.split_at(coding.packed_bytes(block));
         packed = rest;
-        if block == COMMON && scale == 0 {
-            // Whole blocks have no padding.
+        // Whole bytes of every plane leave no padding.
+        let is_whole = block.is_multiple_of(8);
+        if is_whole && scale == 0 {
             if codes.iter().any(|&byte| byte != 0) {
                 return Some("code");
             }
@@ -81,6 +82,10 @@ fn undefined_bits<const BITS: u8>(coding: &SegmentCoding, bytes: &[u8], len: usi
             let mut unpacked = [0; COMMON];
             unpack::<BITS>(codes, &mut unpacked);
             most = unpacked.into_iter().fold(most, u8::max);
+        } else if is_whole {
+            scratch.resize(block, 0);
+            unpack::<BITS>(codes, &mut scratch);
+            most = scratch.iter().copied().fold(most, u8::max);
         } else if let Some(what) = super::reference::undefined_block(coding, scale, codes, block) {
             return Some(what);
         }
