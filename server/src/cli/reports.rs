@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use nibble_seed::RoundId;
 use nibble_server::{
     models::hex,
     round::Outcome,
-    store::{Bytes, Device, Report as Row, ReportKind, RunRow, Store},
+    store::{Bytes, Device, Report as Row, ReportKind, RoundRow, RunRow, Store},
 };
 use serde::Serialize;
 
@@ -28,6 +29,8 @@ struct Status {
     model_sha256: String,
     accuracy: Option<f64>,
     clients: usize,
+    /// Devices that were assigned their part and have not sent it.
+    training: usize,
     payload_bytes_up: u64,
     payload_bytes_down: u64,
     wire_bytes_up: u64,
@@ -123,6 +126,7 @@ pub(super) fn status(command: &Report) -> Result<()> {
         model_sha256: hex(&all.iter().rev().find_map(|row| row.new_model).unwrap_or(run.initial_model)),
         accuracy: all.iter().rev().find(|row| row.new_model.is_some()).and_then(|row| row.accuracy),
         clients: store.devices()?.len(),
+        training: training(&store, &run, open)?,
         payload_bytes_up: total.payload_up,
         payload_bytes_down: total.payload_down,
         wire_bytes_up: total.wire_up,
@@ -139,10 +143,21 @@ pub(super) fn status(command: &Report) -> Result<()> {
     }
     text += &format!("model      {}\n", status.model_sha256);
     text += &status.accuracy.map_or_else(String::new, |accuracy| format!("accuracy   {:.2} %\n", 100.0 * accuracy));
-    text += &format!("devices    {}\n", status.clients);
+    text += &format!("devices    {}, {} training\n", status.clients, status.training);
     text += &format!("payloads   {} up, {} down\n", size(total.payload_up), size(total.payload_down));
     text += &format!("on sockets {} up, {} down\n", size(total.wire_up), size(total.wire_down));
     print(&text)
+}
+
+fn is_asynchronous(run: &RunRow) -> bool {
+    run.config.parse::<toml::Table>().is_ok_and(|config| config.contains_key("asynchronous"))
+}
+
+/// Devices that are waited for.
+fn training(store: &Store, run: &RunRow, open: Option<&RoundRow>) -> Result<usize> {
+    let flights = store.flights(&run.name)?;
+    let is_waited_for = |round: RoundId| open.is_some_and(|open| open.round == round || is_asynchronous(run));
+    Ok(flights.values().filter(|(flight, _)| is_waited_for(flight.round)).count())
 }
 
 pub(super) fn rounds(command: &Report) -> Result<()> {
@@ -152,7 +167,7 @@ pub(super) fn rounds(command: &Report) -> Result<()> {
         *by_round.entry(row.round.0).or_default() += row.bytes;
     }
     // There, who has sent nothing when a round closes goes on.
-    let asynchronous = run.config.parse::<toml::Table>().is_ok_and(|config| config.contains_key("asynchronous"));
+    let asynchronous = is_asynchronous(&run);
     let mut rounds = Vec::new();
     for row in store.rounds(&run.name)? {
         let reports = store.reports(&run.name, row.round)?;

@@ -181,7 +181,8 @@ impl Coordinator {
         crash::point("committed");
         self.after_commit.drain(..).for_each(|answer| answer());
         let round = self.round.as_ref().map_or(self.parts.plan.rounds, |round| round.id().0);
-        counters::now(round, self.waiting.len(), self.ready.len());
+        let training = self.round.as_ref().map_or(0, Round::training);
+        counters::now(round, (training, self.waiting.len(), self.ready.len()));
         Ok(())
     }
 

@@ -13,6 +13,7 @@ pub fn describe_metrics() {
     describe_counter!("nibble_updates_total", "Updates, by outcome");
     describe_counter!("nibble_bytes_total", "Bytes moved, by level and direction");
     describe_gauge!("nibble_round", "The open round");
+    describe_gauge!("nibble_training_clients", "Clients that were assigned their part and are waited for");
     describe_gauge!("nibble_waiting_clients", "Clients whose call is held");
     describe_gauge!("nibble_ready_clients", "Clients that may be selected");
     describe_histogram!("nibble_round_seconds", "From opening a round to fixing its counted set");
@@ -44,8 +45,9 @@ pub(super) fn moved(bytes: &Bytes) {
     }
 }
 
-pub(super) fn now(round: u64, waiting: usize, ready: usize) {
+pub(super) fn now(round: u64, (training, waiting, ready): (usize, usize, usize)) {
     gauge!("nibble_round").set(round as f64);
+    gauge!("nibble_training_clients").set(training as f64);
     gauge!("nibble_waiting_clients").set(waiting as f64);
     gauge!("nibble_ready_clients").set(ready as f64);
 }

@@ -14,6 +14,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct Asynchronous {
     /// Clients that train at a time, at least 1. No default.
+    #[serde(default)]
     pub concurrency: usize,
     /// An update that is s models old counts (1 + s) to the power of minus this, from 0. Default: 0.5.
     #[serde(default = "half")]
@@ -50,8 +51,8 @@ impl Asynchronous {
     ) -> Result<RoundConfig, KeyError> {
         let broken = |key: &str, problem: String, mend: &str| KeyError { key: key.into(), problem, mend: mend.into() };
         if self.concurrency == 0 {
-            let problem = "with nobody who trains at a time there is no update".into();
-            return Err(broken("asynchronous.concurrency", problem, "set it to 1 or more"));
+            let problem = "nothing says how many clients train at a time, and with none there is no update".into();
+            return Err(broken("asynchronous.concurrency", problem, "set it to 1 or more, e.g. to three cohorts"));
         }
         if !(0.0..=100.0).contains(&self.staleness) {
             let problem = format!("{} is no exponent", self.staleness);

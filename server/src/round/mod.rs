@@ -180,6 +180,17 @@ impl Round {
         }
     }
 
+    /// How many clients were assigned their part, in this round or, where rounds do not wait, in one before, and are waited for.
+    #[must_use]
+    pub fn training(&self) -> usize {
+        match &self.phase {
+            Phase::Collecting(collecting) => {
+                collecting.selected.iter().filter(|&&client| collecting.waits_for(client)).count()
+            }
+            _ => self.carried().flying.len(),
+        }
+    }
+
     /// When the round closes without those that have not sent, or gives somebody up, if it does.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {

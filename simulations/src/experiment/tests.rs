@@ -165,7 +165,7 @@ fn what_does_not_go_with_rounds_that_do_not_wait_is_refused() {
         load("", &sets).unwrap_err().to_string()
     };
     for (sets, says) in [
-        (&["asynchronous.concurrency=0"][..], "asynchronous.concurrency: with nobody who trains"),
+        (&["asynchronous.concurrency=0"][..], "asynchronous.concurrency: nothing says how many"),
         (&["asynchronous.staleness=-1"], "asynchronous.staleness: -1 is no exponent"),
         (&["cohort.over_select=0.5"], "cohort.over_select"),
         (&["cohort.uplink_bytes=9000"], "cohort.uplink_bytes: clients that start one by one"),
