@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use anyhow::{Context, Result, anyhow, bail};
 use nibble_codec::Layout;
 use nibble_learning::{
-    Evaluation, Model, SgdTrainer, TensorSpec, Trainer,
+    Evaluation, Model, PersonalTrainer, SgdTrainer, TensorSpec, Trainer,
     data::{self, DataConfig, Dataset, Places},
 };
 use nibble_seed::Seed;
@@ -49,8 +49,16 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
     let (layout, initial, trainer) = match (&settings.initial, &dataset) {
         (Initial::BuiltIn, Some(dataset)) => {
             let trainer = built_in(dataset)?;
-            let shapes = trainer.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone()));
-            (Layout::new(shapes)?, trainer.init(settings.seed), Some(trainer))
+            let layout = |trainer: &dyn Trainer| {
+                Layout::new(trainer.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())))
+            };
+            if settings.personal.is_empty() {
+                (layout(&trainer)?, trainer.init(settings.seed), Some(trainer))
+            } else {
+                // Nothing here has what makes the shared part a whole model: its clients evaluate it.
+                let shared = PersonalTrainer::new(Box::new(trainer), &settings.personal).context("local.personal")?;
+                (layout(&shared)?, shared.init(settings.seed), None)
+            }
         }
         (Initial::BuiltIn, None) => bail!("model.initial: a model that is not built in needs its first parameters"),
         (Initial::File(file), dataset) => {
@@ -97,6 +105,7 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
         control: settings.control,
         downlink: settings.downlink,
         initial_seed: (settings.initial == Initial::BuiltIn).then_some(settings.seed),
+        personal: settings.personal.clone(),
         training: settings.training,
         max_payload_bytes: needed,
     };

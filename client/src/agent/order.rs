@@ -26,7 +26,17 @@ pub(super) struct Order {
     /// Whether the loss of the global model is to be measured.
     pub(super) measure: bool,
     pub(super) control: Option<Correction>,
+    pub(super) personal: Option<Personal>,
     pub(super) max_payload_bytes: u64,
+}
+
+/// Tensors that are the client's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Personal {
+    /// Their names, or those of their layers.
+    pub(super) names: Vec<String>,
+    /// What a built-in architecture makes them from.
+    pub(super) seed: Seed,
 }
 
 /// How training is corrected.
@@ -92,6 +102,9 @@ impl TryFrom<Assignment> for Order {
             sgd: sgd(assignment.training.as_ref().ok_or("the assignment does not say how to train")?)?,
             measure: assignment.training.as_ref().is_some_and(|training| training.measure),
             control: assignment.control.map(correction).transpose()?,
+            personal: assignment
+                .personal
+                .map(|personal| Personal { names: personal.tensors, seed: Seed(personal.initial_seed) }),
             max_payload_bytes: assignment.max_payload_bytes,
         })
     }

@@ -4,11 +4,12 @@ use std::{convert::Infallible, num::NonZeroUsize, thread::available_parallelism}
 
 use bytes::Bytes;
 use nibble_codec::{Coding, DecodeError, Intent, Layout, Outcome, Payload, Residual};
+use nibble_learning::{PersonalTrainer, Trainer};
 use sha2::{Digest, Sha256};
 
 use super::{
     AgentError, TrainerSource,
-    order::{Correction, Order, Path},
+    order::{Correction, Order, Path, Personal},
 };
 use crate::{
     Assignment, ClientError, Control, Participant,
@@ -44,7 +45,10 @@ pub(super) struct Workbench {
 
 struct Prepared {
     architecture: String,
+    personal: Option<Personal>,
     participant: Participant,
+    /// What the client's own tensors are before it has trained.
+    own: Vec<f32>,
 }
 
 struct Global {
@@ -249,6 +253,7 @@ impl Workbench {
     /// Trains and encodes, and keeps the update as pending. Durable on return.
     pub(super) fn perform(&mut self, order: &Order) -> Result<Bytes, Setback> {
         let own = self.own(order)?;
+        let mut tensors = self.own_tensors(order)?;
         let Some(global) = self.global.take() else { return Err(Setback::Decline("the model is not held".into())) };
         let samples = std::mem::take(&mut self.samples);
         let server = self.control.take().map(|control| control.parameters).unwrap_or_default();
@@ -266,7 +271,9 @@ impl Workbench {
         let update = self.participant(order).and_then(|participant| {
             let layout = participant.layout().clone();
             let residual = Residual::from_values(residual, &layout).map_err(|error| error.to_string())?;
+            participant.trainer().swap_own(&mut tensors);
             let update = participant.perform(&global.parameters, &assignment, residual, Vec::new());
+            participant.trainer().swap_own(&mut tensors);
             update.map(|update| (update, layout)).map_err(|error| error.to_string())
         });
         (self.samples, self.global) = (samples, Some(global));
@@ -298,6 +305,9 @@ impl Workbench {
                 (Keeps::Control, both)
             }
         };
+        if order.personal.is_some() {
+            self.store.pend_own(&order.run, &pending.payload_sha256, &tensors)?;
+        }
         self.store.pend(&order.run, &layout, pending, (keeps, &vector), &update.payload)?;
         Ok(update.payload.into())
     }
@@ -306,6 +316,9 @@ impl Workbench {
     pub(super) fn settle(&mut self, outcome: Settlement) -> Result<(), AgentError> {
         let summary = self.store.summary().clone();
         self.global = None; // its memory is needed now
+        if let Some(pending) = &summary.pending {
+            self.store.settle_own(&pending.payload_sha256)?;
+        }
         let mut vector = self.store.vector()?;
         match (summary.keeps, outcome) {
             (Keeps::Residual, Settlement::Accepted) if !vector.is_empty() => {
@@ -342,18 +355,34 @@ impl Workbench {
         Ok(Vec::new())
     }
 
+    /// The tensors of the order's run that are the client's own.
+    fn own_tensors(&mut self, order: &Order) -> Result<Vec<f32>, Setback> {
+        self.participant(order).map_err(Setback::Decline)?;
+        let first = self.participant.as_ref().map(|prepared| prepared.own.clone()).unwrap_or_default();
+        if order.personal.is_none() {
+            return Ok(first);
+        }
+        let kept = self.store.own(&order.run)?;
+        if kept.as_ref().is_some_and(|kept| kept.len() != first.len()) {
+            tracing::warn!(run = order.run, "the client's own tensors are dropped: there are others now");
+        }
+        Ok(kept.filter(|kept| kept.len() == first.len()).unwrap_or(first))
+    }
+
     /// The participant that does what `order` asks for.
     fn participant(&mut self, order: &Order) -> Result<&mut Participant, String> {
-        let fits = |held: &Prepared| held.architecture == order.architecture;
+        let fits = |held: &Prepared| held.architecture == order.architecture && held.personal == order.personal;
         let prepared = match self.participant.take().filter(fits) {
             Some(prepared) => prepared,
             None => {
                 let architecture = order.architecture.clone();
                 let trainer = self.trainers.trainer(&architecture).map_err(|error| error.to_string())?;
+                let personal = order.personal.clone();
+                let (trainer, own) = shared(trainer, personal.as_ref())?;
                 let participant = Participant::new(trainer).map_err(|error| error.to_string())?;
                 // Training is over when the update is encoded: all processors are free.
                 let participant = participant.with_threads(available_parallelism().unwrap_or(NonZeroUsize::MIN));
-                Prepared { architecture, participant }
+                Prepared { architecture, personal, participant, own }
             }
         };
         let Prepared { participant, .. } = self.participant.insert(prepared);
@@ -371,6 +400,14 @@ impl Workbench {
             None => format!("the run has {} tensors, this client {}", order.tensors.len(), expected.len()),
         })
     }
+}
+
+/// A trainer of what is shared, and what the rest of its model is at first.
+fn shared(trainer: Box<dyn Trainer>, personal: Option<&Personal>) -> Result<(Box<dyn Trainer>, Vec<f32>), String> {
+    let Some(Personal { names, seed }) = personal else { return Ok((trainer, Vec::new())) };
+    let trainer = PersonalTrainer::new(trainer, names).map_err(|error| error.to_string())?;
+    let own = trainer.own_init(*seed);
+    Ok((Box::new(trainer), own))
 }
 
 /// What became of an update, as far as its residual is concerned.

@@ -24,7 +24,8 @@
 //! kept so that an outcome can be applied after a restart, before anything says which model the run trains. Files are private
 //! to their owner: a residual tells of the data.
 //!
-//! A third file, `model`, saves bytes and promises nothing: the global model that came last.
+//! A third file, `model`, saves bytes and promises nothing: the global model that came last. `own.rs` keeps the tensors that are the
+//! client's own, where a run has such.
 //!
 //! Absent on purpose: histories, several runs at a time, and vectors in memory; they are read when they are needed.
 
@@ -32,6 +33,7 @@ mod error;
 mod header;
 mod lock;
 mod model;
+mod own;
 mod read;
 mod store;
 mod write;

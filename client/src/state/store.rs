@@ -8,7 +8,7 @@ use nibble_codec::Layout;
 use super::{
     Keeps, PendingUpdate, StateError, Summary,
     lock::Lock,
-    model,
+    model, own,
     read::{Contents, Wanted, read},
     write::{Record, write},
 };
@@ -115,6 +115,30 @@ impl Store {
     /// If it cannot be written.
     pub fn keep_model(&self, parameters: &[f32]) -> Result<(), StateError> {
         model::write(&self.dir, parameters)
+    }
+
+    /// The tensors that are the client's own in `run`; `None` if no update has moved them yet.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn own(&self, run: &str) -> Result<Option<Vec<f32>>, StateError> {
+        own::read(&self.dir, run)
+    }
+
+    /// Keeps what an update makes of them, before it is pending. Durable on return.
+    ///
+    /// # Errors
+    /// If they cannot be written; they are then as they were.
+    pub fn pend_own(&self, run: &str, payload_sha256: &[u8; 32], own: &[f32]) -> Result<(), StateError> {
+        own::pend(&self.dir, run, payload_sha256, own)
+    }
+
+    /// Takes on what the pending update made of them, if it made anything. To be called before it is settled.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn settle_own(&self, payload_sha256: &[u8; 32]) -> Result<(), StateError> {
+        own::settle(&self.dir, payload_sha256)
     }
 
     fn replace(&mut self, summary: Summary, vector: &[f32], payload: &[u8]) -> Result<(), StateError> {

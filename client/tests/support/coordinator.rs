@@ -257,6 +257,7 @@ impl Coordinator {
             deadline_ms: 0,
             path: self.path(held, round),
             control: None,
+            personal: None,
         };
         (self.script.tamper)(&mut assignment);
         assignment

@@ -134,6 +134,20 @@ pub struct Assignment {
     /// Corrects the gradients of training, if given. A client that cannot do that declines.
     #[prost(message, optional, tag = "13")]
     pub control: ::core::option::Option<Control>,
+    /// Which tensors are each client's own, if any are. A client that cannot do that has more tensors than the layout, and declines.
+    #[prost(message, optional, tag = "14")]
+    pub personal: ::core::option::Option<Personal>,
+}
+/// Tensors of the architecture that no client shares. They are trained with the rest in the same steps, and are in no layout, model
+/// or payload. They move when a client trains, whatever becomes of its update.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Personal {
+    /// As they are called, or the layers that they are of: `fc3` stands for all tensors whose names begin with `fc3.`.
+    #[prost(string, repeated, tag = "1")]
+    pub tensors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Seed of the first whole model: what they are before a client has trained.
+    #[prost(fixed64, tag = "2")]
+    pub initial_seed: u64,
 }
 /// Control variates: a vector c_i that the client keeps from round to round, 0 at first, and one of the server's, c. To the
 /// gradient of every step c - c_i is added, before it is clipped. When the update is accepted, c_i becomes

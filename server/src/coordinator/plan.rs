@@ -48,6 +48,8 @@ pub struct Plan {
     pub downlink: Option<Downlink>,
     /// Seed of the first model, if a built-in architecture makes it from one.
     pub initial_seed: Option<Seed>,
+    /// Tensors that are each client's own, and in no layout; made from the run's seed at first.
+    pub personal: Vec<String>,
     /// How clients train.
     pub training: Training,
     /// Most bytes a payload may have.

@@ -52,6 +52,7 @@ fn plan(rounds: u64, config: RoundConfig) -> Plan {
         architecture: "mine".into(),
         policy: "fp32".parse().unwrap(),
         cohort_uplink_bytes: None,
+        personal: Vec::new(),
         aggregation: Aggregation::default(),
         optimizer: Default::default(),
         control: None,

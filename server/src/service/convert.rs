@@ -89,6 +89,8 @@ fn assignment(assigned: &Assignment) -> v1::Assignment {
             },
             frame: assigned.control.map(model_ref),
         }),
+        personal: (!plan.personal.is_empty())
+            .then(|| v1::Personal { tensors: plan.personal.clone(), initial_seed: plan.seed.0 }),
         deadline_ms: assigned.deadline.map_or(0, |deadline| millis(deadline).max(1)),
     }
 }

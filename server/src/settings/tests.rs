@@ -88,7 +88,17 @@ fn every_mistake_names_its_place_and_its_mend() {
         (GOOD, vec!["local.lr=-1"], "local.lr"),
         (GOOD, vec!["local.steps=0"], "local.steps"),
         (GOOD, vec!["local.qat=int3"], "int4-weights"),
-        (GOOD, vec!["local.personal=[\"fc3\"]"], "no tensors of their own"),
+        (GOOD, vec!["local.personal=[\"fc3\"]", "model.initial=a.safetensors"], "leave model.initial out"),
+        (
+            GOOD,
+            vec![
+                "local.personal=[\"fc3\"]",
+                "strategy.name=feddyn",
+                "strategy.clients=9",
+                "aggregation.norm_bound=off",
+            ],
+            "leave local.personal out",
+        ),
         (GOOD, vec!["local.clip_norm=-1.0"], "local.clip_norm"),
         (GOOD, vec!["local.schedule=step:0"], "EVERY"),
         (GOOD, vec!["local.warmup_rounds=3"], "in a run of 3"),

@@ -55,6 +55,8 @@ pub struct Settings {
     pub architecture: String,
     /// The held-out set, if there is one.
     pub data: Option<Data>,
+    /// Tensors that are each client's own.
+    pub personal: Vec<String>,
     /// How clients train.
     pub training: Training,
     /// When rounds select and close.
@@ -215,6 +217,7 @@ impl Settings {
             initial,
             architecture: raw.model.name.clone(),
             data,
+            personal: personal(raw, &strategy)?,
             training: Training { proximal: strategy.proximal, ..training(raw)? },
             round,
             decline_pause: Duration::try_from_secs_f64(raw.cohort.decline_pause_seconds).map_err(|_| {
@@ -294,10 +297,6 @@ fn limits(raw: &Raw) -> Result<Limits, SettingsError> {
 
 fn training(raw: &Raw) -> Result<Training, SettingsError> {
     let local = &raw.local;
-    if !local.personal.is_empty() {
-        let mend = "leave it out; nibble-sim simulates it in memory";
-        return Err(broken("local.personal", "clients over a network keep no tensors of their own yet", mend));
-    }
     let lr = local.check(raw.run.rounds).map_err(rule)?;
     let qat = local.quantization().map_err(rule)?;
     Ok(Training {
@@ -311,6 +310,20 @@ fn training(raw: &Raw) -> Result<Training, SettingsError> {
         qat,
         proximal: 0.0,
     })
+}
+
+/// Tensors that are each client's own: of a model that client and coordinator both know how to begin.
+fn personal(raw: &Raw, strategy: &Strategy) -> Result<Vec<String>, SettingsError> {
+    let names = raw.local.personal.clone();
+    if !names.is_empty() && raw.model.initial.is_some() {
+        let mend = "leave model.initial out, or local.personal";
+        return Err(broken("local.personal", "a file says nothing of tensors that are each client's own", mend));
+    }
+    if !names.is_empty() && strategy.control.is_some() {
+        let problem = format!("{} corrects all of the model, and a part of it is each client's own", raw.strategy.name);
+        return Err(broken("strategy.name", problem, "leave local.personal out, or choose another strategy"));
+    }
+    Ok(names)
 }
 
 fn round(raw: &Raw) -> Result<RoundConfig, SettingsError> {

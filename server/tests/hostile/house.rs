@@ -108,6 +108,7 @@ fn plan(options: &Options) -> Plan {
         architecture: "none".into(),
         policy: scheme.into(),
         cohort_uplink_bytes: None,
+        personal: Vec::new(),
         aggregation: Default::default(),
         optimizer: Default::default(),
         control: None,

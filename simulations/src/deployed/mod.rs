@@ -116,7 +116,7 @@ fn check(experiment: &Experiment, fleet: Option<&Fleet>) -> Result<(), SimError>
         return refused("virtual drop-outs or stragglers", "set availability.dropout and availability.spread to 0");
     }
     if !raw.local.personal.is_empty() {
-        return refused("personal tensors", "leave local.personal out");
+        return refused("personal tensors, whose accuracy only clients could measure", "leave local.personal out");
     }
     if raw.links.as_ref().is_some_and(|links| links.spread > 0.0) {
         return refused("links whose speed varies from round to round", "set links.spread to 0");

@@ -54,6 +54,7 @@ pub(crate) fn plan(history: &History) -> Plan {
         architecture: model::ARCHITECTURE.into(),
         policy: scheme.into(),
         cohort_uplink_bytes: None,
+        personal: Vec::new(),
         // The replay takes the plain mean, of updates that count the less the older they are.
         aggregation: Aggregation {
             norm_bound: None,

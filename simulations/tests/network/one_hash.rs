@@ -31,7 +31,7 @@ impl Experiment<'_> {
     }
 
     /// What the simulator makes of it, with virtual clients in its own process.
-    fn in_memory(&self, deployment: &Deployment) -> serde_json::Value {
+    fn in_memory(&self, deployment: &Deployment, more: &[&str]) -> serde_json::Value {
         let Self { scheme, seed, rounds, clients, cohort, selection, .. } = self;
         let common = self.common();
         let experiment = format!(
@@ -40,7 +40,7 @@ impl Experiment<'_> {
         );
         deployment.write("experiment.toml", &experiment);
         let [file, out] = ["experiment.toml", "out"].map(|name| deployment.path(name).display().to_string());
-        let printed = Program::Sim.ok(&["compare", &file, "--format", "json", "--out", &out]);
+        let printed = Program::Sim.ok(&[&["compare", &file, "--format", "json", "--out", &out], more].concat());
         let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
         printed["results"][0].clone()
     }
@@ -95,7 +95,7 @@ impl Experiment<'_> {
         }
         let clients = deployment.clients(self.clients, self.clients);
         deployment.finish(coordinator, clients);
-        let (simulated, status) = (self.in_memory(&deployment), deployment.status());
+        let (simulated, status) = (self.in_memory(&deployment, &[]), deployment.status());
         assert_eq!(status["state"], "over");
         assert_eq!(status["model_sha256"], simulated["model_hash"]);
         assert_eq!(status["accuracy"], simulated["final_accuracy"]);
@@ -272,4 +272,21 @@ fn a_cohort_that_shares_its_bytes() {
     let (seed, rounds, clients, cohort) = (11, 4, 6, 3);
     let experiment = Experiment { model, scheme, seed, rounds, clients, cohort, selection, local: LOCAL, tables: "" };
     experiment.check(Deployment::insecure(&experiment.config()), false);
+}
+
+#[test]
+fn heads_that_are_each_clients_own() {
+    let local = "epochs = 2\nbatch = 20\nlr = 0.05\nmomentum = 0.5\npersonal = [\"fc3\"]\n";
+    let (model, scheme, seed, rounds, clients, cohort) = ("mlp", "int4+ef/auto:2", 12, 4, 6, 3);
+    let experiment = Experiment { model, scheme, seed, rounds, clients, cohort, selection: UNIFORM, local, tables: "" };
+    let mut deployment = Deployment::insecure(&experiment.config());
+    let coordinator = deployment.start();
+    let share = |index| format!("index = {index}, clients = {clients}, holdout = 0.25");
+    let clients = (0..clients).map(|index| deployment.client_sharing(index, &share(index), "")).collect();
+    deployment.finish(coordinator, clients);
+    let (simulated, status) = (experiment.in_memory(&deployment, &["--set", "data.holdout=0.25"]), deployment.status());
+    assert_eq!(status["model_sha256"], simulated["model_hash"]);
+    assert_eq!(status["payload_bytes_up"], simulated["uplink_bytes_total"]);
+    assert_eq!(status["payload_bytes_down"], simulated["downlink_bytes_total"]);
+    assert_eq!(status["accuracy"], serde_json::Value::Null, "nobody but its clients can evaluate it");
 }

@@ -138,14 +138,18 @@ impl Deployment {
 
     /// As [`Deployment::client`], with more of a configuration.
     pub(crate) fn client_with(&self, index: usize, parts: usize, more: &str) -> Process {
+        self.client_sharing(index, &format!("index = {index}, clients = {parts}"), more)
+    }
+
+    /// As [`Deployment::client_with`], with all of what says which samples are its own.
+    pub(crate) fn client_sharing(&self, index: usize, share: &str, more: &str) -> Process {
         let (address, state) = (self.address(), self.state_of(index));
         let server = match self.secure {
             true => format!("server = \"https://{address}\"\n"),
             false => format!("server = \"http://{address}\"\ninsecure_client = {index}\n"),
         };
         let file = self.path(&format!("client-{index}.toml"));
-        let config =
-            format!("{server}state = {state:?}\n[data]\nshare = {{ index = {index}, clients = {parts} }}\n{more}");
+        let config = format!("{server}state = {state:?}\n[data]\nshare = {{ {share} }}\n{more}");
         fs::write(&file, config).expect("a file for the test");
         let mut command = Program::Client.command();
         Process::start(format!("client {index}"), command.args(["--log-format", "json", "run"]).arg(file))
