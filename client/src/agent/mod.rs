@@ -19,6 +19,7 @@
 mod backoff;
 mod error;
 mod order;
+mod prepared;
 mod purse;
 mod run;
 mod spending;

@@ -1,15 +1,15 @@
 //! The work between two messages: training, encoding, settling. It blocks, on a processor or a disk.
 
-use std::{convert::Infallible, num::NonZeroUsize, thread::available_parallelism};
+use std::convert::Infallible;
 
 use bytes::Bytes;
 use nibble_codec::{Coding, DecodeError, Intent, Layout, Outcome, Payload, Residual};
-use nibble_learning::{PersonalTrainer, Trainer};
 use sha2::{Digest, Sha256};
 
 use super::{
     AgentError, TrainerSource,
-    order::{Correction, Order, Path, Personal},
+    order::{Correction, Order, Path},
+    prepared::Prepared,
 };
 use crate::{
     Assignment, ClientError, Control, Participant,
@@ -32,7 +32,7 @@ pub(super) struct Workbench {
     pub(super) store: Store,
     trainers: Box<dyn TrainerSource>,
     samples: Vec<u32>,
-    participant: Option<Prepared>,
+    prepared: Option<Prepared>,
     /// Most bytes of the update that was prepared for.
     pub(super) update_bytes: u64,
     /// The global model of the last order, or one on the way to it.
@@ -41,14 +41,6 @@ pub(super) struct Workbench {
     kept: Option<[u8; 32]>,
     /// The server's control variate that came last.
     control: Option<Global>,
-}
-
-struct Prepared {
-    architecture: String,
-    personal: Option<Personal>,
-    participant: Participant,
-    /// What the client's own tensors are before it has trained.
-    own: Vec<f32>,
 }
 
 struct Global {
@@ -74,7 +66,7 @@ impl Workbench {
     pub(super) fn new(store: Store, trainers: Box<dyn TrainerSource>, samples: Vec<u32>) -> Self {
         let global = store.model().map(Global::new);
         let kept = global.as_ref().map(|global| global.sha256);
-        Self { store, trainers, samples, participant: None, update_bytes: 0, global, kept, control: None }
+        Self { store, trainers, samples, prepared: None, update_bytes: 0, global, kept, control: None }
     }
 
     /// Name of the global model that is kept.
@@ -339,7 +331,7 @@ impl Workbench {
         if summary.coordinates == 0 {
             return Ok(Vec::new());
         }
-        let hash = self.participant.as_ref().map(|prepared| prepared.participant.layout().hash());
+        let hash = self.prepared.as_ref().map(Prepared::layout_hash);
         let why = if summary.run != order.run {
             "it belongs to another run"
         } else if Some(summary.layout.hash()) != hash {
@@ -358,7 +350,7 @@ impl Workbench {
     /// The tensors of the order's run that are the client's own.
     fn own_tensors(&mut self, order: &Order) -> Result<Vec<f32>, Setback> {
         self.participant(order).map_err(Setback::Decline)?;
-        let first = self.participant.as_ref().map(|prepared| prepared.own.clone()).unwrap_or_default();
+        let first = self.prepared.as_ref().map(|prepared| prepared.own().to_vec()).unwrap_or_default();
         if order.personal.is_none() {
             return Ok(first);
         }
@@ -371,43 +363,12 @@ impl Workbench {
 
     /// The participant that does what `order` asks for.
     fn participant(&mut self, order: &Order) -> Result<&mut Participant, String> {
-        let fits = |held: &Prepared| held.architecture == order.architecture && held.personal == order.personal;
-        let prepared = match self.participant.take().filter(fits) {
+        let prepared = match self.prepared.take().filter(|prepared| prepared.fits(order)) {
             Some(prepared) => prepared,
-            None => {
-                let architecture = order.architecture.clone();
-                let trainer = self.trainers.trainer(&architecture).map_err(|error| error.to_string())?;
-                let personal = order.personal.clone();
-                let (trainer, own) = shared(trainer, personal.as_ref())?;
-                let participant = Participant::new(trainer).map_err(|error| error.to_string())?;
-                // Training is over when the update is encoded: all processors are free.
-                let participant = participant.with_threads(available_parallelism().unwrap_or(NonZeroUsize::MIN));
-                Prepared { architecture, personal, participant, own }
-            }
+            None => Prepared::new(&mut *self.trainers, order)?,
         };
-        let Prepared { participant, .. } = self.participant.insert(prepared);
-        // Names and shapes are compared before a layout is made of them, as a layout's size depends on them.
-        let expected = participant.trainer().tensors();
-        if expected == order.tensors {
-            return Ok(participant);
-        }
-        let differs = expected.iter().zip(&order.tensors).find(|(expected, found)| expected != found);
-        Err(match differs {
-            Some((expected, found)) => format!(
-                "the run's tensor {} has shape {:?}, this client's {} {:?}",
-                found.name, found.shape, expected.name, expected.shape
-            ),
-            None => format!("the run has {} tensors, this client {}", order.tensors.len(), expected.len()),
-        })
+        self.prepared.insert(prepared).participant(order)
     }
-}
-
-/// A trainer of what is shared, and what the rest of its model is at first.
-fn shared(trainer: Box<dyn Trainer>, personal: Option<&Personal>) -> Result<(Box<dyn Trainer>, Vec<f32>), String> {
-    let Some(Personal { names, seed }) = personal else { return Ok((trainer, Vec::new())) };
-    let trainer = PersonalTrainer::new(trainer, names).map_err(|error| error.to_string())?;
-    let own = trainer.own_init(*seed);
-    Ok((Box::new(trainer), own))
 }
 
 /// What became of an update, as far as its residual is concerned.

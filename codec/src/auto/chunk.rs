@@ -7,7 +7,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    kernel::{Key, LANES, LOW, MOST, Pushed, Reader, SHORT},
+    kernel::{LANES, LOW, MOST, Pushed, Reader, SHORT},
+    keys::Key,
     raw_bits::{RawBits, RawSink},
     tables::{NARROWEST, Pops, Pushes},
 };

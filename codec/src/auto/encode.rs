@@ -12,7 +12,8 @@ use super::{
     STEPS,
     chunk::{self, Chosen, Writer},
     fit::{Drawn, Fit, Insides, Sizes},
-    kernel::{self, Key, Pushed},
+    kernel::{LANES, Pushed},
+    keys::{self, Key},
     model::{self, Model},
     raw_bits::RawSink,
     search::Search,
@@ -152,7 +153,7 @@ impl AutoEncoder {
     fn plan(&mut self, source: Source<'_>, fit: &Fit, step: f32, phase: f64) -> Plan {
         let mut model = fit.model(step, phase);
         let inverses: [f32; 33] =
-            core::array::from_fn(|below| 65_536.0 / kernel::chance(tables::NARROWEST - below as i32) as f32 / step);
+            core::array::from_fn(|below| 65_536.0 / keys::chance(tables::NARROWEST - below as i32) as f32 / step);
         let mut sizes = Sizes::default();
         let sample = &mut self.sample;
         sample.clear();
@@ -252,7 +253,7 @@ impl Sample {
         let noise = (self.keys.len() as u32).wrapping_mul(GOLDEN) as u16;
         self.keys.push(Key::new(class, noise));
         self.scaled.push(scaled);
-        self.weights.push(of * kernel::chance(class) as f32 / 65_536.0);
+        self.weights.push(of * keys::chance(class) as f32 / 65_536.0);
     }
 
     /// Bytes that the coordinates they stand for take, about, in this many chunks.
@@ -260,8 +261,8 @@ impl Sample {
         self.symbols.resize(self.keys.len(), Pushed::default());
         kernels.quantize(tables, &self.keys, &self.scaled, 1.0, &mut self.symbols, &mut self.raw);
         // Sixteen sums side by side, as one would wait for every addition.
-        let [mut bits, mut kept] = [[0.0; kernel::LANES]; 2];
-        for (symbols, weights) in self.symbols.chunks(kernel::LANES).zip(self.weights.chunks(kernel::LANES)) {
+        let [mut bits, mut kept] = [[0.0; LANES]; 2];
+        for (symbols, weights) in self.symbols.chunks(LANES).zip(self.weights.chunks(LANES)) {
             for (lane, (symbol, &weight)) in symbols.iter().zip(weights).enumerate() {
                 bits[lane] += f64::from(costs.of(*symbol) * weight);
                 kept[lane] += f64::from(weight);

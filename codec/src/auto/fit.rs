@@ -3,7 +3,7 @@
 use alloc::{vec, vec::Vec};
 
 use super::{
-    Source, kernel,
+    Source, means,
     model::{Codes, LEAST, MOST_CODE, Matrix, Model, ZEROS, matrices},
     tables::{COMPONENTS, FIRST, NARROWEST, Shape, Tables, WEIGHTS, WIDEST_DITHERED, index, raw_bits},
 };
@@ -195,7 +195,7 @@ impl Scales {
         };
         let (rows_only, columns_only) = (logs(&rows), logs(&plain));
         for _ in 1..PASSES {
-            let weights: Vec<f32> = columns.iter().map(|&mean| kernel::inverse(mean)).collect();
+            let weights: Vec<f32> = columns.iter().map(|&mean| means::inverse(mean)).collect();
             columns.fill(0.0);
             kernels.means(x, &weights, &mut rows, &mut columns, &mut []);
             columns.iter_mut().for_each(|sum| *sum /= matrix.rows as f64);

@@ -21,6 +21,8 @@ mod chunk;
 mod encode;
 mod fit;
 pub(crate) mod kernel;
+pub(crate) mod keys;
+pub(crate) mod means;
 mod model;
 mod normal;
 mod range;

@@ -9,7 +9,8 @@ use alloc::{boxed::Box, vec, vec::Vec};
 use core::cell::Cell;
 
 use super::{
-    kernel::{Key, Pushed},
+    kernel::Pushed,
+    keys::Key,
     normal::{ONE, tail},
 };
 

@@ -10,6 +10,7 @@
 //! compilers turn into SIMD, and must agree with it bit for bit.
 
 pub(crate) mod kernel;
+mod pack;
 pub(crate) mod reference;
 mod scale;
 

@@ -2,12 +2,15 @@
 //!
 //! `block::kernel` is ordinary Rust in a shape that vectorises. Here it is instantiated under `#[target_feature]`, so
 //! one binary runs AVX-512 where there is AVX-512; other architectures use the instance for their baseline, which on
-//! aarch64 includes NEON. The only unsafe code is the call into an instance whose features were detected.
+//! aarch64 includes NEON. Unsafe are the calls into
+//! instances whose features were detected, the few instructions that no loop can say, and a prefetch.
 #![allow(unsafe_code)]
 
 use crate::{
     auto::{
-        kernel::{self as auto, Key, LANES, Pushed, Reader},
+        kernel::{self as auto, LANES, Pushed, Reader},
+        keys::{self, Key},
+        means,
         raw_bits::RawSink,
         tables::{Pops, Pushes},
     },
@@ -176,39 +179,39 @@ dispatch! {
 }
 
 dispatch! {
-    /// See [`auto::means`].
+    /// See [`means::means`].
     fn means(x: &[f32], weights: &[f32], rows: &mut [f64], balanced: &mut [f64], plain: &mut [f64]) -> u32,
-    reference: auto::means(x, weights, rows, balanced, plain),
-    kernel: auto::means(x, weights, rows, balanced, plain)
+    reference: means::means(x, weights, rows, balanced, plain),
+    kernel: means::means(x, weights, rows, balanced, plain)
 }
 
 dispatch! {
-    /// See [`auto::classes`].
+    /// See [`keys::classes`].
     fn classes(row: i32, columns: &[i32], out: &mut [i8]),
-    reference: auto::classes(row, columns, out),
-    kernel: auto::classes(row, columns, out)
+    reference: keys::classes(row, columns, out),
+    kernel: keys::classes(row, columns, out)
 }
 
 dispatch! {
-    /// See [`auto::keys`].
+    /// See [`keys::keys`].
     fn keys(dither: Dither, classes: &[i8], out: &mut [Key]),
-    reference: auto::keys(dither, classes, out),
-    kernel: auto::keys(dither, classes, out)
+    reference: keys::keys(dither, classes, out),
+    kernel: keys::keys(dither, classes, out)
 }
 
 dispatch! {
-    /// See [`auto::least`].
+    /// See [`keys::least`].
     fn least(classes: &[i8]) -> i8,
-    reference: auto::least(classes),
-    kernel: auto::least(classes)
+    reference: keys::least(classes),
+    kernel: keys::least(classes)
 }
 
 dispatch! {
-    /// See [`auto::choose`].
+    /// See [`keys::choose`].
     fn choose(dither: Dither, classes: &[i8], keys: &mut [Key], places: &mut [u32]) -> usize,
-    reference: auto::choose(dither, classes, keys, places, auto::compact),
-    kernel: auto::choose(dither, classes, keys, places, auto::compact),
-    avx512: auto::choose(dither, classes, keys, places, |chosen, start, out, count| {
+    reference: keys::choose(dither, classes, keys, places, keys::compact),
+    kernel: keys::choose(dither, classes, keys, places, keys::compact),
+    avx512: keys::choose(dither, classes, keys, places, |chosen, start, out, count| {
         compact_avx512(chosen, start, out, count)
     })
 }
@@ -259,7 +262,7 @@ fn refill_avx512(low: &[u32; LANES], words: &[u32; LANES], states: &mut [u32; LA
     }
 }
 
-/// [`auto::compact`].
+/// [`keys::compact`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 #[inline]
@@ -267,7 +270,7 @@ fn compact_avx512(chosen: &[u32; LANES], start: u32, (keys, places): (&mut [Key]
     use core::arch::x86_64::*;
     let at = start as usize;
     let (Some(from), true) = (keys.get(at..at + LANES), count <= at && at + LANES <= places.len()) else {
-        return auto::compact(chosen, start, (keys, places), count);
+        return keys::compact(chosen, start, (keys, places), count);
     };
     // SAFETY: 16 keys are read from `at` on, and 16 keys and places are written from `count` on, which is not beyond `at`;
     // both were found to be in bounds. A key is a u32.
