@@ -201,6 +201,18 @@ fn rows_of_all_magnitudes_that_floats_have_fit_in_one_payload() {
 }
 
 #[test]
+fn empty_tensors_stand_beside_long_ones() {
+    let layout = Layout::new([("a", vec![0, 5]), ("b", vec![400, 500]), ("c", vec![0])]).unwrap();
+    let x = structured(400, 500, 3);
+    for scheme in ["auto:1", "auto:step=0.1"] {
+        let payload = encode(scheme, &layout, &x, 1).unwrap();
+        let mut values = vec![f32::NAN; x.len()];
+        Payload::parse(&payload, &layout).unwrap().decode(&mut values).unwrap();
+        assert!(values.iter().all(|value| value.is_finite()), "{scheme}");
+    }
+}
+
+#[test]
 fn what_cannot_fit_says_what_it_takes() {
     let layout = Layout::new([("w", vec![100, 100])]).unwrap();
     let x = normal(10_000, 5);

@@ -1,4 +1,6 @@
 //! What a client trains with, made ready for the models of a run.
+//!
+//! Absent on purpose: the client's own tensors once it has trained; they are kept by `state`.
 
 use std::{num::NonZeroUsize, thread::available_parallelism};
 

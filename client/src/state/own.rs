@@ -10,6 +10,8 @@
 //!  12   4  bytes of the run's name            floats, f32
 //!  16  32  SHA-256 of the payload     end  4  CRC-32C of everything before
 //! ```
+//!
+//! Absent on purpose: which tensors they are, and what they are before the client has trained; the run says both.
 
 use std::{
     fs::{self, File},

@@ -72,9 +72,9 @@ impl Fit {
         let mut largest = 0;
         let fit = |matrix: Matrix| {
             let x = &x[matrix.start..][..matrix.len];
-            let survey = Survey::of(kernels, matrix, x, stride);
-            largest = survey.largest.max(largest);
-            (Scales::fit(kernels, matrix, x, &survey, rate), survey.sampled)
+            let Survey { means, largest: most, sampled } = Survey::of(kernels, matrix, x, stride);
+            largest = most.max(largest);
+            (Scales::fit(kernels, matrix, x, means, rate), sampled)
         };
         let (scales, sample): (Vec<_>, Vec<_>) = matrices(layout).map(fit).unzip();
         if largest > MOST_MAGNITUDE.to_bits() {
@@ -176,12 +176,12 @@ impl Fit {
 }
 
 impl Scales {
-    fn fit(kernels: Kernels, matrix: Matrix, x: &[f32], survey: &Survey, rate: f64) -> Self {
+    fn fit(kernels: Kernels, matrix: Matrix, x: &[f32], means: Means, rate: f64) -> Self {
         let log = |mean: f64| if mean > 0.0 { halves(mean) } else { f64::NEG_INFINITY };
         if x.is_empty() {
             return Self { base: f64::NEG_INFINITY, ..Self::default() };
         }
-        let Survey { mut rows, balanced: mut columns, plain, .. } = survey.clone();
+        let Means { mut rows, balanced: mut columns, plain } = means;
         let total: f64 = rows.iter().zip(x.chunks(matrix.columns)).map(|(mean, row)| mean * row.len() as f64).sum();
         let base = log(total / matrix.len as f64);
         let flat = Self { base, ..Self::default() };
@@ -252,12 +252,16 @@ impl Scales {
     }
 }
 
-/// What the first pass over a tensor's memory tells: means of |x| by row, by column, and by column of |x| over its row's.
-#[derive(Clone, Debug)]
-struct Survey {
+/// Means of |x| by row and by column, and by column of |x| over its row's.
+struct Means {
     rows: Vec<f64>,
     plain: Vec<f64>,
     balanced: Vec<f64>,
+}
+
+/// What the first pass over a tensor's memory tells.
+struct Survey {
+    means: Means,
     /// The largest magnitude as the bits of a float.
     largest: u32,
     sampled: Sampled,
@@ -284,7 +288,8 @@ impl Survey {
         for sum in plain.iter_mut().chain(&mut balanced) {
             *sum /= matrix.rows as f64;
         }
-        Self { rows, plain, balanced, largest, sampled: Sampled { coordinates, of: of as f32 } }
+        let sampled = Sampled { coordinates, of: of as f32 };
+        Self { means: Means { rows, plain, balanced }, largest, sampled }
     }
 }
 

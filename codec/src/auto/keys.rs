@@ -1,5 +1,7 @@
 //! Which coordinates have a symbol, and from which table: their classes, their dither, and the draw of those below the step;
 //! compiled once for each CPU feature set, as `kernel` is.
+//!
+//! Absent on purpose: values. A key says where a coordinate's symbol is looked up; `kernel` makes the symbol.
 
 use super::{
     kernel::LANES,

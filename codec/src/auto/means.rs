@@ -1,4 +1,6 @@
 //! Mean magnitudes of rows and columns, one pass over memory at a time; compiled once for each CPU feature set, as `kernel` is.
+//!
+//! Absent on purpose: what scales follow from the means (`fit`).
 
 use super::kernel::LANES;
 use crate::simd::prefetch;

@@ -40,7 +40,8 @@ impl Matrix {
     ///
     /// The stride meets all columns, as it has no factor in common with their number.
     pub(super) fn every(self, mut stride: usize) -> (usize, impl Iterator<Item = (usize, usize, usize)>) {
-        while gcd(stride, self.columns) > 1 {
+        // Of no columns every stride is a factor, and nothing is there to be met.
+        while self.columns > 0 && gcd(stride, self.columns) > 1 {
             stride += 1;
         }
         let (mut row, mut column) = (0, 0);

@@ -191,7 +191,7 @@ impl Blocks<'_> {
                     *codes = if NOISY {
                         quantize_noisy::<BITS>(dither, x, counter + 16 * group as u32, inverse_step)
                     } else {
-                        quantize_with(x, inverse_step, qmax::<BITS>(), |_| (qmax::<BITS>(), qmax::<BITS>()))
+                        quantize_nearest::<BITS>(x, inverse_step)
                     };
                 }
                 pack_whole::<BITS, SIZE>(&codes.0, packed);
@@ -219,9 +219,7 @@ impl Blocks<'_> {
             let mut group = [0.0; 32];
             group[..x.len()].copy_from_slice(x);
             let quantized = match coding.rounding {
-                Rounding::Nearest => {
-                    quantize_with(&group, inverse_step, qmax::<BITS>(), |_| (qmax::<BITS>(), qmax::<BITS>()))
-                }
+                Rounding::Nearest => quantize_nearest::<BITS>(&group, inverse_step),
                 Rounding::Stochastic | Rounding::Dithered => {
                     quantize_noisy::<BITS>(coding.dither, &group, counter + 16 * i as u32, inverse_step)
                 }
@@ -235,6 +233,12 @@ impl Blocks<'_> {
 #[inline(always)]
 fn inverse_step<const BITS: u8>(level: Level) -> f32 {
     qmax::<BITS>() / level.scale()
+}
+
+/// Codes of 32 coordinates without noise.
+#[inline(always)]
+fn quantize_nearest<const BITS: u8>(x: &[f32; 32], inverse_step: f32) -> [u32; 32] {
+    quantize_with(x, inverse_step, qmax::<BITS>(), |_| (qmax::<BITS>(), qmax::<BITS>()))
 }
 
 /// Codes of 32 coordinates whose noise comes from 16 hashes at `counter`.

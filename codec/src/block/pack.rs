@@ -1,4 +1,6 @@
 //! Codes to bit planes and back, in loops of constant lengths that compilers turn into SIMD.
+//!
+//! Absent on purpose: what codes stand for (`kernel`), and where their planes lie (`planes`, `plane_bytes`).
 
 use super::{plane_bytes, planes};
 

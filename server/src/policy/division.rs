@@ -7,9 +7,10 @@
 //!
 //! Absent on purpose: how large updates are. Nobody knows before they come.
 
+use nibble_codec::{Layout, Scheme};
+
 use super::{Policy, Situation};
 use crate::wire;
-use nibble_codec::Scheme;
 
 /// Somebody of a cohort.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +48,7 @@ impl Policy {
 
     /// Fewest bytes on the socket that the updates of so many clients take together.
     #[must_use]
-    pub fn least_together(self, layout: &nibble_codec::Layout, clients: usize) -> u64 {
+    pub fn least_together(self, layout: &Layout, clients: usize) -> u64 {
         self.least(layout).saturating_mul(clients as u64)
     }
 }
@@ -84,7 +85,7 @@ fn divide(total: u64, wants: &[Want]) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use nibble_codec::{Encoder, Layout, Payload, PayloadId, Scratch};
+    use nibble_codec::{Encoder, Payload, PayloadId, Scratch};
     use nibble_seed::{RoundId, Seed};
     use proptest::prelude::*;
 

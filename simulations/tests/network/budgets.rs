@@ -101,6 +101,7 @@ fn kills_and_new_connections_spend_from_the_same_purse() {
 fn no_socket_carries_more_than_a_drawn_cap() {
     let mut stream = nibble_seed::Seed(2026).stream();
     let mut below = |bound: u64| stream.next_u64() % bound;
+    let mut near = 0;
     for _ in 0..10 {
         let uplink = ["fp32", "int4+ef", "int2", "auto:0.5", "plan:1kB+ef", "auto:1@ascending", "fit+ef", "fit"];
         let uplink = uplink[below(8) as usize];
@@ -108,7 +109,8 @@ fn no_socket_carries_more_than_a_drawn_cap() {
         let (model, times) = [("logreg", 1), ("mlp", 20)][below(2) as usize];
         let config = format!(
             "[run]\nname = \"drawn\"\nrounds = 6\n[model]\nname = {model:?}\n[data]\ndataset = \"mnist-10k\"\n\
-             [cohort]\nsize = 2\nquorum = 1\navailable = {CLIENTS}\ndeadline_seconds = 5\ndecline_pause_seconds = 1\n\
+             [cohort]\nsize = 2\nquorum = 1\navailable = {CLIENTS}\ndeadline_seconds = 5\nselection_seconds = 2\n\
+             decline_pause_seconds = 1\n\
              [compression]\nuplink = {uplink:?}\n{downlink}"
         );
         // Handshakes are paid for from the same caps.
@@ -131,12 +133,20 @@ fn no_socket_carries_more_than_a_drawn_cap() {
         drop(clients);
         coordinator.terminate();
         coordinator.ends_with(0);
-        let wire = deployment.wire();
-        for (index, [up, down, ..]) in caps.iter().enumerate() {
+        let (wire, ledger) = (deployment.wire(), deployment.ledger());
+        for (index, [up, down, round_up, round_down]) in caps.iter().enumerate() {
             let carried = wire.get(&(index as u64)).copied().unwrap_or_default();
             let within = |cap: &Option<u64>, bytes: u64| cap.is_none_or(|cap| bytes <= cap);
             let case = format!("{uplink} {downlink} {model}, client {index}: {carried:?} of {caps:?}");
             assert!(within(up, carried.0) && within(down, carried.1), "{case}");
+            for entry in ledger.iter().filter(|entry| entry["client"] == index as u64) {
+                let bytes = |key: &str| entry[key].as_u64().unwrap();
+                assert!(within(round_up, bytes("wire_up")), "{case}: {entry}");
+                assert!(within(round_down, bytes("wire_down")), "{case}: {entry}");
+            }
+            let is_near = |cap: &Option<u64>, bytes: u64| cap.is_some_and(|cap| bytes > cap / 2);
+            near += usize::from(is_near(up, carried.0)) + usize::from(is_near(down, carried.1));
         }
     }
+    assert!(near > 5, "caps that nobody comes near show nothing: {near}");
 }
