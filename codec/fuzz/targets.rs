@@ -1,7 +1,7 @@
 //! What fuzzers call: the same functions from cargo-fuzz (`fuzz_targets`, with coverage, on nightly) and from the ordinary
 //! tests (`tests/fuzz.rs`, by mutation of good payloads).
 
-use nibble_codec::{Encoder, Frame, Layout, Payload, PayloadId, Scheme, Scratch};
+use nibble_codec::{Backend, Encoder, Frame, Layout, Payload, PayloadId, Scheme, Scratch};
 use nibble_seed::{RoundId, Seed};
 
 /// Schemes that between them reach every decoder.
@@ -25,13 +25,21 @@ pub(crate) const SCHEMES: [&str; 17] = [
     "plan:450B:dithered",
 ];
 
-/// Layouts that payloads are tried against: nothing, one value, tails, rows and columns.
+/// Layouts that payloads are tried against: nothing, one value, tails, rows and columns; and two of several chunks, in which
+/// `auto` has sixteen lanes.
 pub(crate) fn layouts() -> Vec<Layout> {
     let of = |shapes: &[&[usize]]| {
         let named = shapes.iter().enumerate().map(|(at, shape)| (format!("t{at}"), shape.to_vec()));
         Layout::new(named).expect("names that differ")
     };
-    vec![of(&[]), of(&[&[]]), of(&[&[130], &[1], &[0], &[77]]), of(&[&[24, 33], &[24], &[600]])]
+    vec![
+        of(&[]),
+        of(&[&[]]),
+        of(&[&[130], &[1], &[0], &[77]]),
+        of(&[&[24, 33], &[24], &[600]]),
+        of(&[&[250, 280], &[99]]),
+        of(&[&[131_100]]),
+    ]
 }
 
 /// Good payloads of all schemes and layouts, as far as they fit.
@@ -54,13 +62,26 @@ pub(crate) fn good() -> Vec<(Layout, Vec<u8>)> {
     payloads
 }
 
-/// Parses, decodes and folds. Values of what is accepted are finite, and folding adds them.
+/// Parses, decodes and folds, with all that this processor can: each accepts and reads the same.
 pub(crate) fn payload(bytes: &[u8], layout: &Layout) -> bool {
-    let head = Frame::head_bytes(bytes, layout);
-    let Ok(payload) = Payload::parse(bytes, layout) else { return false };
-    assert!(head.is_ok_and(|head| head <= bytes.len()), "what parses has a head");
     let mut values = vec![f32::NAN; layout.coordinates()];
-    payload.decode(&mut values).expect("what parses decodes");
+    let accepted = payload_by(Backend::detect(), bytes, layout, &mut values);
+    let mut again = Vec::new();
+    for &backend in Backend::available().iter().filter(|&&backend| backend != Backend::detect()) {
+        again.clear();
+        again.resize(values.len(), f32::NAN);
+        assert_eq!(payload_by(backend, bytes, layout, &mut again), accepted, "{backend:?}");
+        assert!(again.iter().map(|x| x.to_bits()).eq(values.iter().map(|x| x.to_bits())), "{backend:?}");
+    }
+    accepted
+}
+
+/// Values of what is accepted are finite, and folding adds them.
+fn payload_by(backend: Backend, bytes: &[u8], layout: &Layout, values: &mut [f32]) -> bool {
+    let head = Frame::head_bytes(bytes, layout);
+    let Ok(payload) = Payload::parse_with(bytes, layout, backend) else { return false };
+    assert!(head.is_ok_and(|head| head <= bytes.len()), "what parses has a head");
+    payload.decode(values).expect("what parses decodes");
     assert!(values.iter().all(|value| value.is_finite()));
     let (mut scratch, mut sum) = (Scratch::default(), Vec::new());
     for chunk in 0..layout.chunks() {
@@ -68,7 +89,7 @@ pub(crate) fn payload(bytes: &[u8], layout: &Layout) -> bool {
         sum.clear();
         sum.resize(range.len(), 0.0);
         payload.fold_chunk(chunk, 1.0, &mut scratch, &mut sum).expect("what parses folds");
-        assert!(sum.iter().zip(&values[range]).all(|(&sum, &value)| sum == f64::from(value)));
+        assert!(sum.iter().zip(&values[range.clone()]).all(|(&sum, &value)| sum == f64::from(value)));
     }
     true
 }

@@ -174,6 +174,52 @@ fn the_mean_of_many_encodings_is_the_vector() {
     }
 }
 
+/// Vectors that have hardly any structure, or hardly any values: where sizes would jump.
+fn flat(kind: usize, len: usize, seed: u64) -> Vec<f32> {
+    let mut stream = Seed(seed).derive(nibble_seed::Purpose::Init, kind as u64, 0).stream();
+    let normal = normal(len, seed + 77);
+    let (mut u, share) = (move || stream.next_unit() as f32, [0.1, 0.02, 0.3][seed as usize % 3]);
+    let value = |at: usize| match kind {
+        0 => f32::from(u() < share) * if u() < 0.5 { 1.0 } else { -1.0 },
+        1 => f32::from(u() < 0.05) * normal[at],
+        2 => (u() - 0.5).signum() * (1.0 - u()).ln(),
+        3 => (core::f32::consts::PI * (0.999_99 * u() - 0.499_995)).tan(),
+        _ => normal[at],
+    };
+    (0..len).map(value).collect()
+}
+
+#[test]
+fn budgets_are_met_where_sizes_would_jump() {
+    let mut stream = Seed(12).stream();
+    let mut missed = Vec::new();
+    for case in 0..200 {
+        let kind = case % 5;
+        let shape = match case % 3 {
+            0 => vec![300, 400],
+            1 => vec![20 + (stream.next_unit() * 200.0) as usize, 20 + (stream.next_unit() * 300.0) as usize],
+            _ => vec![4_000 + (stream.next_unit() * 100_000.0) as usize],
+        };
+        let layout = Layout::new([("w", shape), ("b", vec![case % 7 * 30])]).unwrap();
+        let x = flat(kind, layout.coordinates(), case as u64);
+        // From 0.05 to 5 bits a coordinate, where there are as many.
+        let rate = 0.05 * 100f64.powf(stream.next_unit());
+        let budget = 130.max((layout.coordinates() as f64 * rate / 8.0) as usize);
+        let payload = encode(&format!("auto:{budget}B"), &layout, &x, case as u64).unwrap();
+        let error = Payload::parse(&payload, &layout).unwrap().nmse(&x).unwrap();
+        assert!(error.is_finite(), "{kind} at {rate}: {error}");
+        let bytes = payload.len();
+        assert!(bytes <= budget, "{bytes} of {budget}");
+        // Which coordinates have a symbol is drawn anew with every step: that is a few bytes more or less.
+        let grain = if budget < 200 { 4.0 } else { 1.0 };
+        // Two or three kinds of values take no more than so many bits, however fine the step.
+        if bytes as f64 + grain < 0.995 * budget as f64 && !(kind < 2 && rate > 0.4) {
+            missed.push((kind, layout.tensors()[0].shape.clone(), rate, bytes as f64 / budget as f64 - 1.0));
+        }
+    }
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
 #[test]
 fn budgets_are_met_from_below() {
     let mut stream = Seed(11).stream();
@@ -182,9 +228,13 @@ fn budgets_are_met_from_below() {
         let layout = Layout::new([("w", vec![rows, columns]), ("b", vec![rows])]).unwrap();
         let mut x = if case % 2 == 0 { structured(rows, columns, case) } else { normal(rows * columns, case) };
         x.extend(normal(rows, case + 1000));
-        let budget = 1500 + (stream.next_unit() * (rows * columns) as f64) as usize;
+        let budget = if case % 4 == 0 { 200 } else { 1500 } + (stream.next_unit() * (rows * columns) as f64) as usize;
         let bytes = encode(&format!("auto:{budget}B"), &layout, &x, case).unwrap();
-        assert!(bytes.len() <= budget && bytes.len() as f64 >= 0.995 * budget as f64, "{} of {budget}", bytes.len());
+        assert!(
+            bytes.len() <= budget && bytes.len() as f64 + 1.0 >= 0.995 * budget as f64,
+            "{} of {budget}",
+            bytes.len()
+        );
     }
 }
 

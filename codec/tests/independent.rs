@@ -55,6 +55,26 @@ impl Case {
     }
 }
 
+/// Needs Python 3 with numpy; where those are not it says so.
+#[test]
+fn the_vectors_are_what_the_other_implementation_makes_today() {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let made = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("independent");
+    std::fs::create_dir_all(&made).unwrap();
+    let python =
+        std::process::Command::new("python3").arg(tests.join("independent.py")).arg("vectors").arg(&made).output();
+    let Ok(output) = python else { return eprintln!("there is no python3: not checked") };
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("No module named 'numpy'") {
+        return eprintln!("there is no numpy: not checked");
+    }
+    assert!(output.status.success(), "{said}");
+    for name in ["vectors.json", "vectors.bin"] {
+        let [kept, made] = [&tests.join("vectors"), &made].map(|dir| std::fs::read(dir.join(name)).unwrap());
+        assert!(kept == made, "{name} differs");
+    }
+}
+
 /// The names of the cases that fail, all at once.
 fn assert_all(group: &str, passes: impl Fn(&Case) -> bool) {
     let failed: Vec<_> = cases(group).iter().filter(|&case| !passes(case)).map(|case| case.name().to_owned()).collect();

@@ -11,7 +11,7 @@ use nibble_seed::Seed;
 use super::{
     STEPS,
     chunk::{self, Chosen, Writer},
-    fit::{Drawn, Fit, Insides, Sizes},
+    fit::{Change, Drawn, Fit, Insides, Sizes},
     kernel::{LANES, Pushed},
     keys::{self, Key},
     model::{self, Model},
@@ -27,6 +27,8 @@ const ONE_IN: usize = 32;
 const AMPLE: usize = 1 << 17;
 /// A budget is met within this share.
 const ENOUGH_OF_BUDGET: f64 = 0.996;
+/// Half octaves from the largest value to the finest step that is tried: a step more is beyond what a symbol holds.
+const FINEST: f64 = 46.0;
 /// 2^16 over the golden ratio: multiples of it spread evenly.
 const GOLDEN: u32 = 40_503;
 
@@ -109,20 +111,20 @@ impl AutoEncoder {
         let layout = source.layout;
         let fit = |rate| Fit::new(self.kernels, source, &self.insides, rate).ok_or(Failure::Magnitude);
         if let Target::Step(step) = target {
-            let plan = self.plan(source, &fit(1.0)?, f32::from_bits(step), 0.0);
+            let plan = self.plan(source, &fit(1.0)?, f32::from_bits(step), Change::Together);
             self.write(source, &plan)?;
             return Ok(&self.encoded);
         }
         let fit = fit(8.0 * budget as f64 / layout.coordinates().max(1) as f64)?;
         let mut best = 0;
-        // Where all coordinates are of one class, sizes jump where the class changes: a budget that falls into the gap is
-        // met with classes that change elsewhere.
-        for phase in [0.0, 0.5] {
-            let mut search = Search::new(budget as f64, fit.largest() - 40.0);
+        // Where all rows are of one class, sizes jump where the class changes: a budget that falls into the gap is met with
+        // rows that change it one by one.
+        for change in [Change::Together, Change::RowByRow] {
+            let mut search = Search::new(budget as f64, fit.largest() - FINEST);
             while !search.is_over() {
                 let step = search.next(|step| fit.symbol_bits(step) / 8.0);
                 let width = (libm::exp2(step / 2.0) as f32).clamp(STEPS.start, STEPS.end / 2.0);
-                let plan = self.plan(source, &fit, width, phase);
+                let plan = self.plan(source, &fit, width, change);
                 if search.side == 0.0 {
                     self.encoded.model.clear();
                     plan.model.write(layout, &mut self.encoded.model);
@@ -150,8 +152,8 @@ impl AutoEncoder {
     }
 
     /// What follows from a step.
-    fn plan(&mut self, source: Source<'_>, fit: &Fit, step: f32, phase: f64) -> Plan {
-        let mut model = fit.model(step, phase);
+    fn plan(&mut self, source: Source<'_>, fit: &Fit, step: f32, change: Change) -> Plan {
+        let mut model = fit.model(source.layout, step, change);
         let inverses: [f32; 33] =
             core::array::from_fn(|below| 65_536.0 / keys::chance(tables::NARROWEST - below as i32) as f32 / step);
         let mut sizes = Sizes::default();

@@ -7,7 +7,7 @@ use super::{
     model::{Codes, LEAST, MOST_CODE, Matrix, Model, ZEROS, matrices},
     tables::{COMPONENTS, FIRST, NARROWEST, Shape, Tables, WEIGHTS, WIDEST_DITHERED, index, raw_bits},
 };
-use crate::{block::MOST_MAGNITUDE, simd::Kernels};
+use crate::{block::MOST_MAGNITUDE, layout::Layout, simd::Kernels};
 
 /// Passes over rows and columns in turn.
 const PASSES: usize = 2;
@@ -44,6 +44,15 @@ pub(super) struct Sampled {
     pub(super) coordinates: Vec<Drawn>,
     /// For how many each stands.
     pub(super) of: f32,
+}
+
+/// At which steps rows get another class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// At the one that suits each best: rows of one scale all at once.
+    Together,
+    /// Of rows of one scale the last sooner, by up to half an octave of the step, so that sizes do not jump.
+    RowByRow,
 }
 
 /// What is known of a vector before the step is.
@@ -137,14 +146,19 @@ impl Fit {
     }
 
     /// The model for a step, but for its shape.
-    ///
-    /// Classes are rounded after adding `phase`, which moves the steps at which they change.
-    pub(super) fn model(&self, step: f32, phase: f64) -> Model {
-        let step_halves = halves(f64::from(step)) - phase;
+    pub(super) fn model(&self, layout: &Layout, step: f32, change: Change) -> Model {
+        let step_halves = halves(f64::from(step));
         let code = |scale: f64| {
             if scale == f64::NEG_INFINITY { ZEROS } else { libm::round(scale).clamp(-300.0, 300.0) as i32 }
         };
-        let codes = |scales: &Scales| {
+        let codes = |(matrix, scales): (Matrix, &Scales)| {
+            let later = |row: usize| match change {
+                Change::Together => 0.0,
+                Change::RowByRow => (row as f64 + 0.5) / matrix.rows as f64,
+            };
+            // The only row has no code of its own.
+            let has_codes = change == Change::RowByRow && scales.rows.is_empty() && matrix.rows > 1;
+            let flat = if has_codes { matrix.rows } else { 0 };
             let base = code(scales.base - step_halves);
             if base == ZEROS {
                 return Codes { base, ..Codes::default() };
@@ -155,7 +169,10 @@ impl Fit {
                 rows: scales
                     .rows
                     .iter()
-                    .map(|row| code(row + scales.base - step_halves))
+                    .copied()
+                    .chain(core::iter::repeat_n(0.0, flat))
+                    .enumerate()
+                    .map(|(at, row)| code(row + scales.base - step_halves + later(at)))
                     .map(|row| if row == ZEROS { ZEROS } else { (row - base).clamp(-MOST_CODE, MOST_CODE) })
                     .collect(),
                 columns: scales.columns.iter().map(|&column| code(column)).collect(),
@@ -171,7 +188,7 @@ impl Fit {
             }
             codes
         };
-        Model { step, shape: Shape([0; COMPONENTS]), codes: self.scales.iter().map(codes).collect() }
+        Model { step, shape: Shape([0; COMPONENTS]), codes: matrices(layout).zip(&self.scales).map(codes).collect() }
     }
 }
 

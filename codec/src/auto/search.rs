@@ -8,8 +8,9 @@ const PLANS: usize = 4;
 const SLACK: f64 = 0.001;
 /// Halvings of an interval of steps: to a hundred-thousandth of half an octave.
 const HALVINGS: usize = 24;
-/// Bytes that are not worth another try.
+/// Bytes that are not worth another try, if they are no larger a share of the budget.
 const FEW: f64 = 8.0;
+const FEW_SHARE: f64 = 0.004;
 
 /// Steps are in half octaves.
 ///
@@ -27,6 +28,8 @@ pub(super) struct Search {
     over_plan: f64,
     over_fit: f64,
     tries: usize,
+    /// How far to go where it is not known how far is enough.
+    stride: f64,
     /// Plans since something was written.
     plans: usize,
     at: f64,
@@ -36,13 +39,30 @@ impl Search {
     pub(super) fn new(budget: f64, finest: f64) -> Self {
         let (fits, exceeds) = (f64::INFINITY, f64::NEG_INFINITY);
         let (over_plan, over_fit) = (1.0, 1.0);
-        Self { budget, finest, fits, exceeds, side: 0.0, over_plan, over_fit, tries: 0, plans: 0, at: finest }
+        Self {
+            budget,
+            finest,
+            fits,
+            exceeds,
+            side: 0.0,
+            over_plan,
+            over_fit,
+            tries: 0,
+            stride: 0.5,
+            plans: 0,
+            at: finest,
+        }
     }
 
     /// What to aim at: at first the middle of what is good, as it is not known how far off plans are; and again if knowing it
     /// did not help, as then it is chance which coordinates have a symbol.
     fn goal(&self) -> f64 {
         self.budget * (1.0 - if self.tries == 1 { SLACK / 4.0 } else { SLACK / 2.0 })
+    }
+
+    /// Bytes below the budget that are near enough.
+    fn slack(&self) -> f64 {
+        (self.budget * SLACK).max((self.budget * FEW_SHARE).clamp(1.0, FEW))
     }
 
     /// The step to plan next, given bytes of symbols at any step, as the fit predicts them.
@@ -53,9 +73,12 @@ impl Search {
         self.at = match (inside, self.fits.is_finite(), self.exceeds.is_finite()) {
             (true, ..) | (_, false, false) => step,
             (_, true, true) => (self.fits + self.exceeds) / 2.0,
-            (_, true, false) => (self.fits - 4.0).max(self.finest),
-            (_, false, true) => self.exceeds + 8.0,
+            (_, true, false) => (self.fits - self.stride).max(self.finest),
+            (_, false, true) => self.exceeds + self.stride,
         };
+        if !inside {
+            self.stride *= 4.0;
+        }
         self.at
     }
 
@@ -66,13 +89,13 @@ impl Search {
             self.over_fit = planned / predicted;
         }
         let off = self.side + self.over_plan * planned - self.goal();
-        off.abs() <= (self.budget * SLACK).max(FEW) || self.plans >= PLANS || self.at <= self.finest
+        off.abs() <= self.slack() || self.plans >= PLANS || self.at <= self.finest
     }
 
     /// Whether `bytes` are as many as there may be, or nearly.
     pub(super) fn is_good(&self, bytes: f64) -> bool {
         let left = self.budget - bytes;
-        left >= 0.0 && (left <= (self.budget * SLACK).max(FEW) || self.at <= self.finest)
+        left >= 0.0 && (left <= self.slack() || self.at <= self.finest)
     }
 
     /// Whether there are no more tries.
