@@ -3,7 +3,15 @@
 
 mod support;
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use nibble_client::{
     agent::{Agent, AgentConfig, AgentError, Ended, Training},
@@ -17,7 +25,7 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use support::{
-    Coordinator, Network, Script, Toy,
+    Coordinator, Cut, Network, Script, Toy,
     authority::{Authority, GOOD, HOST, Registry, Years},
     trainer,
 };
@@ -178,6 +186,14 @@ async fn run(dir: &Path, network: Arc<Network>, clock: Option<fn() -> UnixTime>)
     agent.run(sleep(Duration::from_secs(3600))).await
 }
 
+/// The key in a device's certificate.
+fn public_key(dir: &Path) -> UnparsedPublicKey<Vec<u8>> {
+    let certificate = fs::read(dir.join("cert.pem")).unwrap();
+    let certificate: CertificateDer<'_> = rustls_pki_types::pem::PemObject::from_pem_slice(&certificate).unwrap();
+    let (_, certificate) = parse_x509_certificate(&certificate).unwrap();
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, certificate.public_key().subject_public_key.data.to_vec())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_device_takes_part_and_signs_its_updates() {
     let registry = Registry::new(Authority::new());
@@ -189,10 +205,7 @@ async fn a_device_takes_part_and_signs_its_updates() {
 
     let header = coordinator.log().arrived[&0].1.clone();
     let sha256: [u8; 32] = header.update.unwrap().payload_sha256[..].try_into().unwrap();
-    let certificate = fs::read(dir.path().join("cert.pem")).unwrap();
-    let certificate: CertificateDer<'_> = rustls_pki_types::pem::PemObject::from_pem_slice(&certificate).unwrap();
-    let (_, certificate) = parse_x509_certificate(&certificate).unwrap();
-    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &*certificate.public_key().subject_public_key.data);
+    let key = public_key(dir.path());
     key.verify(&nibble_proto::signed_bytes("levels", 0, &sha256), &header.signature).unwrap();
     key.verify(&nibble_proto::signed_bytes("levels", 1, &sha256), &header.signature).unwrap_err();
 }
@@ -215,6 +228,33 @@ async fn a_certificate_in_its_last_third_is_renewed_and_the_new_one_is_shown() {
     let shown = coordinator.log().shown.clone();
     assert!(shown.iter().all(|certificate| *certificate == shown[0]), "all check-ins show the new certificate");
     assert_ne!(shown[0].as_ref(), registry.seen.lock().unwrap().get(1), "the renewal shows the old one");
+}
+
+/// 2020 when a renewal is first thought of, then 2050.
+fn thirty_years_later() -> UnixTime {
+    static LOOKS: AtomicU64 = AtomicU64::new(0);
+    let first = LOOKS.fetch_add(1, Ordering::Relaxed) == 0;
+    if first { UnixTime::since_unix_epoch(Duration::from_secs(1_577_880_000)) } else { now() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_a_renewal_interrupts_goes_on_signed_with_the_new_key() {
+    let registry = Registry::new(Authority::new());
+    *registry.years.lock().unwrap() = Years(2000, 2060);
+    let dir = enrolled(&registry).await;
+    *registry.years.lock().unwrap() = GOOD;
+    let old = Device::load(dir.path()).unwrap();
+    let (network, connections) = Network::new([Cut { written: 15_000, ..Cut::NEVER }]);
+    let coordinator = coordinator(&[Accepted]);
+    registry.serve(registry.authority.server_config(), connections, &coordinator);
+    assert!(matches!(run(dir.path(), network, Some(thirty_years_later)).await, Ok(Ended::Finished { .. })));
+
+    assert_eq!(registry.seen.lock().unwrap().len(), 2, "one enrolment, one renewal");
+    assert_eq!(coordinator.log().check_ins, 4, "once more than without a break, as the first upload came to nothing");
+    assert_ne!(Device::load(dir.path()).unwrap().validity(), old.validity());
+    let header = coordinator.log().arrived[&0].1.clone();
+    let sha256 = header.update.unwrap().payload_sha256[..].try_into().unwrap();
+    public_key(dir.path()).verify(&nibble_proto::signed_bytes("levels", 0, &sha256), &header.signature).unwrap();
 }
 
 #[tokio::test(start_paused = true)]

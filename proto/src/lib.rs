@@ -21,8 +21,14 @@ pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
 /// Most bytes of data in one chunk of a transfer.
 pub const CHUNK_BYTES: usize = 65_536;
 
-/// Most bytes of any message, in either direction: a chunk and what surrounds it, or a layout of a thousand tensors.
+/// Most bytes of any message: a layout of a thousand tensors goes down in one.
 pub const MESSAGE_BYTES: usize = 256 * 1024;
+
+/// Most bytes of a message to the coordinator: a chunk and what surrounds it.
+pub const REQUEST_BYTES: usize = 96 * 1024;
+
+/// The same from a peer that may be anybody: a token and a signing request.
+pub const ENROLMENT_BYTES: usize = 16 * 1024;
 
 /// Most bytes of an HTTP/2 frame that either side takes. A chunk is one frame: cut into frames of 16 KiB, the default, each
 /// would end in a TLS record of its own that carries a few bytes.

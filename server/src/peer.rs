@@ -45,11 +45,19 @@ pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
     /// Who it is; `None` for one that came without a certificate, which may do no more than enrol.
-    pub identity: Option<Identity>,
+    pub identity: Result<Option<Identity>, Unavailable>,
 }
+
+/// It cannot be said now who somebody is; the directory has logged why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("certificates cannot be looked up now")]
+pub struct Unavailable;
 
 /// Knows certificates. Asked at every handshake and every call, so that a revocation works at once.
 pub trait Directory: Send + Sync {
     /// The identity behind a certificate; `None` if it is unknown, expired at `now_unix`, or revoked.
-    fn identify(&self, fingerprint: &Fingerprint, now_unix: u64) -> Option<Identity>;
+    ///
+    /// # Errors
+    /// If it cannot be looked up: a device is then neither let in nor turned away for good.
+    fn identify(&self, fingerprint: &Fingerprint, now_unix: u64) -> Result<Option<Identity>, Unavailable>;
 }

@@ -148,15 +148,17 @@ impl Process {
             clock: crate::identity::Clock::new(move || clock.now().as_secs()),
             meters: self.meters,
         };
+        let (routes, health) = services.routes().await;
         let stop = async {
             tokio::select! {
                 () = stop => {}
                 // A coordinator that ends before it was told to has failed: nobody is served any longer.
                 () = told(ended) => {}
             }
+            health.stops().await;
             drain.send_replace(true);
         };
-        listener::serve(accept, services.routes().await, listener, stop).await;
+        listener::serve(accept, routes, listener, stop).await;
         // With the services the last handle is gone, so the coordinator ends, and with it the queue of evaluations.
         let result = result.await.map_err(|_| ProcessError::Thread("it panicked".into()))?;
         if let Some(evaluating) = evaluating {

@@ -30,7 +30,7 @@ mod linux {
     use nibble_server::{
         identity::{Authority, Clock, server_config},
         listener::{Limits, Listener, Meters, Security, serve},
-        peer::{Directory, Fingerprint, Identity},
+        peer::{Directory, Fingerprint, Identity, Unavailable},
     };
     use rcgen::{CertificateParams, KeyPair};
     use rustls::{ClientConfig, RootCertStore, crypto::ring, version::TLS13};
@@ -52,8 +52,8 @@ mod linux {
     struct Everyone;
 
     impl Directory for Everyone {
-        fn identify(&self, _: &Fingerprint, _: u64) -> Option<Identity> {
-            Some(Identity { client: ClientId(1), name: "device".into(), certificate: None })
+        fn identify(&self, _: &Fingerprint, _: u64) -> Result<Option<Identity>, Unavailable> {
+            Ok(Some(Identity { client: ClientId(1), name: "device".into(), certificate: None }))
         }
     }
 

@@ -141,6 +141,8 @@ class Client:
                 raise ValueError(f"no training for {assignment.training.qat} here")
             if assignment.HasField("control"):
                 raise ValueError("no control variates here")
+            if assignment.HasField("personal"):
+                raise ValueError("no tensors of one's own here")
         except ValueError as error:
             self.decline(assignment, f"{assignment.architecture} under {assignment.scheme}: {error}")
             return

@@ -360,7 +360,10 @@ impl Agent {
         }
         self.renew_after = Some(Instant::now() + RENEWAL_PAUSE);
         match identity::renew(&mut self.link, &dir.clone(), now).await {
-            Ok(device) => tracing::info!(until_unix = device.validity().until, "the certificate was renewed"),
+            Ok(device) => {
+                tracing::info!(until_unix = device.validity().until, "the certificate was renewed");
+                self.upload = None; // it was signed with the key that has gone
+            }
             Err(error) => {
                 let error = AgentError::from(error);
                 if error.is_refusal() {

@@ -34,12 +34,20 @@ use super::{
     streams::Streams,
 };
 
-/// Most requests at a time on one connection.
-const STREAMS: u32 = 16;
-/// Most bytes of a request that may wait unread: LANs stay fast, and nothing is allocated ahead.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same for all requests of a connection.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What a peer may have under way on one connection.
+struct Room {
+    /// Requests at a time.
+    streams: u32,
+    /// Bytes of a request that may wait unread.
+    stream_window: u32,
+    /// The same for all requests of the connection.
+    connection_window: u32,
+}
+
+/// A device: LANs stay fast, and nothing is allocated ahead.
+const DEVICE: Room = Room { streams: 8, stream_window: 256 * 1024, connection_window: 1024 * 1024 };
+/// A peer that may be anybody, and enrols or asks how the coordinator is.
+const ANONYMOUS: Room = Room { streams: 2, stream_window: 16 * 1024, connection_window: 64 * 1024 };
 /// Most bytes of a request's headers.
 const HEADERS: u32 = 16 * 1024;
 /// Most bytes of a response that may wait for the peer to read.
@@ -104,7 +112,7 @@ where
                 None => Claim::Nothing,
             };
             let connection = connection(claim, meter);
-            if connection.identify(&HeaderMap::new()).is_none() {
+            if connection.identify(&HeaderMap::new()) == Ok(None) {
                 connection.meter.belongs_to(None);
                 if certificate.is_some() {
                     tracing::info!(%address, "certificate unknown, expired or revoked; served without an identity");
@@ -142,8 +150,10 @@ where
 {
     let streams = Streams::default();
     let requests = Requests { connection: Arc::clone(&connection), service };
+    let may_be_anybody = !matches!(connection.claim, Claim::Header) && !connection.known.load(Relaxed);
+    let builder = builder(&streams, if may_be_anybody { &ANONYMOUS } else { &DEVICE }, &connection.listener.limits);
     // Boxed, or the task would keep room for every place that it is moved through: 11 KB instead of 3 KB.
-    let http = Box::pin(builder(&streams, &connection.listener.limits).serve_connection(TokioIo::new(io), requests));
+    let http = Box::pin(builder.serve_connection(TokioIo::new(io), requests));
     let ended = drive(http, &connection, &streams, stop).await;
     streams.end().await;
     ended
@@ -162,7 +172,7 @@ where
     S::Future: Send,
 {
     let Limits { first_request, anonymous, .. } = connection.listener.limits;
-    let asked = || connection.asked.load(Relaxed);
+    let (asked, known) = (|| connection.asked.load(Relaxed), || connection.known.load(Relaxed));
     let began = Instant::now();
     let mut deadline = pin!(sleep_until(began + first_request));
     let (mut phase, mut watched) = (Phase::Serving, true);
@@ -173,7 +183,8 @@ where
             never = streams.reap() => match never {},
             () = connection.place.evicted() => return Err(Ended::Evicted),
             _ = stop.wait_for(|now| *now > phase) => {
-                if phase == Phase::Draining || !asked() {
+                // Whoever may be anybody could hold up the end for as long as that may take, and can enrol later.
+                if phase == Phase::Draining || !asked() || !known() {
                     return Err(Ended::Stopped);
                 }
                 phase = Phase::Draining;
@@ -183,7 +194,7 @@ where
                 if !asked() {
                     return Err(Ended::RequestDeadline { limit: first_request });
                 }
-                watched = !connection.known.load(Relaxed);
+                watched = !known();
                 if watched && began.elapsed() >= anonymous {
                     return Err(Ended::Anonymous { limit: anonymous });
                 }
@@ -193,13 +204,13 @@ where
     }
 }
 
-fn builder(streams: &Streams, limits: &Limits) -> http2::Builder<Streams> {
+fn builder(streams: &Streams, room: &Room, limits: &Limits) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(streams.clone());
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(room.streams)
+        .initial_stream_window_size(room.stream_window)
+        .initial_connection_window_size(room.connection_window)
         .max_frame_size(nibble_proto::FRAME_BYTES)
         .max_header_list_size(HEADERS)
         .max_send_buf_size(SEND_BUFFER)

@@ -17,7 +17,7 @@ use tonic::body::Body;
 use tower::{Service, ServiceExt as _, util::Oneshot};
 
 use super::{Listener, body::Paced, meters::Meter, places::Place};
-use crate::peer::{Fingerprint, Identity, Peer};
+use crate::peer::{Fingerprint, Identity, Peer, Unavailable};
 
 /// How a peer says who it is.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +45,10 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Who the peer is now. The directory is asked every time, so that a revocation works at once.
-    pub(super) fn identify(&self, headers: &HeaderMap) -> Option<Identity> {
+    pub(super) fn identify(&self, headers: &HeaderMap) -> Result<Option<Identity>, Unavailable> {
         let identity = match &self.claim {
             Claim::Certificate(fingerprint) => {
-                self.listener.directory.identify(fingerprint, self.listener.clock.now_unix())
+                self.listener.directory.identify(fingerprint, self.listener.clock.now_unix())?
             }
             Claim::Nothing => None,
             Claim::Header => claimed(headers),
@@ -58,7 +58,7 @@ impl Connection {
             self.place.belongs_to(client);
             self.meter.belongs_to(Some(client));
         }
-        identity
+        Ok(identity)
     }
 }
 

@@ -14,7 +14,7 @@ use tracing::{error, info};
 use super::{Services, identity};
 use crate::{
     identity::{Authority, Issued, Token},
-    peer::{Directory, Fingerprint, Identity},
+    peer::{Directory, Fingerprint, Identity, Unavailable},
     store::{Store, StoreError},
 };
 
@@ -47,11 +47,11 @@ impl StoreDirectory {
 }
 
 impl Directory for StoreDirectory {
-    fn identify(&self, fingerprint: &Fingerprint, now_unix: u64) -> Option<Identity> {
+    fn identify(&self, fingerprint: &Fingerprint, now_unix: u64) -> Result<Option<Identity>, Unavailable> {
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).identify(fingerprint, now_unix);
-        found.unwrap_or_else(|error| {
+        found.map_err(|error| {
             error!(%error, "certificates cannot be looked up; nobody is let in");
-            None
+            Unavailable
         })
     }
 }

@@ -14,10 +14,12 @@ mod upload;
 
 use std::{fmt, sync::Arc};
 
-use nibble_proto::v1::{
-    coordinator_service_server::CoordinatorServiceServer, enrolment_service_server::EnrolmentServiceServer,
+use nibble_proto::{
+    ENROLMENT_BYTES, MESSAGE_BYTES, REQUEST_BYTES,
+    v1::{coordinator_service_server::CoordinatorServiceServer, enrolment_service_server::EnrolmentServiceServer},
 };
 use tonic::{Request, Status, service::Routes};
+use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     clock::Clock,
@@ -28,6 +30,9 @@ use crate::{
 };
 
 pub use enrolment::{Enrolment, StoreDirectory};
+
+/// Most bytes of a question about health, or to reflection.
+const QUESTION_BYTES: usize = 4 * 1024;
 
 /// Where work that waits for the disk is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,31 +84,48 @@ impl fmt::Debug for Services {
 }
 
 impl Services {
-    /// All services, health and reflection among them, ready to be served.
+    /// All services, health and reflection among them, ready to be served; and what tells of their health.
     ///
     /// # Panics
     /// Never: the descriptors are checked by the tests of the protocol's crate.
-    pub async fn routes(self) -> Routes {
+    pub async fn routes(self) -> (Routes, Health) {
         let (health, healthy) = tonic_health::server::health_reporter();
         health.set_serving::<CoordinatorServiceServer<Self>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(nibble_proto::DESCRIPTORS)
             .build_v1()
             .expect("the committed descriptors are whole");
+        // The room for a message is made as soon as its length is announced: no more than its service needs.
         let coordinator = CoordinatorServiceServer::new(self.clone())
-            .max_decoding_message_size(nibble_proto::MESSAGE_BYTES)
-            .max_encoding_message_size(nibble_proto::MESSAGE_BYTES);
-        let enrolment = EnrolmentServiceServer::new(self).max_decoding_message_size(nibble_proto::MESSAGE_BYTES);
-        Routes::new(coordinator).add_service(enrolment).add_service(healthy).add_service(reflection)
+            .max_decoding_message_size(REQUEST_BYTES)
+            .max_encoding_message_size(MESSAGE_BYTES);
+        let enrolment = EnrolmentServiceServer::new(self).max_decoding_message_size(ENROLMENT_BYTES);
+        let healthy = healthy.max_decoding_message_size(QUESTION_BYTES);
+        let reflection = reflection.max_decoding_message_size(QUESTION_BYTES);
+        let routes = Routes::new(coordinator).add_service(enrolment).add_service(healthy).add_service(reflection);
+        (routes, Health(health))
+    }
+}
+
+/// Tells whoever watches how the coordinator is.
+#[derive(Clone, Debug)]
+pub struct Health(HealthReporter);
+
+impl Health {
+    /// The coordinator stops.
+    pub async fn stops(&self) {
+        self.0.set_not_serving::<CoordinatorServiceServer<Services>>().await;
+        self.0.set_service_status("", ServingStatus::NotServing).await;
     }
 }
 
 /// Who calls.
 fn identity<T>(request: &Request<T>) -> Result<Identity, Status> {
-    let peer = request.extensions().get::<Peer>();
-    peer.and_then(|peer| peer.identity.clone()).ok_or_else(|| {
-        Status::unauthenticated(
+    match request.extensions().get::<Peer>().map(|peer| &peer.identity) {
+        Some(Ok(Some(identity))) => Ok(identity.clone()),
+        Some(Err(error)) => Err(Status::unavailable(format!("{error}; try again later"))),
+        Some(Ok(None)) | None => Err(Status::unauthenticated(
             "no certificate that this coordinator knows, or it has expired or was revoked; enrol first",
-        )
-    })
+        )),
+    }
 }

@@ -1,7 +1,18 @@
 //! A peer's end: TLS with whatever certificate, then gRPC stubs.
 
-use std::{error::Error as _, io, net::SocketAddr, sync::Arc};
+use std::{
+    error::Error as _,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame};
 use hyper_util::rt::TokioIo;
 use nibble_proto::v1::{
     self, UploadUpdateRequest, check_in_response::Instruction, coordinator_service_client::CoordinatorServiceClient,
@@ -9,12 +20,14 @@ use nibble_proto::v1::{
 };
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, crypto::ring, version::TLS13};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{
     Code, Response, Status,
+    body::Body,
     transport::{Channel, Endpoint},
 };
+use tower::ServiceExt as _;
 
 use crate::house::{Device, House};
 
@@ -38,6 +51,19 @@ pub(crate) enum Got {
 pub(crate) struct Line {
     pub(crate) coordinator: CoordinatorServiceClient<Channel>,
     pub(crate) enrolment: EnrolmentServiceClient<Channel>,
+    channel: Channel,
+}
+
+/// A message of which nothing comes but how long it will be.
+struct Announced(Option<Bytes>);
+
+impl hyper::body::Body for Announced {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.0.take().map_or(Poll::Pending, |bytes| Poll::Ready(Some(Ok(Frame::data(bytes)))))
+    }
 }
 
 /// TLS as an honest client has it, showing a certificate or none.
@@ -85,7 +111,8 @@ pub(crate) async fn dial(address: SocketAddr, tls: Arc<ClientConfig>) -> Result<
     let channel = endpoint.connect_with_connector(connector).await?;
     Ok(Line {
         coordinator: CoordinatorServiceClient::new(channel.clone()),
-        enrolment: EnrolmentServiceClient::new(channel),
+        enrolment: EnrolmentServiceClient::new(channel.clone()),
+        channel,
     })
 }
 
@@ -131,6 +158,31 @@ impl Line {
     pub(crate) async fn received(&self, update: v1::UpdateRef) -> u64 {
         let asked = self.coordinator.clone().get_upload(v1::GetUploadRequest { update: Some(update) }).await;
         asked.unwrap().into_inner().offset
+    }
+
+    /// Announces a message of so many bytes to `path`, and sends none of them. The status, or none while the coordinator
+    /// waits for the rest.
+    pub(crate) async fn announce(&self, path: &str, bytes: u32) -> Option<Code> {
+        let prefix = [&[0][..], &bytes.to_be_bytes()].concat();
+        let request = http::Request::post(format!("http://house{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(Body::new(Announced(Some(prefix.into()))))
+            .unwrap();
+        let answer = async {
+            let response = self.channel.clone().oneshot(request).await.unwrap();
+            if let Some(status) = Status::from_header_map(response.headers()) {
+                return status.code();
+            }
+            let mut body = response.into_body();
+            loop {
+                let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
+                if let Some(trailers) = frame.trailers_ref() {
+                    return Status::from_header_map(trailers).unwrap().code();
+                }
+            }
+        };
+        timeout(Duration::from_millis(500), answer).await.ok()
     }
 
     pub(crate) async fn upload(&self, parts: Vec<UploadUpdateRequest>) -> Got {

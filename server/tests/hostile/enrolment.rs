@@ -62,7 +62,7 @@ fn broken_requests() -> Vec<(&'static str, Vec<u8>)> {
         ("a request cut short", good[..good.len() - 1].to_vec()),
         ("a request and a byte more", [&good[..], &[0]].concat()),
         ("a request of 5,000 bytes", large()),
-        ("a request of 200,000 bytes", vec![0x30; 200_000]),
+        ("a request of 16,000 bytes", vec![0x30; 16_000]),
         ("an RSA key", rsa()),
         ("a P-384 key", request(&PKCS_ECDSA_P384_SHA384).1),
         ("an Ed25519 key", request(&PKCS_ED25519).1),
@@ -99,8 +99,8 @@ async fn a_token_works_once_and_nothing_else_works() {
         ("a token of another authority", foreign),
         ("a token in capitals", good.to_uppercase()),
         ("a token and a line feed", format!("{good}\n")),
-        ("100,000 dots", ".".repeat(100_000)),
-        ("letters of other scripts", "ünïcödé.".repeat(1_000)),
+        ("10,000 dots", ".".repeat(10_000)),
+        ("letters of other scripts", "ünïcödé.".repeat(500)),
     ] {
         assert_eq!(enrol(&line, &token, &csr).await, Status(PermissionDenied), "{name}");
         assert!(house.kept() == before, "{name}");
@@ -111,7 +111,7 @@ async fn a_token_works_once_and_nothing_else_works() {
         assert_eq!(enrol(&line, &used, &csr).await, Status(PermissionDenied), "{name}, with a used token");
         assert!(house.kept() == before, "{name}");
     }
-    assert_eq!(enrol(&line, &good, &[0x30; 270_000]).await, Status(OutOfRange), "a message of 270,000 bytes");
+    assert_eq!(enrol(&line, &good, &[0x30; 20_000]).await, Status(OutOfRange), "a message of 20,000 bytes");
     assert_eq!(enrol(&line, &revoked, &csr).await, Status(PermissionDenied), "the token of a device since revoked");
     assert!(house.kept() == before);
 

@@ -188,9 +188,9 @@ const SCENES: &[Scene] = &[
     by_member("a decline by a stranger", Answer, Nothing, |cast| {
         Box::pin(decline(cast.strange, update(cast, |_| ()), String::new()))
     }),
-    by_member("a decline with a reason of 200,000 bytes", Answer, Decline, |cast| {
+    by_member("a decline with a reason of 90,000 bytes", Answer, Decline, |cast| {
         Box::pin(async {
-            let got = decline(&cast.actor.line, update(cast, |_| ()), "ü".repeat(100_000)).await;
+            let got = decline(&cast.actor.line, update(cast, |_| ()), "ü".repeat(45_000)).await;
             let reports = cast.stage.house.reports(0);
             assert_eq!(reports.last().unwrap().detail.as_ref().unwrap().len(), 200);
             got

@@ -6,8 +6,9 @@ use nibble_server::listener::Limits;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
+use tonic::Code::{Ok, OutOfRange, Unauthenticated};
 
 use crate::{
     client::{Got, secure, tls},
@@ -69,6 +70,39 @@ async fn what_is_no_grpc_over_tls_1_3_gets_nowhere() {
         assert!(closed.is_ok(), "{name}: the connection stays open");
         stage.check(name, &before, 0, Leaves::Nothing).await;
     }
+    stage.house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_room_is_made_for_messages_larger_than_any_that_is_due() {
+    let stage = Stage::open(Options::of(2)).await;
+    let (nobody, member) = (stage.house.connect_nobody().await, stage.members[0].device.connect(&stage.house).await);
+    for (path, most) in [
+        ("/grpc.health.v1.Health/Check", 4 * 1024),
+        ("/nibble.v1.EnrolmentService/Enrol", 16 * 1024),
+        ("/nibble.v1.EnrolmentService/Renew", 16 * 1024),
+    ] {
+        assert_eq!(nobody.announce(path, most + 1).await, Some(OutOfRange), "{path}");
+        assert_eq!(nobody.announce(path, u32::MAX).await, Some(OutOfRange), "{path}");
+    }
+    assert_eq!(nobody.announce("/nibble.v1.EnrolmentService/Enrol", 16 * 1024).await, None, "that much may come");
+    // Reflection answers a stream of questions, and ends it at one that is too long.
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    assert_eq!(nobody.announce(reflection, 4 * 1024 + 1).await, Some(Ok));
+    for path in ["CheckIn", "UploadUpdate", "DownloadModel", "GetUpload", "Decline"] {
+        let path = format!("/nibble.v1.CoordinatorService/{path}");
+        assert_eq!(member.announce(&path, 96 * 1024 + 1).await, Some(OutOfRange), "{path}");
+        let refused = nobody.announce(&path, 96 * 1024 + 1).await;
+        assert!(matches!(refused, Some(OutOfRange | Unauthenticated)), "{path}: {refused:?}");
+    }
+    // Whoever may be anybody has two requests at a time; a third waits on its own side.
+    let waits = || nobody.announce("/nibble.v1.EnrolmentService/Enrol", 16 * 1024);
+    let third = async {
+        sleep(Duration::from_millis(200)).await;
+        nobody.announce("/grpc.health.v1.Health/Check", 4 * 1024 + 1).await
+    };
+    let asked = tokio::join!(waits(), waits(), timeout(Duration::from_millis(100), third));
+    assert!(matches!(asked, (None, None, Err(_))), "{asked:?}");
     stage.house.close().await;
 }
 

@@ -122,7 +122,10 @@ const MESSAGES: &[Row] = &[
     status("garbage for a signature", PermissionDenied, Nothing, |parts, _| {
         head(parts).signature = vec![0x30; 71].into();
     }),
-    status("a signature of 100,000 bytes", PermissionDenied, Nothing, |parts, _| {
+    status("a signature of 90,000 bytes", PermissionDenied, Nothing, |parts, _| {
+        head(parts).signature = vec![0x30; 90_000].into();
+    }),
+    status("a signature of 100,000 bytes", OutOfRange, Nothing, |parts, _| {
         head(parts).signature = vec![0x30; 100_000].into();
     }),
     status("a signature and a byte more", PermissionDenied, Nothing, |parts, _| {

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use nibble_seed::ClientId;
 use nibble_server::{
     identity::{Authority, Clock, Issued, server_config},
     listener::{Accept, Limits, Listener, Meters, Security, serve},
-    peer::{Directory, Fingerprint, Identity, Peer},
+    peer::{Directory, Fingerprint, Identity, Peer, Unavailable},
 };
 use rcgen::{CertificateParams, KeyPair};
 use tokio::{
@@ -35,18 +35,26 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 /// Knows what was issued, until it is told to forget it.
 #[derive(Default)]
-pub(crate) struct Book(Mutex<HashMap<Fingerprint, Identity>>);
+pub(crate) struct Book {
+    known: Mutex<HashMap<Fingerprint, Identity>>,
+    /// Whether nothing can be looked up.
+    pub(crate) is_lost: AtomicBool,
+}
 
 impl Directory for Book {
-    fn identify(&self, fingerprint: &Fingerprint, now_unix: u64) -> Option<Identity> {
-        let identity = self.0.lock().unwrap().get(fingerprint).cloned()?;
-        (now_unix < identity.certificate.as_ref()?.not_after_unix).then_some(identity)
+    fn identify(&self, fingerprint: &Fingerprint, now_unix: u64) -> Result<Option<Identity>, Unavailable> {
+        if self.is_lost.load(SeqCst) {
+            return Err(Unavailable);
+        }
+        let known = self.known.lock().unwrap().get(fingerprint).cloned();
+        let good = |identity: &Identity| identity.certificate.as_ref().is_some_and(|it| now_unix < it.not_after_unix);
+        Ok(known.filter(good))
     }
 }
 
 impl Book {
     pub(crate) fn revoke(&self, device: &Device) {
-        self.0.lock().unwrap().remove(&device.issued.facts.fingerprint).unwrap();
+        self.known.lock().unwrap().remove(&device.issued.facts.fingerprint).unwrap();
     }
 }
 
@@ -132,7 +140,7 @@ impl House {
         let issued = self.authority.issue_client(csr.der(), ClientId(client), &name, NOW, validity).unwrap();
         let certificate = Some(issued.facts.clone());
         let identity = Identity { client: ClientId(client), name: name.into(), certificate };
-        self.book.0.lock().unwrap().insert(issued.facts.fingerprint, identity);
+        self.book.known.lock().unwrap().insert(issued.facts.fingerprint, identity);
         Device { key, issued }
     }
 
@@ -168,7 +176,11 @@ impl Drop for CountsItsEnd {
 /// a minute, `/big` with 4 MiB. All say who asked.
 async fn answer(request: Request<Body>, back: Arc<Back>) -> Result<Response<Body>, Infallible> {
     let peer = request.extensions().get::<Peer>().unwrap().clone();
-    let who = peer.identity.map_or("nobody".into(), |identity| format!("{}:{}", identity.client, identity.name));
+    let who = match peer.identity {
+        Ok(Some(identity)) => format!("{}:{}", identity.client, identity.name),
+        Ok(None) => "nobody".into(),
+        Err(Unavailable) => "cannot be said".into(),
+    };
     let mut response = Response::builder().header("who", who).header("address", peer.address.to_string());
     let mut text = String::new();
     match request.uri().path() {

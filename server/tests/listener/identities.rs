@@ -1,5 +1,7 @@
 //! Who a request comes from.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use http::Request;
 use nibble_proto::INSECURE_CLIENT_KEY;
 use nibble_server::listener::Limits;
@@ -50,6 +52,19 @@ async fn a_revocation_works_at_the_next_request() {
     house.book.revoke(&device);
     assert_eq!(client.who().await, "nobody");
     assert_eq!(connect(&house, Some(&device)).await.who().await, "nobody", "it can tell this from a broken network");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_is_not_nobody_because_nothing_can_be_looked_up() {
+    let house = house(Limits::default());
+    let device = house.device(7, DAY);
+    let mut client = connect(&house, Some(&device)).await;
+    house.book.is_lost.store(true, SeqCst);
+    assert_eq!(client.who().await, "cannot be said");
+    let mut other = connect(&house, Some(&device)).await;
+    assert_eq!(other.who().await, "cannot be said");
+    house.book.is_lost.store(false, SeqCst);
+    assert_eq!((client.who().await, other.who().await), ("7:device-7".into(), "7:device-7".into()));
 }
 
 #[tokio::test(start_paused = true)]

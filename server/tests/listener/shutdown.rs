@@ -47,6 +47,19 @@ async fn requests_that_never_end_are_dropped_after_the_drain_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn peers_without_an_identity_do_not_delay_it() {
+    let mut house = house(Limits::default());
+    let mut client = connect(&house, None).await;
+    let asked = tokio::spawn(async move { client.ask("/hold").await.map_err(|error| error.to_string()) });
+    house.back.held.notified().await;
+    let began = Instant::now();
+    house.shut_down();
+    house.task.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(asked.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn idle_and_silent_connections_do_not_delay_it() {
     let mut house = house(Limits::default());
     let device = house.device(7, DAY);
