@@ -5,7 +5,7 @@ use std::{sync::Mutex, thread};
 use nibble_seed::RoundId;
 use tracing::info;
 
-use super::{Coordinator, CoordinatorError, ModelRef, publishing::keyframe_bytes};
+use super::{Coordinator, CoordinatorError, ModelRef, counters, publishing::keyframe_bytes};
 use crate::{
     Aggregate, Contribution, Facts, FoldError, Round, crash,
     evaluation::ToEvaluate,
@@ -31,6 +31,7 @@ impl Coordinator {
         while let Some(counted) = self.closing.take() {
             let Some(id) = self.round.as_ref().map(Round::id) else { return Ok(()) };
             crash::point("counted-set-fixed");
+            let began = self.parts.clock.now();
             self.fold(id, &counted)?;
             crash::point("folded");
             let layout = &self.parts.plan.layout;
@@ -45,6 +46,7 @@ impl Coordinator {
             self.tell(Event::Aggregated)?;
             self.commit()?;
             crash::point("round-committed");
+            counters::folded(self.parts.clock.now().saturating_sub(began));
             // Clients may still be fetching the model before; those before that are of no use to anyone.
             let kept = [Some(before.name), Some(self.served.name), Some(name), Some(memories), self.control_name()];
             let mut kept: Vec<_> = kept.into_iter().flatten().collect();

@@ -1,5 +1,7 @@
 //! What operators watch: rounds, updates, waiting clients, bytes.
 
+use std::time::Duration;
+
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::{
@@ -32,6 +34,10 @@ pub(super) fn round_ended(record: &Record) {
         counter!("nibble_updates_total", "outcome" => outcome).increment(1);
     }
     counter!("nibble_updates_total", "outcome" => "missing").increment(record.missing.len() as u64);
+}
+
+pub(super) fn folded(took: Duration) {
+    histogram!("nibble_fold_seconds").record(took.as_secs_f64());
 }
 
 pub(super) fn moved(bytes: &Bytes) {
