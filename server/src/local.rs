@@ -38,8 +38,8 @@ pub struct Keys {
     /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qat: Option<String>,
-    /// Tensors, or layers with all of theirs, that every client has for itself and that are never sent, e.g. ["fc3"]; a
-    /// coordinator refuses it. Default: none.
+    /// Tensors, or layers with all of theirs, that every client has for itself and that are never sent, e.g. ["fc3"].
+    /// Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub personal: Vec<String>,
 }

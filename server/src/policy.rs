@@ -74,26 +74,25 @@ impl Policy {
         }
     }
 
-    /// Whether most coordinates of most updates decode to 0 and few others to large values: under `auto` below one bit, in
-    /// whatever round, and under whatever fits a budget.
+    /// Whether most coordinates of most updates may decode to 0 and few others to large values: under `auto` below one bit,
+    /// in whatever round, and under whatever has so many bytes or such a step, which says nothing of a model's bits.
     #[must_use]
     pub fn is_sparse(self) -> bool {
-        let least = match self.schedule {
-            Schedule::Constant => 1.0,
-            Schedule::Ascending | Schedule::Descending | Schedule::Adaptive => 0.5,
-            Schedule::Doubling => 0.25,
-        };
         match self.base {
             Base::Fit { .. } => true,
-            Base::Scheme(Scheme { coding: Coding::Auto(Target::Rate(rate)), .. }) => f64::from(rate) * least < 10_000.0,
-            Base::Scheme(_) => false,
+            Base::Scheme(scheme) => match scaled(scheme.coding, self.schedule.least()) {
+                Coding::Auto(Target::Rate(rate)) => rate < 10_000,
+                Coding::Auto(Target::Bytes(_) | Target::Step(_)) | Coding::Plan(_) => true,
+                Coding::Fp32 | Coding::Fp16 | Coding::Bf16 | Coding::Block(_) => false,
+            },
         }
     }
 
-    /// Whether codes are of two bits: -1, 0 or 1, mostly 0.
+    /// Whether codes may be of two bits: -1, 0 or 1, mostly 0.
     #[must_use]
     pub fn is_ternary(self) -> bool {
-        matches!(self.base, Base::Scheme(Scheme { coding: Coding::Block(block), .. }) if block.bits() == 2)
+        let Base::Scheme(scheme) = self.base else { return false };
+        matches!(scaled(scheme.coding, self.schedule.least()), Coding::Block(block) if block.bits() == 2)
     }
 
     /// The scheme, if it is always the same.
@@ -166,6 +165,15 @@ impl Schedule {
         ("adaptive", Self::Adaptive),
         ("doubling", Self::Doubling),
     ];
+
+    /// The least that the rate is ever multiplied by.
+    fn least(self) -> f64 {
+        match self {
+            Self::Constant => 1.0,
+            Self::Ascending | Self::Descending => 0.5,
+            Self::Adaptive | Self::Doubling => 1.0 / MOST,
+        }
+    }
 
     /// What the rate is multiplied by.
     fn factor(self, now: &Situation<'_>) -> f64 {
@@ -299,6 +307,31 @@ mod tests {
         }
         assert!("int4@upwards".parse::<Policy>().unwrap_err().to_string().contains("ascending"));
         assert!("int9".parse::<Policy>().is_err() && "fit:3".parse::<Policy>().is_err());
+    }
+
+    #[test]
+    fn what_may_be_coarse_in_some_round_counts_as_coarse() {
+        let policy = |text: &str| text.parse::<Policy>().unwrap();
+        for (text, is_sparse, is_ternary) in [
+            ("fp32", false, false),
+            ("int4", false, false),
+            ("int2:nearest+ef", false, true),
+            ("int4@descending", false, false),
+            ("int3@descending", false, true),
+            ("int4@doubling", false, true),
+            ("int8@adaptive", false, false),
+            ("auto:1", false, false),
+            ("auto:0.99", true, false),
+            ("auto:2@ascending", false, false),
+            ("auto:2@adaptive", true, false),
+            ("auto:4@doubling", false, false),
+            ("auto:64KiB", true, false),
+            ("auto:step=0.1", true, false),
+            ("plan:64KiB", true, false),
+            ("fit+ef", true, false),
+        ] {
+            assert_eq!((policy(text).is_sparse(), policy(text).is_ternary()), (is_sparse, is_ternary), "{text}");
+        }
     }
 
     #[test]

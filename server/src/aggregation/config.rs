@@ -157,9 +157,10 @@ impl Keys {
         let sorts = matches!(&*self.rule, "median" | "trimmed-mean" | "bulyan");
         let keeps_few = matches!(&*self.rule, "median" | "bulyan");
         if sorts && policy.is_sparse() || keeps_few && policy.is_ternary() {
-            let problem = format!("{} sorts the values of every coordinate, and under {policy} most are 0", self.rule);
-            let mend = "use int4 or finer, auto:1 or finer, or a rule that adds whole updates up: geometric-median, \
-                        centered-clipping, multi-krum";
+            let problem =
+                format!("{} sorts the values of every coordinate, and under {policy} most may be 0", self.rule);
+            let mend = "use int4 or finer, auto:1 or finer (in bits a coordinate, in every round of a schedule), or a rule that \
+                        adds whole updates up: geometric-median, centered-clipping, multi-krum";
             return Err(broken("rule", problem, mend));
         }
         Ok(())

@@ -148,8 +148,9 @@ impl Keys {
     fn check_control(&self, around: Around<'_>) -> Result<(), KeyError> {
         let name = &self.name;
         if let Some(policy) = around.policies.iter().find(|policy| policy.is_sparse() && !policy.feedback()) {
-            let problem = format!("{name} feeds back what a payload leaves out, and under {policy} that grows");
-            return Err(broken("name", problem, "write +ef, under which it shrinks, e.g. auto:0.5+ef"));
+            let problem = format!("{name} feeds back what a payload leaves out, and under {policy} that may grow");
+            let mend = "write +ef, under which it shrinks, e.g. auto:0.5+ef, or auto:1 or finer in bits a coordinate";
+            return Err(broken("name", problem, mend));
         }
         if around.aggregation.norm_bound != NormBound::Word("off".into()) {
             let problem = format!("clients of {name} count on it that an accepted update counts at its whole length");
