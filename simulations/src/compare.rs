@@ -4,6 +4,7 @@
 //! current one. It is removed once everything is written.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -18,7 +19,7 @@ use crate::{
     after,
     clock::Stopwatch,
     deployed,
-    engine::Run,
+    engine::{Checkpoint, Run},
     error::SimError,
     experiment::{Codecs, Experiment, Variant},
     federation::Federation,
@@ -108,24 +109,33 @@ pub fn compare(
             comparison.runs.push(finished);
             continue;
         }
-        let Played { went, mut result, global } =
-            run.play(&state, options, observer, interrupted, (index, planned.len()))?;
+        let played = run.play(&state, options, observer, interrupted, (index, planned.len()));
+        let Played { went, mut result, global } = match played {
+            Ok(played) => played,
+            Err(error) if state.is_worth_keeping() => return Err(error),
+            Err(error) => return state.remove().and(Err(error)),
+        };
         result.summary.variant.clone_from(&run.variant.label);
+        let write_model = || model_file::write(&run.model_file(options), run.federation.layout(), &global);
         if went == Went::Interrupted {
-            comparison.runs.extend((!result.rounds.is_empty()).then_some(result));
+            if !result.rounds.is_empty() {
+                write_model()?;
+                comparison.runs.push(result);
+            }
+            remove_other_models(&planned[..comparison.runs.len()], options)?;
             return Err(stop(&comparison, options, planned.len()));
         }
         let measured = after::measure(&run.variant.experiment, run.federation, &global, run.seed, options.threads)?;
         if measured != After::default() {
             result.summary.after = measured;
         }
-        let model = options.out.join("models").join(format!("{}.safetensors", run.slug()));
-        model_file::write(&model, run.federation.layout(), &global)?;
+        write_model()?;
         state.finish(run, &result)?;
         observer.run_ended(&result.summary);
         comparison.runs.push(result);
     }
     comparison.complete = true;
+    remove_other_models(&planned, options)?;
     write_results(&comparison, &options.out)?;
     state.remove()?;
     Ok(comparison)
@@ -184,6 +194,11 @@ impl Planned<'_> {
         let gap = if label.is_empty() { "" } else { "-" };
         format!("{scheme}{gap}{label}-seed{}", self.seed.0)
     }
+
+    /// Where its model goes.
+    fn model_file(&self, options: &Options) -> PathBuf {
+        options.out.join("models").join(format!("{}.safetensors", self.slug()))
+    }
 }
 
 /// A run as far as it went.
@@ -222,6 +237,19 @@ fn play(
         }
     }
     Ok(Went::ToTheEnd)
+}
+
+/// Models of an earlier comparison in the same directory would pass for this one's.
+fn remove_other_models(played: &[Planned<'_>], options: &Options) -> Result<(), SimError> {
+    let dir = options.out.join("models");
+    let kept: BTreeSet<_> = played.iter().map(|run| run.model_file(options)).collect();
+    for entry in fs::read_dir(&dir).map_err(SimError::io(&dir))?.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|ending| ending == "safetensors") && !kept.contains(&path) {
+            fs::remove_file(&path).map_err(SimError::io(path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes what there is of an interrupted comparison.
@@ -327,8 +355,9 @@ impl State {
         let dir = options.out.join("state");
         let file = dir.join("experiment.toml");
         let (mine, found) = (all_resolved(variants), fs::read_to_string(&file).ok());
+        let this = Self { dir: dir.clone() };
         match (found, options.unfinished) {
-            (Some(_), Unfinished::Refuse) => {
+            (Some(_), Unfinished::Refuse) if this.is_worth_keeping() => {
                 return Err(SimError::Usage {
                     problem: format!("{} holds an unfinished comparison", options.out.display()),
                     mend: "add --resume to go on with it, --fresh to throw it away, or choose another --out".into(),
@@ -340,8 +369,8 @@ impl State {
                     mend: format!("compare with {}, or use --fresh or another --out", file.display()),
                 });
             }
-            (Some(_), Unfinished::Resume) => return Ok(Self { dir }),
-            (Some(_), Unfinished::Discard) | (None, _) => {}
+            (Some(_), Unfinished::Resume) => return Ok(this),
+            (Some(_), Unfinished::Refuse | Unfinished::Discard) | (None, _) => {}
         }
         if dir.exists() {
             fs::remove_dir_all(&dir).map_err(SimError::io(&dir))?;
@@ -351,7 +380,14 @@ impl State {
             fs::create_dir_all(dir).map_err(SimError::io(dir))?;
         }
         write_whole(&file, mine.as_bytes())?;
-        Ok(Self { dir })
+        Ok(this)
+    }
+
+    /// Whether it holds a finished run, a checkpoint, or what real processes left.
+    fn is_worth_keeping(&self) -> bool {
+        let inside = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        let finished = inside(&self.dir.join("runs")).next().is_some();
+        finished || inside(&self.dir).any(|run| Checkpoint::is_in(&run) || deployed::is_in(&run))
     }
 
     /// Where a run keeps its checkpoint.

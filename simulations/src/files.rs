@@ -30,6 +30,17 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SimError> {
     sync_directory(dir)
 }
 
+/// Reads the file that the user named; `what` is what it should be, as in "give the path of ...".
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read_named(path: &Path, what: &str) -> Result<Vec<u8>, SimError> {
+    fs::read(path).map_err(|error| SimError::Usage {
+        problem: format!("{}: {error}", path.display()),
+        mend: format!("give the path of {what}"),
+    })
+}
+
 /// Makes the names in a directory durable.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Flat vectors as safetensors files, tensor by tensor, and back.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use nibble_codec::Layout;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::SimError,
-    files::{from_bytes, to_bytes, write_whole},
+    files::{from_bytes, read_named, to_bytes, write_whole},
 };
 
 /// SHA-256 of parameters as little-endian f32, in hexadecimal: what tells two models apart.
@@ -49,7 +49,7 @@ pub fn write(path: &Path, layout: &Layout, values: &[f32]) -> Result<(), SimErro
 /// # Errors
 /// If the file cannot be read, is not safetensors, or holds tensors other than F32.
 pub fn read(path: &Path) -> Result<(Layout, Vec<f32>), SimError> {
-    let bytes = fs::read(path).map_err(SimError::io(path))?;
+    let bytes = read_named(path, "a .safetensors file of F32 tensors")?;
     let odd = |problem: String, mend: &str| SimError::File { path: path.into(), problem, mend: mend.into() };
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|error| odd(format!("not a safetensors file: {error}"), "give a .safetensors file of F32 tensors"))?;
@@ -70,6 +70,8 @@ pub fn read(path: &Path) -> Result<(Layout, Vec<f32>), SimError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

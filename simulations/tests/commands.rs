@@ -120,7 +120,9 @@ fn config_shows_what_it_reads_and_checks_what_it_can() {
     sandbox.write("shown.toml", &shown);
     assert_eq!(sandbox.ok(&["config", "show", "shown.toml"]), shown);
     let checked = sandbox.ok(&["config", "check", "shown.toml"]);
-    assert!(checked.contains("int2: 53034 bytes") || checked.contains("int2: 530"), "{checked}");
+    for line in ["fp32: 796936 bytes an update", "int4+ef: 102836 bytes an update", "int2: 53034 bytes an update"] {
+        assert!(checked.contains(line), "{checked}");
+    }
     assert!(checked.ends_with("ok\n"));
 }
 
@@ -134,6 +136,18 @@ fn data_is_listed_and_described() {
         let described = sandbox.ok(&["data", "describe", "mnist-10k", "--partition", partition, "--clients", "12"]);
         assert!(described.contains("8000 training") && described.contains("12 clients"), "{described}");
     }
+    let args = ["data", "describe", "mnist-10k", "--partition", "shard:2", "--clients", "50"];
+    let (short, all) = (sandbox.ok(&args), sandbox.ok(&[&args[..], &["--all"]].concat()));
+    assert!(short.contains("32 more clients") && short.contains("--all"), "{short}");
+    assert!(all.lines().count() == short.lines().count() + 30 && all.contains("\n    40 "), "{all}");
+    let described = json(&sandbox.ok(&[&args[..], &["--format", "json"]].concat()));
+    let clients = described["clients"].as_array().unwrap();
+    let samples =
+        |client: &serde_json::Value| client.as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum::<u64>();
+    assert_eq!((clients.len(), clients.iter().map(samples).sum::<u64>()), (50, 8000));
+    sandbox.write("owners.csv", "client,sample\n0,0\n0,1\n1,2\n");
+    let by_file = ["data", "describe", "mnist-10k", "--partition", "file:owners.csv", "--clients", "2"];
+    assert!(sandbox.ok(&by_file).contains("2 clients, 3 of 8000 samples"));
     assert!(sandbox.fails(&["data", "describe", "mnist-10k", "--partition", "dirichlet"], 2).contains("alpha"));
     assert!(sandbox.fails(&["data", "fetch", "cifar"], 2).contains("cifar"));
 }
@@ -188,7 +202,15 @@ fn a_delta_with_nan_is_refused_by_name() {
     ] {
         let error = sandbox.fails(command, 1);
         assert!(error.contains("b.bias") && error.contains("NaN") && error.contains("coordinate 1"), "{error}");
+        assert!(error.contains("help: training diverged there"), "{error}");
     }
+    update(&sandbox, "y.safetensors", &[1e6; 100]);
+    let encode = |scheme| ["codec", "encode", "y.safetensors", "--scheme", scheme, "-o", "x.nibble"];
+    assert!(sandbox.fails(&encode("fp16"), 1).contains("help: take a scheme that scales"));
+    let poor = sandbox.fails(&encode("auto:40B"), 1);
+    let least = poor.split("give at least ").nth(1).unwrap().split('B').next().unwrap().to_owned();
+    sandbox.ok(&encode(&format!("auto:{least}B")));
+    fs::remove_file(sandbox.path("x.nibble")).unwrap();
     assert!(!sandbox.path("x.nibble").exists());
 }
 
@@ -200,25 +222,61 @@ fn mistakes_get_exit_code_2_and_a_mend_and_leave_nothing() {
     sandbox.write("text.csv", "x,label\n1.0,a\nnot-a-number,b\n");
     for (args, parts) in [
         (&["compare", "unknown.toml"][..], &["unknown.toml", "line 4", "sice", "size"][..]),
-        (&["compare", "missing.toml"], &["missing.toml"]),
+        (&["compare", "missing.toml"], &["missing.toml", "help: give the path of a TOML file"]),
+        (&["compare", "--set", "data.dataset=missing.csv"], &["missing.csv", "check the path"]),
+        (
+            &["compare", "--set", "data.partition={kind=\"file\",path=\"missing.csv\"}"],
+            &["missing.csv", "give the path"],
+        ),
+        (
+            &["codec", "eval", "missing.safetensors", "--schemes", "int4"],
+            &["missing.safetensors", "help: give the path"],
+        ),
+        (&["codec", "encode", "missing.safetensors", "--scheme", "int4", "-o", "x"], &["missing.safetensors", "help"]),
+        (&["codec", "decode", "missing.nibble", "--like", "x.safetensors", "-o", "y"], &["x.safetensors", "help"]),
         (&["compare", "--set", "data.clients=0"], &["data.clients", "help"]),
         (&["compare", "--set", "cohort.size=1000"], &["--set cohort.size", "only 100"]),
         (&["compare", "--set", "compression.uplink_budget_bytes=0"], &["a budget of 0 bytes"]),
         (&["compare", "budget.toml"], &["int8", "120000", "help: int4 is the widest that fits"]),
-        (&["compare", "--schemes", "int9"], &["int9", "int2 to int8"]),
+        (&["compare", "--schemes", "int9"], &["--schemes", "int9", "int2 to int8"]),
+        (&["run", "--scheme", "int9"], &["--scheme:", "int9", "int2 to int8"]),
+        (&["compare", "--schemes", "int4", "--set", "compression.uplink=int9"], &["--set compression.uplink", "int9"]),
         (&["compare", "--set", "model.name=resnet"], &["resnet", "mlp", "cnn", "logreg"]),
         (&["compare", "--set", "data.dataset=nowhere"], &["nowhere", "mnist-10k"]),
         (&["compare", "--set", "data.dataset=text.csv"], &["text.csv", "3", "x"]),
         (&["compare", "--set", "data.partition.alpha=-1.0"], &["alpha"]),
         (&["compare", "--set", "data.clients=9000"], &["9000", "8000"]),
         (&["compare", "--threads", "0"], &["--threads 0"]),
-        (&["compare", "--rounds", "0"], &["rounds", "help"]),
+        (&["compare", "--rounds", "0"], &["--rounds:", "help"]),
         (&["comprae"], &["comprae"]),
     ] {
         let error = sandbox.fails(args, 2);
         assert!(parts.iter().all(|part| error.contains(part)), "{args:?} said {error}");
-        assert!(!sandbox.path("results").join("levels").join("report.html").exists(), "{args:?}");
     }
+    let mut names: Vec<_> = fs::read_dir(sandbox.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["budget.toml", "text.csv", "unknown.toml"]);
+}
+
+#[test]
+fn a_run_that_fails_at_once_leaves_the_way_free_and_results_stand_alone() {
+    let sandbox = Sandbox::new();
+    let small = ["--seeds", "0", "--rounds", "1", "--set", "model.name=logreg", "--out", "out"];
+    let diverges = ["compare", "--schemes", "fp32"];
+    let diverges = [&diverges[..], &small, &["--set", "model.name=mlp", "--set", "local.lr=1000"]].concat();
+    assert!(sandbox.fails(&diverges, 1).contains("diverged"));
+    let links = ["--schemes", "int8,int4", "--set", "links.profile=lte"];
+    sandbox.ok(&[&["compare"], &links[..], &small].concat());
+    assert!(sandbox.path("out/clients.csv").exists() && sandbox.path("out/models/int8-seed0.safetensors").exists());
+    sandbox.ok(&[&["compare", "--schemes", "int4,fp32"], &small[..]].concat());
+    let models = fs::read_dir(sandbox.path("out/models")).unwrap();
+    let mut models: Vec<_> = models.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    models.sort();
+    assert_eq!(models, ["fp32-seed0.safetensors", "int4-seed0.safetensors"], "and none of the comparison before");
+    assert!(!sandbox.path("out/clients.csv").exists());
 }
 
 #[test]

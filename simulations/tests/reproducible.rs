@@ -81,6 +81,11 @@ fn an_interrupted_run_says_so_keeps_what_there_is_and_goes_on() {
     assert_eq!(output.status.code(), Some(130), "{stderr}");
     assert!(stderr.contains("--resume goes on"), "{stderr}");
     assert!(sandbox.path("out/report.html").exists(), "what there is was written");
+    let models = fs::read_dir(sandbox.path("out/models")).unwrap().count();
+    assert_eq!(
+        models,
+        json(&fs::read_to_string(sandbox.path("out/summary.json")).unwrap())["results"].as_array().unwrap().len()
+    );
     let refused = sandbox.fails(&args, 2);
     assert!(refused.contains("unfinished") && refused.contains("--resume"), "{refused}");
     let other = sandbox.fails(&[&args[..], &["--resume", "--rounds", "3"]].concat(), 2);

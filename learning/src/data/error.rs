@@ -56,7 +56,10 @@ pub enum DataError {
         samples: usize,
     },
     /// A file system error.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
+    #[error(
+        "cannot {action} {path}: {source}{}", if source.kind() == std::io::ErrorKind::NotFound { ": check the path" } else { "" },
+        path = path.display()
+    )]
     Io {
         /// What was tried.
         action: &'static str,

@@ -19,7 +19,8 @@ pub struct Assignment {
     pub clients: Vec<Vec<u32>>,
 }
 
-/// Label counts of each client; displays as a table with a summary below.
+/// Label counts of each client; displays as a table with a summary below, shortened where it is long, unless asked for
+/// with `{:#}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     /// For each client, how many samples of each class it has.
@@ -80,6 +81,13 @@ impl Description {
         self.histogram.iter().map(|counts| counts.iter().sum()).collect()
     }
 
+    /// Whether the table leaves clients or classes out.
+    #[must_use]
+    pub fn is_shortened(&self) -> bool {
+        self.histogram.len() > SHOWN_CLIENTS
+            || self.histogram.first().is_some_and(|counts| counts.len() > SHOWN_CLASSES)
+    }
+
     /// Smallest, median and largest number of samples of a client; the median of an even number is between two.
     #[must_use]
     pub fn spread(&self) -> (u32, f64, u32) {
@@ -101,12 +109,14 @@ impl fmt::Display for Description {
         let classes = self.histogram.first().map_or(0, Vec::len);
         let held: Vec<u32> =
             self.histogram.iter().map(|counts| counts.iter().filter(|&&n| n > 0).count() as u32).collect();
-        let more_classes = if classes > SHOWN_CLASSES { "  ..." } else { "" };
+        let (most_clients, most_classes) =
+            if f.alternate() { (clients, classes) } else { (SHOWN_CLIENTS, SHOWN_CLASSES) };
+        let more_classes = if classes > most_classes { "  ..." } else { "" };
 
         write!(f, "{:>6}  {:>8}  {:>7}  |", "client", "samples", "classes")?;
-        (0..classes.min(SHOWN_CLASSES)).try_for_each(|class| write!(f, "{class:>7}"))?;
+        (0..classes.min(most_classes)).try_for_each(|class| write!(f, "{class:>7}"))?;
         writeln!(f, "{more_classes}")?;
-        let hidden = if clients > SHOWN_CLIENTS { FIRST_CLIENTS..clients - LAST_CLIENTS } else { 0..0 };
+        let hidden = if clients > most_clients { FIRST_CLIENTS..clients - LAST_CLIENTS } else { 0..0 };
         for (client, counts) in self.histogram.iter().enumerate() {
             if hidden.contains(&client) {
                 if client == hidden.start {
@@ -115,7 +125,7 @@ impl fmt::Display for Description {
                 continue;
             }
             write!(f, "{client:>6}  {:>8}  {:>7}  |", sizes[client], held[client])?;
-            counts.iter().take(SHOWN_CLASSES).try_for_each(|n| write!(f, "{n:>7}"))?;
+            counts.iter().take(most_classes).try_for_each(|n| write!(f, "{n:>7}"))?;
             writeln!(f, "{more_classes}")?;
         }
         let used: u64 = sizes.iter().copied().map(u64::from).sum();
@@ -178,6 +188,8 @@ classes per client: min 1, median 1.5, max 2";
         let text = describe(&clients, &labels, 100).to_string();
         assert!(text.contains("   ...  82 more clients\n    97 "), "{text}");
         assert_eq!(text.lines().count(), 1 + 15 + 1 + 3 + 3);
+        let all = format!("{:#}", describe(&clients, &labels, 100));
+        assert!(all.lines().count() == 1 + 100 + 3 && !all.contains("..."), "{all}");
         assert!(text.lines().all(|line| line.len() < 120), "{text}");
     }
 }

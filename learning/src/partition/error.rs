@@ -104,7 +104,7 @@ pub enum PartitionError {
         found: usize,
     },
     /// A file that cannot be opened or read as CSV.
-    #[error("cannot read {path}: {source}", path = path.display())]
+    #[error("cannot read {path}: {source}: give the path of a CSV file", path = path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -193,9 +193,15 @@ pub(super) enum DataCommand {
         /// Seed of the partition.
         #[arg(long)]
         seed: Option<u64>,
+        /// Show every client and every class, however many.
+        #[arg(long)]
+        all: bool,
         /// Set any key of an experiment, e.g. --set data.label=species.
         #[arg(long = "set", value_name = "KEY=VALUE")]
         sets: Vec<Override>,
+        /// How to print; json has every client's samples of each class.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
 }
 

@@ -63,8 +63,11 @@ fn in_own_process(row: Row, args: &BenchArgs) -> Result<Measured, SimError> {
     command.args(args.rounds.map(|rounds| format!("--rounds={rounds}")));
     let output = command.output().map_err(SimError::io(&program))?;
     if !output.status.success() {
-        let problem = String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: ").to_owned();
-        return Err(SimError::Usage { problem, mend: format!("the row {} could not be measured", name_of(row)) });
+        let said = String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: ").to_owned();
+        return Err(SimError::Usage {
+            problem: format!("the row {} could not be measured: {said}", name_of(row)),
+            mend: format!("try it alone with --row {}; --dataset takes other data than fashion-mnist", name_of(row)),
+        });
     }
     let rows: Vec<Measured> =
         serde_json::from_slice(&output.stdout).map_err(|error| SimError::io(&program)(error.into()))?;

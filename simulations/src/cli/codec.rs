@@ -2,13 +2,13 @@
 
 use std::{fs, path::Path};
 
-use nibble_codec::{Encoder, Layout, Payload, PayloadId, Scheme, SchemeError};
+use nibble_codec::{DecodeError, EncodeError, Encoder, Payload, PayloadId, Scheme, SchemeError};
 use nibble_seed::{RoundId, Seed};
 use nibble_sim::{
     codec_eval::{Law, evaluate},
     codec_plan,
     error::SimError,
-    files::write_whole,
+    files::{read_named, write_whole},
     model_file, report,
 };
 
@@ -39,19 +39,23 @@ pub(super) fn codec(command: CodecCommand) -> Result<(), SimError> {
             let (layout, x) = model_file::read(&file)?;
             let id = PayloadId { round: RoundId(round), seed: Seed(seed) };
             let mut payload = Vec::new();
-            Encoder::new(scheme).encode(&layout, &x, id, &mut payload).map_err(|error| in_file(&file, &error))?;
+            Encoder::new(scheme).encode(&layout, &x, id, &mut payload).map_err(|error| unencodable(&file, &error))?;
             write_whole(&output, &payload)?;
-            say!("{}: {} bytes, {:.4} bits a coordinate", output.display(), payload.len(), rate(&payload, &layout));
+            let rate = match layout.coordinates() {
+                0 => "no coordinates".into(),
+                coordinates => format!("{:.4} bits a coordinate", 8.0 * payload.len() as f64 / coordinates as f64),
+            };
+            say!("{}: {} bytes, {rate}", output.display(), payload.len());
             Ok(())
         }
         CodecCommand::Decode { payload, like, output } => {
             refuse_same(&payload, &output)?;
             refuse_same(&like, &output)?;
             let (layout, _) = model_file::read(&like)?;
-            let bytes = fs::read(&payload).map_err(SimError::io(&payload))?;
-            let parsed = Payload::parse(&bytes, &layout).map_err(|error| in_file(&payload, &error))?;
+            let bytes = read_named(&payload, "a payload that `codec encode` wrote")?;
+            let parsed = Payload::parse(&bytes, &layout).map_err(|error| undecodable(&payload, &error))?;
             let mut values = vec![0.0; layout.coordinates()];
-            parsed.decode(&mut values).map_err(|error| in_file(&payload, &error))?;
+            parsed.decode(&mut values).map_err(|error| undecodable(&payload, &error))?;
             model_file::write(&output, &layout, &values)?;
             let header = parsed.header();
             say!("{}: {}, round {}, seed {}", output.display(), header.coding, header.round, header.seed.0);
@@ -68,7 +72,7 @@ fn eval(file: &Path, schemes: &[Scheme], repeat: u64, plot: Option<&Path>, forma
         Some(law) => law.vector(),
         None => model_file::read(file)?,
     };
-    let measure = |scheme: &Scheme| evaluate(*scheme, &layout, &x, repeat).map_err(|error| in_file(file, &error));
+    let measure = |scheme: &Scheme| evaluate(*scheme, &layout, &x, repeat).map_err(|error| unencodable(file, &error));
     let rows = schemes.iter().map(measure).collect::<Result<Vec<_>, _>>()?;
     if let Some(plot) = plot {
         let stem = file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy();
@@ -106,7 +110,7 @@ fn eval(file: &Path, schemes: &[Scheme], repeat: u64, plot: Option<&Path>, forma
 fn plan(file: &Path, scheme: Scheme, weights: &[String], format: Format) -> Result<(), SimError> {
     let (layout, x) = model_file::read(file)?;
     let weights = codec_plan::weights(&layout, weights)?;
-    let report = codec_plan::report(scheme, &layout, &x, &weights).map_err(|error| in_file(file, &error))?;
+    let report = codec_plan::report(scheme, &layout, &x, &weights).map_err(|error| unencodable(file, &error))?;
     if format == Format::Json {
         return print_json(&report);
     }
@@ -161,11 +165,26 @@ fn refuse_same(input: &Path, output: &Path) -> Result<(), SimError> {
     Ok(())
 }
 
-fn rate(payload: &[u8], layout: &Layout) -> f64 {
-    8.0 * payload.len() as f64 / layout.coordinates() as f64
+/// Why `file` holds nothing that can be encoded, and what to do about it.
+fn unencodable(file: &Path, error: &EncodeError) -> SimError {
+    let mend = match error {
+        EncodeError::NonFinite { .. } => {
+            "training diverged there: lower its learning rate or clip its gradients, and write the update again".into()
+        }
+        EncodeError::OutOfRange { .. } => "take a scheme that scales: int8, int4 or auto; or fp32".into(),
+        EncodeError::Budget { needed, .. } => format!("give at least {needed}B, or a scheme without a budget"),
+        _ => "give a .safetensors file of finite F32 tensors".into(),
+    };
+    SimError::File { path: file.into(), problem: error.to_string(), mend }
 }
 
-fn in_file(file: &Path, error: &dyn std::error::Error) -> SimError {
-    let mend = "check that the file is whole and belongs to this model";
+/// Why `file` is no payload of this model, and what to do about it.
+fn undecodable(file: &Path, error: &DecodeError) -> SimError {
+    let mend = match error {
+        DecodeError::Magic { .. } => "give a payload that `codec encode` wrote",
+        DecodeError::Version { .. } => "decode it with the version of nibble-sim that wrote it",
+        DecodeError::Layout { .. } => "let --like name a file with the tensors of the vector that was encoded",
+        _ => "it was damaged or cut off: encode or copy it again",
+    };
     SimError::File { path: file.into(), problem: error.to_string(), mend: mend.into() }
 }

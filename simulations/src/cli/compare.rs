@@ -14,7 +14,7 @@ use std::{
 use nibble_sim::{
     compare::{Options, Transport, Unfinished, compare as run_comparison},
     error::SimError,
-    experiment::{Experiment, Override, Source, Sweep, Variant},
+    experiment::{Override, Source, Sweep, Variant},
     report,
 };
 
@@ -28,10 +28,10 @@ use super::{
 pub(super) fn compare(args: CompareArgs) -> Result<(), SimError> {
     let mut source = source_of(args.experiment);
     if !args.schemes.is_empty() {
-        source.overrides.push(Override::new("compression.uplink", args.schemes));
+        source.overrides.push(Override::new("compression.uplink", args.schemes).by("--schemes"));
     }
     if !args.seeds.is_empty() {
-        source.overrides.push(Override::new("seeds", integers(&args.seeds)?));
+        source.overrides.push(Override::new("seeds", integers(&args.seeds)?).by("--seeds"));
     }
     let variants = Sweep::variants(&source, &args.sweeps)?;
     let out = PathBuf::from("results").join(&variants[0].experiment.raw.name);
@@ -39,11 +39,14 @@ pub(super) fn compare(args: CompareArgs) -> Result<(), SimError> {
 }
 
 pub(super) fn run(args: RunArgs) -> Result<(), SimError> {
-    let mut raw = source_of(args.experiment).load()?.raw;
-    raw.compression.uplink = vec![args.scheme.unwrap_or_else(|| raw.compression.uplink[0].clone())];
-    raw.seeds = vec![args.seed.unwrap_or(raw.seeds[0])];
-    let name = format!("{}-{}-seed{}", raw.name, raw.compression.uplink[0].replace([':', '/'], "-"), raw.seeds[0]);
-    let experiment = Experiment::try_from(raw)?;
+    let mut source = source_of(args.experiment);
+    let raw = source.load()?.raw;
+    let scheme = args.scheme.unwrap_or_else(|| raw.compression.uplink[0].clone());
+    let seed = args.seed.unwrap_or(raw.seeds[0]);
+    let name = format!("{}-{}-seed{seed}", raw.name, scheme.replace([':', '/'], "-"));
+    source.overrides.push(Override::new("compression.uplink", vec![scheme]).by("--scheme"));
+    source.overrides.push(Override::new("seeds", integers(&[seed])?).by("--seed"));
+    let experiment = source.load()?;
     let variant = Variant { label: String::new(), experiment };
     execute(&[variant], &args.running, PathBuf::from("results").join(name), args.save_updates)
 }
@@ -51,7 +54,8 @@ pub(super) fn run(args: RunArgs) -> Result<(), SimError> {
 /// The experiment's file and overrides as the command line gives them.
 pub(super) fn source_of(args: ExperimentArgs) -> Source {
     let mut overrides = args.sets;
-    overrides.extend(args.rounds.map(|rounds| Override::new("rounds", i64::try_from(rounds).unwrap_or(i64::MAX))));
+    let rounds = args.rounds.map(|rounds| i64::try_from(rounds).unwrap_or(i64::MAX));
+    overrides.extend(rounds.map(|rounds| Override::new("rounds", rounds).by("--rounds")));
     Source { file: args.experiment, overrides }
 }
 

@@ -20,17 +20,17 @@ pub(super) fn data(command: DataCommand) -> Result<(), SimError> {
     match command {
         DataCommand::List { format } => list(format),
         DataCommand::Fetch { name } => fetch(&name),
-        DataCommand::Describe { name, partition, clients, seed, sets } => {
+        DataCommand::Describe { name, partition, clients, seed, all, sets, format } => {
             let mut overrides = sets;
             overrides.extend(name.map(|name| Override::new("data.dataset", name)));
-            overrides.extend(clients.map(|clients| Override::new("data.clients", clients as i64)));
-            overrides.extend(seed.map(|seed| Override::new("data.partition_seed", seed as i64)));
+            overrides.extend(clients.map(|clients| Override::new("data.clients", clients as i64).by("--clients")));
+            overrides.extend(seed.map(|seed| Override::new("data.partition_seed", seed as i64).by("--seed")));
             if let Some(partition) = partition {
-                overrides.push(Override::new("data.partition", partition_table(&partition)?));
+                overrides.push(Override::new("data.partition", partition_table(&partition)?).by("--partition"));
             }
             // A population smaller than the default cohort is no mistake here.
             overrides.push(Override::new("cohort.size", 1));
-            describe(&Source { file: None, overrides })
+            describe(&Source { file: None, overrides }, all, format)
         }
     }
 }
@@ -85,15 +85,30 @@ fn fetch(name: &str) -> Result<(), SimError> {
     Ok(())
 }
 
-fn describe(source: &Source) -> Result<(), SimError> {
+fn describe(source: &Source, all: bool, format: Format) -> Result<(), SimError> {
     let experiment = source.load()?;
     let federation = Federation::load(&experiment)?;
     let dataset = federation.dataset();
     let (channels, height, width) = dataset.shape;
+    let description = federation.assignment().describe(&dataset.train, dataset.classes);
+    if format == Format::Json {
+        return print_json(&json!({
+            "dataset": experiment.raw.data.dataset, "shape": [channels, height, width], "classes": dataset.classes,
+            "train_samples": dataset.train.len(), "test_samples": dataset.test.len(),
+            "clients": description.histogram,
+        }));
+    }
     say!("{}", federation.describe_data(&experiment));
     say!("{} classes, samples of {channels} x {height} x {width}", dataset.classes);
     say!("");
-    say!("{}", federation.assignment().describe(&dataset.train, dataset.classes));
+    if all {
+        say!("{description:#}");
+        return Ok(());
+    }
+    say!("{description}");
+    if description.is_shortened() {
+        say!("--all shows every client and class, --format json for programs");
+    }
     Ok(())
 }
 

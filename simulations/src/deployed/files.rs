@@ -21,6 +21,9 @@ use crate::{
 /// A deadline for rounds that have none: a day.
 const NO_DEADLINE_SECONDS: f64 = 86_400.0;
 
+/// The coordinator's part of a run's directory.
+pub(super) const COORDINATOR: &str = "coordinator";
+
 /// The directory of a run.
 pub(super) struct Files {
     directory: PathBuf,
@@ -70,7 +73,7 @@ impl Files {
         let budgets = (0..raw.data.clients as u64).map(budget).collect();
         let shapes = fleet.as_ref().map(|fleet| shapes(fleet, experiment));
         let files = Self { directory, run, data, share, shapes, budgets };
-        let coordinator = files.directory.join("coordinator");
+        let coordinator = files.directory.join(COORDINATOR);
         if !coordinator.exists() {
             server.output(&["init", &text(&coordinator), "--host", "127.0.0.1"])?;
         }
@@ -123,7 +126,7 @@ impl Files {
 
     /// The coordinator's configuration.
     pub(super) fn config(&self) -> PathBuf {
-        self.directory.join("coordinator").join("nibble-server.toml")
+        self.directory.join(COORDINATOR).join("nibble-server.toml")
     }
 
     /// The clients of a coordinator at `address`.
@@ -137,7 +140,7 @@ impl Files {
         let status: serde_json::Value =
             serde_json::from_str(&json).map_err(|error| SimError::io("nibble-server status")(error.into()))?;
         let Some(name) = status["model_sha256"].as_str() else { return Ok(None) };
-        let models = self.directory.join("coordinator").join("state").join("models").join(&self.run);
+        let models = self.directory.join(COORDINATOR).join("state").join("models").join(&self.run);
         let path = models.join(name).with_extension("frame");
         let frame = fs::read(&path).map_err(SimError::io(&path))?;
         Ok(Some((path, frame)))

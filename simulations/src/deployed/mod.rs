@@ -34,6 +34,11 @@ use processes::Program;
 /// How often clients and interruptions are looked after while the coordinator says nothing.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Whether real processes have left something in a run's directory.
+pub(crate) fn is_in(directory: &Path) -> bool {
+    directory.join(files::COORDINATOR).exists()
+}
+
 /// Plays a run to its end, or until it is interrupted.
 ///
 /// # Errors

@@ -147,6 +147,11 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Whether there is one in `dir`.
+    pub(crate) fn is_in(dir: &Path) -> bool {
+        dir.join(NAME).exists()
+    }
+
     /// The checkpoint in `dir` with its models and payloads; `None` if there is none.
     pub(super) fn load(dir: &Path) -> Result<Option<(Self, Models, Vec<u8>)>, SimError> {
         let path = dir.join(NAME);

@@ -9,13 +9,27 @@ use toml::{Table, Value};
 pub struct Override {
     path: Vec<String>,
     value: Value,
+    /// The flag that stands for the key, where it was not `--set`.
+    flag: Option<&'static str>,
 }
 
 impl Override {
     /// The key `path`, dotted, set to `value`.
     #[must_use]
     pub fn new(path: &str, value: impl Into<Value>) -> Self {
-        Self { path: path.split('.').map(String::from).collect(), value: value.into() }
+        Self { path: path.split('.').map(String::from).collect(), value: value.into(), flag: None }
+    }
+
+    /// The same as given by `flag`, which errors then name.
+    #[must_use]
+    pub fn by(self, flag: &'static str) -> Self {
+        Self { flag: Some(flag), ..self }
+    }
+
+    /// What the user typed to set it.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.flag.map_or_else(|| format!("--set {}", self.key()), String::from)
     }
 
     /// The dotted key.

@@ -44,9 +44,8 @@ impl Source {
             text.parse().map_err(|error: toml::de::Error| syntax(self.file_name(), error.to_string()))?;
         let mut raw = Raw::default();
         for set in &self.overrides {
-            let place = || format!("--set {}", set.key());
-            set.apply(&mut table).map_err(|error| syntax(place(), error))?;
-            raw = table.clone().try_into().map_err(|error: toml::de::Error| syntax(place(), error.to_string()))?;
+            set.apply(&mut table).map_err(|error| syntax(set.place(), error))?;
+            raw = table.clone().try_into().map_err(|error: toml::de::Error| syntax(set.place(), error.to_string()))?;
         }
         Ok(raw)
     }
@@ -54,13 +53,12 @@ impl Source {
     /// Adds to a broken rule the place of the key it is about.
     fn place(&self, text: &str, error: ExperimentError) -> ExperimentError {
         let ExperimentError::Rule { key, problem, mend, .. } = error else { return error };
-        let place = if self.overrides.iter().any(|set| set.key() == key) {
-            format!("--set {key}")
-        } else {
-            match line_of(text, &key) {
+        let place = match self.overrides.iter().rfind(|set| set.key() == key) {
+            Some(set) => set.place(),
+            None => match line_of(text, &key) {
                 Some(line) => format!("{}:{line}: {key}", self.file_name()),
                 None => format!("{}: {key} (by default)", self.file_name()),
-            }
+            },
         };
         ExperimentError::Rule { place: Some(place), key, problem, mend }
     }

@@ -49,7 +49,10 @@ pub struct Experiment {
 #[non_exhaustive]
 pub enum ExperimentError {
     /// The file cannot be read.
-    #[error("cannot read the experiment {}: {error}", file.display())]
+    #[error(
+        "cannot read the experiment {}: {error}\n  help: give the path of a TOML file, or leave it out for the built-in \
+         comparison; `nibble-sim config show` prints that", file.display()
+    )]
     File {
         /// The file.
         file: PathBuf,

@@ -90,6 +90,16 @@ pub(super) fn clients_csv(comparison: &Comparison) -> Result<Option<Vec<u8>>, Re
     writer.into_inner().map(Some).map_err(|e| ReportError::Csv(e.into_error().into()))
 }
 
+/// Removes the file if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), ReportError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(ReportError::Io { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes beside the target and renames, so a reader sees the old file or the new one, never a part.
 pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), ReportError> {
     let at = |source| ReportError::Io { path: path.to_owned(), source };

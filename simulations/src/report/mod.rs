@@ -79,11 +79,13 @@ pub fn write(comparison: &Comparison, dir: &Path) -> Result<(), ReportError> {
         ("report.html", page::html(comparison, &overview, &svg)?.into_bytes()),
         ("accuracy_vs_bytes.svg", svg.into_bytes()),
     ];
-    let clients = files::clients_csv(comparison)?.map(|content| ("clients.csv", content));
-    for (name, content) in files.into_iter().chain(clients) {
+    for (name, content) in files {
         files::write_atomically(&dir.join(name), &content)?;
     }
-    Ok(())
+    match files::clients_csv(comparison)? {
+        Some(content) => files::write_atomically(&dir.join("clients.csv"), &content),
+        None => files::remove(&dir.join("clients.csv")), // of an earlier comparison
+    }
 }
 
 /// Writes the figure of error against rate to `path`, as its ending says: `svg` or `png`.
