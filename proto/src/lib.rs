@@ -3,7 +3,9 @@
 //! `tests/generated.rs` generates them again, without protoc, and fails on a difference; `NIBBLE_REGENERATE=1 cargo test
 //! -p nibble-proto` writes them. Generated types stop at the edges of server and client, where they are validated.
 //!
-//! Absent on purpose: anything written by hand but names and limits that both ends share.
+//! Absent on purpose: anything written by hand but names, limits and crash points that both ends share.
+
+pub mod crash;
 
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, rustdoc::all)]
 mod generated {

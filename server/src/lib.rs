@@ -12,7 +12,6 @@ pub mod clock;
 #[cfg(feature = "network")]
 pub mod coordinator;
 #[cfg(feature = "network")]
-mod crash;
 mod error;
 #[cfg(feature = "network")]
 pub mod evaluation;

@@ -23,10 +23,11 @@ use std::{
 };
 
 use nibble_codec::{DecodeError, Frame, Layout, PREFIX_BYTES};
+use nibble_proto::crash;
 use nibble_seed::{ClientId, RoundId};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Chunks, Scratch, crash, round::Digest};
+use crate::{Chunks, Scratch, round::Digest};
 
 /// Errors of the spool.
 #[derive(Debug, thiserror::Error)]

@@ -152,6 +152,53 @@ fn data_is_listed_and_described() {
     assert!(sandbox.fails(&["data", "fetch", "cifar"], 2).contains("cifar"));
 }
 
+/// Samples whose label their values tell: label, then four values.
+fn samples(count: usize) -> impl Iterator<Item = (u8, [u8; 4])> {
+    let level = |label: u8, at: usize| if usize::from(label) == at { 200 + (at as u8) * 10 } else { 20 };
+    (0..count).map(move |i| {
+        let label = (i % 3) as u8;
+        (label, std::array::from_fn(|at| level(label, at).wrapping_add((i * 7 % 30) as u8)))
+    })
+}
+
+#[test]
+fn data_of_ones_own_is_trained_on() {
+    let sandbox = Sandbox::new();
+    let row = |(i, (label, values)): (usize, (u8, [u8; 4]))| {
+        let values = values.map(|value| format!("{}", f32::from(value) / 255.0)).join(",");
+        format!("{values},{},site-{}\n", ["low", "mid", "high"][usize::from(label)], i / 50)
+    };
+    let rows: String = samples(400).enumerate().map(row).collect();
+    sandbox.write("readings.csv", &format!("a,b,c,d,kind,site\n{rows}"));
+    sandbox.write(
+        "own.toml",
+        "seeds = [0]\nrounds = 15\n[data]\ndataset = \"readings.csv\"\nlabel = \"kind\"\nowner = \"site\"\nclients = 8\n\
+         test_fraction = 0.2\npartition = { kind = \"natural\" }\n[model]\nname = \"logreg\"\n[local]\nlr = 1.0\n\
+         [cohort]\nsize = 4\n[compression]\nuplink = [\"int4\"]\n",
+    );
+    fs::create_dir(sandbox.path("images")).unwrap();
+    let labels = |count: usize| samples(count).map(|(label, _)| label).collect::<Vec<_>>();
+    let images = |count: usize| samples(count).flat_map(|(_, values)| values).collect::<Vec<_>>();
+    for (part, count) in [("train", 300usize), ("t10k", 60)] {
+        let number = |n: u32| n.to_be_bytes();
+        let count_bytes = number(count as u32);
+        let head = [number(0x0803), count_bytes, number(2), number(2)].concat();
+        let file = |name: &str, bytes: Vec<u8>| fs::write(sandbox.path("images").join(name), bytes).unwrap();
+        file(&format!("{part}-images-idx3-ubyte"), [head, images(count)].concat());
+        file(&format!("{part}-labels-idx1-ubyte"), [[number(0x0801), count_bytes].concat(), labels(count)].concat());
+    }
+    let idx = ["--set", "data.dataset=images", "--set", "data.partition={kind=\"iid\"}", "--set", "data.clients=10"];
+    let idx = [&["run", "--rounds", "15", "--set", "model.name=logreg", "--set", "local.lr=1.0"], &idx[..]].concat();
+    for args in [&["run", "own.toml"][..], &idx] {
+        let printed = json(&sandbox.ok(&[args, &["--format", "json"]].concat()));
+        let accuracy = printed["results"][0]["final_accuracy"].as_f64().unwrap();
+        assert!(accuracy > 0.95, "{args:?}: {accuracy}");
+    }
+    let row = ["bench", "--row", "mlp10-of100", "--dataset", "mnist-10k", "--rounds", "2", "--format", "json"];
+    let measured = json(&sandbox.ok(&row));
+    assert!(measured[0]["round_seconds_median"].as_f64().unwrap() > 0.0 && measured[0]["rounds"] == 2, "{measured}");
+}
+
 #[test]
 fn codec_encodes_decodes_and_measures() {
     let sandbox = Sandbox::new();

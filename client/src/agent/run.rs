@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use nibble_proto::v1::{self, UpdateHeader, UpdateRef, check_in_response::Instruction, upload_update_response};
+use nibble_proto::{
+    crash,
+    v1::{self, UpdateHeader, UpdateRef, check_in_response::Instruction, upload_update_response},
+};
 use nibble_seed::Seed;
 use rustls_pki_types::UnixTime;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -304,6 +307,7 @@ impl Agent {
             Ok(upload_update_response::Result::Stored(_)) => {
                 let wire_bytes = self.link.bytes().1 - written_before;
                 tracing::info!(phase = "upload", bytes, resumed_at, wire_bytes, "the update is stored");
+                crash::point("update-sent");
                 self.backoff.reset();
                 Ok(())
             }
@@ -329,6 +333,7 @@ impl Agent {
             v1::Outcome::Unspecified => return Err(CallError::Protocol("a receipt tells no outcome").into()),
         };
         self.upload = None;
+        crash::point("receipt-heard");
         self.at_bench(move |bench| bench.settle(settlement)).await?;
         self.backoff.reset();
         let (outcome, reason) = (receipt.outcome().as_str_name(), receipt.reason().as_str_name());

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nibble_proto::crash;
 use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::KeyPair;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
@@ -59,6 +60,7 @@ pub(super) fn pending_key(dir: &Path) -> Result<KeyPair, IdentityError> {
     }
     let key = KeyPair::generate().map_err(|error| IdentityError::Crypto(error.to_string()))?;
     write(&path, &key.serialize_pem(), Readers::Owner)?;
+    crash::point("key-made");
     Ok(key)
 }
 
@@ -66,6 +68,7 @@ pub(super) fn pending_key(dir: &Path) -> Result<KeyPair, IdentityError> {
 pub(super) fn keep(dir: &Path, certificate: &[u8], authority: &[u8]) -> Result<(), IdentityError> {
     write(&dir.join(AUTHORITY), &to_pem(authority), Readers::Everyone)?;
     write(&dir.join(CERTIFICATE), &to_pem(certificate), Readers::Everyone)?;
+    crash::point("certificate-kept");
     let (from, to) = (dir.join(NEW_KEY), dir.join(KEY));
     fs::rename(&from, &to).map_err(IdentityError::io("rename to", &to))?;
     sync(dir)

@@ -10,6 +10,8 @@ use std::{
     path::Path,
 };
 
+use nibble_proto::crash;
+
 use super::{StateError, lock::private_file};
 
 /// Floats converted at a time.
@@ -30,6 +32,7 @@ pub(super) fn write(dir: &Path, parameters: &[f32]) -> Result<(), StateError> {
         let mut out = BufWriter::new(private_file().truncate(true).open(&unfinished)?);
         in_bytes(parameters, |bytes| out.write_all(bytes))?;
         out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        crash::point("model-written");
         fs::rename(&unfinished, &path)
     };
     write().map_err(StateError::io("write", &path))

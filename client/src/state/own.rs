@@ -19,6 +19,8 @@ use std::{
     path::Path,
 };
 
+use nibble_proto::crash;
+
 use super::{StateError, replace};
 
 const MAGIC: &[u8; 8] = b"NIBLEOWN";
@@ -63,7 +65,9 @@ pub(super) fn settle(dir: &Path, payload_sha256: &[u8; 32]) -> Result<(), StateE
         return Ok(());
     }
     let take = || fs::rename(&next, dir.join(NOW)).and_then(|()| File::open(dir)?.sync_all());
-    take().map_err(StateError::io("write", &dir.join(NOW)))
+    take().map_err(StateError::io("write", &dir.join(NOW)))?;
+    crash::point("own-taken");
+    Ok(())
 }
 
 fn contents(path: &Path) -> Result<Option<Contents>, String> {

@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use nibble_proto::crash;
+
 use super::{
     StateError,
     header::{Header, Summary, layout_to_bytes},
@@ -26,11 +28,13 @@ pub(super) fn write(path: &Path, record: &Record<'_>) -> Result<(), StateError> 
     let created = !path.exists();
     let file = private_file().truncate(true).open(path).map_err(StateError::io("create", path))?;
     let file = write_to(file, record).map_err(StateError::io("write", path))?;
+    crash::point("slot-written");
     file.sync_all().map_err(StateError::io("sync", path))?;
     if created {
         let dir = path.parent().unwrap_or(Path::new("."));
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(StateError::io("sync", dir))?;
     }
+    crash::point("slot-kept");
     Ok(())
 }
 
@@ -41,7 +45,9 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
         let mut file = private_file().truncate(true).open(&unfinished)?;
         file.write_all(bytes)?;
         file.sync_all()?;
+        crash::point("file-written");
         std::fs::rename(&unfinished, path)?;
+        crash::point("file-kept");
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     };
     write().map_err(StateError::io("write", path))

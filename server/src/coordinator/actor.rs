@@ -8,6 +8,7 @@ use std::{
 };
 
 use nibble_codec::Scheme;
+use nibble_proto::crash;
 use nibble_seed::{ClientId, RoundId, Seed};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
@@ -20,7 +21,6 @@ use crate::{
     Round,
     broadcast::Broadcast,
     clock::Clock,
-    crash,
     evaluation::ToEvaluate,
     models::{ModelName, Models},
     round::{Assigned, Counted, DiscardReason, Effect, Event, Outcome, Record},

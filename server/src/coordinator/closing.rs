@@ -2,12 +2,13 @@
 
 use std::{sync::Mutex, thread};
 
+use nibble_proto::crash;
 use nibble_seed::RoundId;
 use tracing::info;
 
 use super::{Coordinator, CoordinatorError, ModelRef, counters, publishing::keyframe_bytes};
 use crate::{
-    Aggregate, Contribution, Facts, FoldError, Round, crash,
+    Aggregate, Contribution, Facts, FoldError, Round,
     evaluation::ToEvaluate,
     models,
     round::{Counted, Event},

@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use nibble_codec::{Coding, PayloadId};
+use nibble_proto::crash;
 use nibble_seed::{Purpose, RoundId};
 
 use super::{Coordinator, CoordinatorError, DeltaPath, ModelRef, Parts, Plan};
 use crate::{
     Round,
     broadcast::Broadcast,
-    crash,
     models::{Chain, DeltaFrame, ModelError, ModelName, Models},
     strategy::Published,
 };

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use nibble_proto::crash;
 use nibble_seed::RoundId;
 use tracing::info;
 
 use super::{Coordinator, CoordinatorError, ModelRef, Parts, Plan, publishing};
 use crate::{
-    Round, crash,
+    Round,
     evaluation::ToEvaluate,
     models::ModelName,
     round::{Carried, Closed, Counted, Effect, Event, Outcome},

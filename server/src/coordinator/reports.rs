@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use nibble_proto::crash;
 use nibble_seed::{ClientId, RoundId};
 use tokio::sync::oneshot;
 use tracing::{debug, info};
 
 use super::{Coordinator, CoordinatorError, Sent, UpdateRef};
 use crate::{
-    crash,
     round::{DiscardReason, Event, Outcome, RejectReason},
     store::{Report, ReportKind},
 };

@@ -1,6 +1,10 @@
 //! Clients that train nothing: every one downloads the model, and sends an update of zeros.
 
-use std::{process::Command, sync::Arc};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::Command,
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -15,7 +19,7 @@ use nibble_seed::{RoundId, Seed};
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject};
 use sha2::{Digest, Sha256};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tonic::{Request, transport::Channel};
 
 use crate::server::Server;
@@ -183,28 +187,42 @@ type Identity = Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>;
 
 /// Connects; with `Some`, over TLS, with a certificate if there is one.
 async fn connect(server: &Server, tls: Option<Identity>) -> Result<Channel> {
-    let address = server.address.clone();
-    let tls = match tls {
-        None => None,
-        Some(identity) => {
-            let mut roots = rustls::RootCertStore::empty();
-            roots.add(CertificateDer::from_pem_slice(&server.authority_pem()?)?)?;
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let config = rustls::ClientConfig::builder_with_provider(provider)
-                .with_protocol_versions(&[&rustls::version::TLS13])?
-                .with_root_certificates(roots);
-            let mut config = match identity {
-                None => config.with_no_client_auth(),
-                Some((chain, key)) => config.with_client_auth_cert(chain, key)?,
-            };
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            Some(tokio_rustls::TlsConnector::from(Arc::new(config)))
-        }
+    let tls = tls.map(|identity| trusting(&server.authority_pem()?, identity)).transpose()?;
+    dial(server.address.parse()?, Ipv4Addr::LOCALHOST, tls).await
+}
+
+/// Connects a device from one of this machine's own addresses.
+pub(crate) async fn connect_from(
+    address: &str,
+    authority_pem: &[u8],
+    from: Ipv4Addr,
+    device: (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+) -> Result<Channel> {
+    dial(address.parse()?, from, Some(trusting(authority_pem, Some(device))?)).await
+}
+
+fn trusting(authority_pem: &[u8], identity: Identity) -> Result<tokio_rustls::TlsConnector> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority_pem)?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => config.with_no_client_auth(),
+        Some((chain, key)) => config.with_client_auth_cert(chain, key)?,
     };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(tokio_rustls::TlsConnector::from(Arc::new(config)))
+}
+
+async fn dial(address: SocketAddr, from: Ipv4Addr, tls: Option<tokio_rustls::TlsConnector>) -> Result<Channel> {
     let connector = tower::service_fn(move |_: http::Uri| {
-        let (address, tls) = (address.clone(), tls.clone());
+        let tls = tls.clone();
         async move {
-            let stream = TcpStream::connect(&address).await?;
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::from((from, 0)))?;
+            let stream = socket.connect(address).await?;
             stream.set_nodelay(true)?;
             let io: Box<dyn Io> = match tls {
                 None => Box::new(stream),

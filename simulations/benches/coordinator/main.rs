@@ -6,15 +6,16 @@
 //!
 //! Every client downloads the model (1,663,370 parameters) as fp32 and sends as much back. The clients are tasks of this
 //! process, on the same cores; they keep nothing on disk. A round is the time between the records of two closed rounds,
-//! evaluation excluded. Bytes of the kernel are those that TCP delivered (`ss --info`), headers of TCP and IP excluded.
+//! evaluation excluded. With `-- idle` nothing is played: 10,000 devices are connected and wait. Bytes of the kernel are those that TCP delivered (`ss --info`), headers of TCP and IP excluded.
 
 #![allow(clippy::print_stdout)]
 
 mod client;
+mod idle;
 mod server;
 
 use client::Clients;
-use server::Server;
+use server::Prepared;
 
 const ROUNDS: usize = 8;
 
@@ -24,6 +25,9 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    if std::env::args().any(|arg| arg == "idle") {
+        return runtime.block_on(idle::measure(10_000));
+    }
     println!(
         "{:>8} {:>7} {:>7} {:>11} {:>10} {:>13} {:>13} {:>15}",
         "security", "clients", "scheme", "s a round", "peak MiB", "overhead up", "overhead down", "against kernel"
@@ -36,7 +40,7 @@ fn main() -> anyhow::Result<()> {
         (true, 10, "int4"),
         (true, 50, "int4"),
     ] {
-        let server = Server::start(secure, clients, scheme, ROUNDS)?;
+        let server = Prepared::new(clients, scheme, ROUNDS)?.start(secure)?;
         let moved = runtime.block_on(Clients::play(&server, clients, scheme))?;
         let seen = server.finish()?;
         let percent = |more: u64, than: u64| 100.0 * (more as f64 / than as f64 - 1.0);

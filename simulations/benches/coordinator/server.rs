@@ -28,8 +28,14 @@ pub(crate) struct Seen {
     pub(crate) wire_down: u64,
 }
 
-impl Server {
-    pub(crate) fn start(secure: bool, clients: usize, scheme: &str, rounds: usize) -> Result<Self> {
+/// A coordinator that is configured and not started yet.
+pub(crate) struct Prepared {
+    directory: tempfile::TempDir,
+    program: PathBuf,
+}
+
+impl Prepared {
+    pub(crate) fn new(clients: usize, scheme: &str, rounds: usize) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         // Benches lie in target/PROFILE/deps, programs in target/PROFILE.
         let this = std::env::current_exe()?;
@@ -48,6 +54,24 @@ impl Server {
         let layout = super::client::layout();
         let zeros = vec![0.0; layout.coordinates()];
         nibble_sim::model_file::write(&directory.path().join("model.safetensors"), &layout, &zeros)?;
+        Ok(Self { directory, program })
+    }
+
+    fn parts(&self) -> PathBuf {
+        self.directory.path().join("coordinator")
+    }
+
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.parts().join("authority")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.parts().join("state")
+    }
+
+    pub(crate) fn start(self, secure: bool) -> Result<Server> {
+        let parts = self.parts();
+        let Self { directory, program } = self;
         let mut command = Command::new(&program);
         command.args(["serve", "--log-format", "json", "--until-stdin-closes", "--config"]);
         command.arg(parts.join("nibble-server.toml")).stdin(Stdio::piped()).stderr(Stdio::piped());
@@ -64,9 +88,11 @@ impl Server {
             }
         };
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { directory, program, child, address, secure })
+        Ok(Server { directory, program, child, address, secure })
     }
+}
 
+impl Server {
     pub(crate) fn config(&self) -> PathBuf {
         self.directory.path().join("coordinator").join("nibble-server.toml")
     }
@@ -86,10 +112,19 @@ impl Server {
         self.child.id()
     }
 
-    pub(crate) fn finish(mut self) -> Result<Seen> {
+    /// Its memory now.
+    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, which: &'static str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
-        let peak_bytes = 1024 * peak.trim().trim_end_matches("kB").trim().parse::<u64>()?;
+        let found = status.lines().find_map(|line| line.strip_prefix(which)).context(which)?;
+        Ok(1024 * found.trim().trim_end_matches("kB").trim().parse::<u64>()?)
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Seen> {
+        let peak_bytes = self.memory("VmHWM:")?;
         drop(self.child.stdin.take());
         self.child.wait()?;
         let read = |what: &str| -> Result<Value> {

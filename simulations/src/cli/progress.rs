@@ -42,7 +42,6 @@ impl Bars {
             let style = ProgressStyle::with_template(template).expect("a template of this program");
             let bar = bars.add(ProgressBar::new(0));
             bar.set_style(style.progress_chars("━╸─"));
-            bar.enable_steady_tick(Duration::from_millis(250));
             bar
         };
         Self {
@@ -63,6 +62,10 @@ impl Observer for Reporter {
             bars.run.set_position(done);
             bars.run.set_prefix(name.to_owned());
             bars.run.set_message("");
+            // Not before there is something to show.
+            for bar in [&bars.all, &bars.run] {
+                bar.enable_steady_tick(Duration::from_millis(250));
+            }
         } else if done > 0 {
             eprintln!("{name}: goes on after round {done} of {rounds}");
         }

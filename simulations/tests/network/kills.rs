@@ -84,6 +84,61 @@ fn at_every_durable_point_the_coordinator_is_killed_and_goes_on() {
     check(&deployment);
 }
 
+/// The same of a client, whose tensors are partly its own.
+#[cfg(debug_assertions)]
+const CLIENT_POINTS: [(&str, &[u64]); 8] = [
+    ("slot-written", &[1, 2, 3, 4]),
+    ("slot-kept", &[1, 2, 3, 4]),
+    ("file-written", &[1, 2]),
+    ("file-kept", &[1, 2]),
+    ("own-taken", &[1, 2]),
+    ("model-written", &[1, 2]),
+    ("update-sent", &[1, 2]),
+    ("receipt-heard", &[1, 2]),
+];
+
+#[cfg(debug_assertions)]
+#[test]
+fn at_every_durable_point_a_client_is_killed_and_goes_on() {
+    let config = config_of("int4+ef", 120, "[local]\npersonal = [\"fc.bias\"]\n");
+    let expected = left_alone(&config);
+    let mut deployment = Deployment::insecure(&config);
+    let coordinator = deployment.start();
+    let mut clients = deployment.clients(CLIENTS, PARTS);
+    let points = CLIENT_POINTS.iter().flat_map(|&(point, counts)| counts.iter().map(move |&count| (point, count)));
+    for (turn, point) in points.enumerate() {
+        let victim = turn % CLIENTS;
+        clients.remove(victim).kill();
+        deployment.client_to_crash(victim, PARTS, point).is_killed();
+        clients.insert(victim, deployment.client(victim, PARTS));
+    }
+    assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
+    deployment.finish(coordinator, clients);
+    check_against(&deployment, &expected);
+}
+
+/// Of an enrolment. Whoever is killed at one of them enrols again, with the same token.
+#[cfg(debug_assertions)]
+const ENROLMENT_POINTS: [&str; 2] = ["key-made", "certificate-kept"];
+
+#[cfg(debug_assertions)]
+#[test]
+fn at_every_durable_point_of_an_enrolment_a_client_is_killed_and_enrols_again() {
+    let mut deployment = Deployment::secure(&config_of("int4", 3, ""));
+    let coordinator = deployment.start();
+    for (client, point) in ENROLMENT_POINTS.iter().enumerate() {
+        let mut enrolling = deployment.enrolling(client);
+        let killed = enrolling.env("NIBBLE_CRASH_AT", format!("{point}:1")).status().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed), Some(9), "{point}");
+        let again = enrolling.env_remove("NIBBLE_CRASH_AT").status().unwrap();
+        // With a certificate there is nothing left to do, and it says so.
+        assert_eq!(again.success(), *point == "key-made", "{point}");
+    }
+    (ENROLMENT_POINTS.len()..CLIENTS).for_each(|client| deployment.enrol(client));
+    let clients = deployment.clients(CLIENTS, PARTS);
+    deployment.finish(coordinator, clients);
+}
+
 #[cfg(debug_assertions)]
 #[test]
 fn every_durable_point_is_tested() {
@@ -98,9 +153,15 @@ fn every_durable_point_is_tested() {
             }
         }
     }
-    let mut names = std::collections::BTreeSet::new();
-    collect(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src"), &mut names);
-    assert_eq!(names, POINTS.iter().map(|(name, _)| (*name).to_owned()).collect());
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let collected = |directory: &str| {
+        let mut names = std::collections::BTreeSet::new();
+        collect(&root.join(directory), &mut names);
+        names
+    };
+    assert_eq!(collected("server/src"), POINTS.iter().map(|(name, _)| (*name).to_owned()).collect());
+    let of_client = CLIENT_POINTS.iter().map(|(name, _)| *name).chain(ENROLMENT_POINTS);
+    assert_eq!(collected("client/src"), of_client.map(str::to_owned).collect());
 }
 
 /// A round takes some 20 ms, and a client takes up to 500 ms to try a dead coordinator again: what a delay is counted
@@ -148,20 +209,26 @@ fn at_sixty_random_moments_the_coordinator_is_killed_and_goes_on() {
 }
 
 #[test]
-fn at_thirty_random_moments_clients_are_killed_and_go_on() {
-    let mut moments = Moments::of(100);
-    let mut deployment = Deployment::insecure(&config());
-    let coordinator = deployment.start();
-    let mut clients = deployment.clients(CLIENTS, PARTS);
-    for _ in 0..30 {
-        let victim = moments.index(CLIENTS);
-        let killed = clients.remove(victim);
-        killed.kill_after(moments.below(ROUND_OF_TIME));
-        clients.insert(victim, deployment.client(victim, PARTS));
-    }
-    assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
-    deployment.finish(coordinator, clients);
-    check(&deployment);
+fn at_sixty_random_moments_clients_are_killed_and_go_on() {
+    thread::scope(|scope| {
+        for run in 100..102 {
+            scope.spawn(move || {
+                let mut moments = Moments::of(run);
+                let mut deployment = Deployment::insecure(&config());
+                let coordinator = deployment.start();
+                let mut clients = deployment.clients(CLIENTS, PARTS);
+                for _ in 0..30 {
+                    let victim = moments.index(CLIENTS);
+                    let killed = clients.remove(victim);
+                    killed.kill_after(moments.below(ROUND_OF_TIME));
+                    clients.insert(victim, deployment.client(victim, PARTS));
+                }
+                assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
+                deployment.finish(coordinator, clients);
+                check(&deployment);
+            });
+        }
+    });
 }
 
 #[test]

@@ -125,10 +125,18 @@ impl Deployment {
 
     /// Exchanges a token for client `index`'s certificate.
     pub(crate) fn enrol(&self, index: usize) {
+        assert!(self.enrolling(index).status().expect("nibble-client starts").success());
+    }
+
+    /// The command that exchanges a new token for client `index`'s certificate.
+    pub(crate) fn enrolling(&self, index: usize) -> Command {
         let (name, number, state) = (format!("client-{index}"), index.to_string(), self.state_of(index));
         let args = ["token", "--config", &self.config(), "--name", &name, "--client", &number];
         let token = Program::Server.ok(&args);
-        Program::Client.ok(&["enroll", "--server", self.address(), "--token", token.trim(), "--state", &state]);
+        let mut command = Program::Client.command();
+        command.args(["enroll", "--server", self.address(), "--token", token.trim(), "--state", &state]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        command
     }
 
     /// Starts client `index`, whose samples are the `index`-th of `parts` parts, or starts it again on its state.
@@ -143,6 +151,17 @@ impl Deployment {
 
     /// As [`Deployment::client_with`], with all of what says which samples are its own.
     pub(crate) fn client_sharing(&self, index: usize, share: &str, more: &str) -> Process {
+        Process::start(format!("client {index}"), &mut self.client_command(index, share, more))
+    }
+
+    /// Starts client `index`, which kills itself the `count`-th time that it comes by `point`.
+    #[cfg(debug_assertions)] // other builds have no such points
+    pub(crate) fn client_to_crash(&self, index: usize, parts: usize, (point, count): (&str, u64)) -> Process {
+        let mut command = self.client_command(index, &format!("index = {index}, clients = {parts}"), "");
+        Process::start(format!("client {index}"), command.env("NIBBLE_CRASH_AT", format!("{point}:{count}")))
+    }
+
+    fn client_command(&self, index: usize, share: &str, more: &str) -> Command {
         let (address, state) = (self.address(), self.state_of(index));
         let server = match self.secure {
             true => format!("server = \"https://{address}\"\n"),
@@ -152,7 +171,8 @@ impl Deployment {
         let config = format!("{server}state = {state:?}\n[data]\nshare = {{ {share} }}\n{more}");
         fs::write(&file, config).expect("a file for the test");
         let mut command = Program::Client.command();
-        Process::start(format!("client {index}"), command.args(["--log-format", "json", "run"]).arg(file))
+        command.args(["--log-format", "json", "run"]).arg(file);
+        command
     }
 
     /// Starts clients `0..count`.

@@ -1,10 +1,10 @@
-//! Places where a test may kill the coordinator. Release builds have none of it.
+//! Places where a test may kill a coordinator or a client. Release builds have none of it.
 //!
 //! `NIBBLE_CRASH_AT=POINT:N` kills the process, with SIGKILL, the N-th time it comes by the durable point of that name.
 
 /// A durable point has been reached.
 #[cfg(debug_assertions)]
-pub(crate) fn point(name: &str) {
+pub fn point(name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     static PASSED: AtomicU64 = AtomicU64::new(0);
@@ -21,4 +21,4 @@ pub(crate) fn point(name: &str) {
 /// A durable point has been reached.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
-pub(crate) fn point(_: &str) {}
+pub fn point(_: &str) {}
