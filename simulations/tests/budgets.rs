@@ -4,6 +4,7 @@
 
 use nibble_client::budget::{Account, Budget as Caps};
 use nibble_seed::Seed;
+use nibble_server::round::Asynchronous;
 use nibble_sim::{
     engine::Run,
     experiment::{Availability, Budget, Experiment, Links, Raw},
@@ -19,6 +20,10 @@ fn experiment(scheme: &str, budget: Option<Budget>, dropout: f64, links: Option<
 }
 
 fn of_model(model: &str, scheme: &str, budget: Option<Budget>, dropout: f64, links: Option<Links>) -> Experiment {
+    raw_of(model, scheme, budget, dropout, links).try_into().unwrap()
+}
+
+fn raw_of(model: &str, scheme: &str, budget: Option<Budget>, dropout: f64, links: Option<Links>) -> Raw {
     let mut raw = Raw { rounds: ROUNDS, budget, links, ..Raw::default() };
     raw.model.name = model.into();
     raw.data.clients = 12;
@@ -26,7 +31,7 @@ fn of_model(model: &str, scheme: &str, budget: Option<Budget>, dropout: f64, lin
     raw.cohort.quorum = Some(1);
     raw.availability = Availability { dropout, ..raw.availability };
     raw.compression.uplink = vec![scheme.into()];
-    raw.try_into().unwrap()
+    raw
 }
 
 /// Plays a run, and looks at every account after every round.
@@ -73,6 +78,8 @@ proptest! {
         seconds in prop::option::weighted(0.3, 0.1..20.0),
         dropout in prop::sample::select(vec![0.0, 0.3]),
         (model, times) in prop::sample::select(vec![("logreg", 1), ("mlp", 25)]),
+        // Rounds that do not wait, and give up whoever is late: most of those on NB-IoT.
+        waits in prop::bool::weighted(0.7),
         seed in 0u64..1000,
     ) {
         let larger = |cap: Option<u64>| cap.map(|bytes| bytes * times);
@@ -89,8 +96,30 @@ proptest! {
             classes: [("nb-iot".into(), Budget { uplink_bytes: class, ..Budget::default() })].into(),
         };
         let links = Links { profiles: [("nb-iot".into(), 1.0), ("lte".into(), 1.0)].into(), ..Links::default() };
-        play(&of_model(model, scheme, Some(budget), dropout, Some(links)), seed, within);
+        let mut raw = raw_of(model, scheme, Some(budget), dropout, Some(links));
+        if !waits {
+            raw.asynchronous = Some(Asynchronous { concurrency: 6, staleness: 0.5, max_staleness: Some(1) });
+            raw.cohort.deadline_seconds = Some(5.0);
+        }
+        play(&raw.try_into().unwrap(), seed, within);
     }
+}
+
+#[test]
+fn whoever_is_given_up_has_spent_what_it_sent() {
+    let links = Links { profile: Some("nb-iot".into()), ..Links::default() };
+    let mut raw = raw_of("logreg", "int4", Some(Budget::default()), 0.0, Some(links));
+    raw.asynchronous = Some(Asynchronous { concurrency: 6, staleness: 0.5, max_staleness: None });
+    // An update of 4 kB takes some, and not everybody's comes in time.
+    raw.links.as_mut().unwrap().spread = 0.5;
+    raw.cohort.deadline_seconds = Some(12.0);
+    let (rows, classes) = play(&raw.try_into().unwrap(), 3, within);
+    let sum = |of: fn(&RoundRow) -> u64| rows.iter().map(of).sum::<u64>();
+    let (counted, late) = (sum(|row| row.counted), sum(|row| row.uncounted));
+    assert!(counted > 0 && late > 0, "{counted} in time, {late} late");
+    let [all] = &classes[..] else { panic!("{classes:?}") };
+    assert_eq!((all.counted, all.uncounted, all.uplink_bytes), (counted, late, sum(|row| row.uplink_bytes)));
+    assert_eq!(all.spent_up, (counted + late) * nibble_server::wire::up(all.uplink_bytes / (counted + late)));
 }
 
 #[test]

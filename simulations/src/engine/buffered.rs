@@ -27,6 +27,8 @@ pub(super) struct UnderWay {
     /// As the round sees it.
     pub(super) carried: Carried,
     pub(super) flights: BTreeMap<ClientId, Flight>,
+    /// Clients that were given up, and when what they send nevertheless will have come: they are busy until then.
+    pub(super) late: BTreeMap<ClientId, Duration>,
 }
 
 /// A client's work, from its assignment until its update is counted.
@@ -48,6 +50,8 @@ struct Filling {
     took: BTreeMap<ClientId, Duration>,
     wakes: BTreeSet<Duration>,
     counted: BTreeMap<ClientId, Sent>,
+    /// Who was given up, with the time and the bytes that took: nobody told them before they had sent.
+    given_up: Vec<(ClientId, Duration, u64)>,
     /// The model that clients are given, and the bytes of all of it.
     model: (Vec<f32>, u64),
 }
@@ -58,7 +62,16 @@ impl Run<'_> {
         let stopwatch = Stopwatch::start();
         let id = RoundId(self.progress.rows.len() as u64);
         let model = self.publish(id)?;
-        let able = self.idle(id, model.1);
+        self.under_way.late.retain(|_, comes| *comes > self.progress.clock);
+        let mut able = self.idle(id, model.1);
+        // Nobody has anything to do, but somebody will.
+        while let (true, true, Some(&comes)) =
+            (able.is_empty(), self.under_way.flights.is_empty(), self.under_way.late.values().min())
+        {
+            self.progress.clock = self.progress.clock.max(comes);
+            self.under_way.late.retain(|_, later| *later > comes);
+            able = self.idle(id, model.1);
+        }
         let clients = self.experiment.raw.data.clients;
         let config = self.experiment.round.clone().select_among(clients, None);
         let carried = std::mem::take(&mut self.under_way.carried);
@@ -69,6 +82,7 @@ impl Run<'_> {
             took: BTreeMap::new(),
             wakes: BTreeSet::new(),
             counted: BTreeMap::new(),
+            given_up: Vec::new(),
             model,
         };
         let is_idle = |client: &ClientId| !self.under_way.flights.contains_key(client);
@@ -84,7 +98,7 @@ impl Run<'_> {
         }
         self.train_flights(&filling)?;
         self.under_way.carried = filling.round.carried().clone();
-        let Filling { outcomes, assigned, took, counted, .. } = filling;
+        let Filling { outcomes, assigned, took, counted, given_up, .. } = filling;
         for (&client, sent) in &counted {
             self.accounts.entry(client).or_default().spend(wire::up(sent.payload.len() as u64), 0);
         }
@@ -98,8 +112,13 @@ impl Run<'_> {
             let came = Some((took, sent.payload.len() as u64, true, last == Some(client)));
             self.tally(Turn { client, downlink_bytes: None, came });
         }
+        for &(client, took, bytes) in &given_up {
+            self.tally(Turn { client, downlink_bytes: None, came: Some((took, bytes, false, false)) });
+        }
         let downlink_bytes = assigned.iter().map(|client| client.downlink_bytes).sum();
-        let row = self.account(id, outcomes, &counted, downlink_bytes, stopwatch.elapsed());
+        let mut row = self.account(id, outcomes, &counted, downlink_bytes, stopwatch.elapsed());
+        row.uncounted += given_up.len() as u64;
+        row.uplink_bytes += given_up.iter().map(|(.., bytes)| bytes).sum::<u64>();
         self.spare.extend(counted.into_values().map(|sent| sent.payload));
         Ok(row)
     }
@@ -162,7 +181,7 @@ impl Run<'_> {
                         }
                     }
                     Effect::WakeAt(at) => drop(filling.wakes.insert(at)),
-                    Effect::GiveUp { client, .. } => drop(self.under_way.flights.remove(&client)),
+                    Effect::GiveUp { client, .. } => self.give_up(filling, client)?,
                     Effect::Receipt { client, outcome } => filling.outcomes.receipts.push((client, outcome)),
                     Effect::Aggregate(counted) => {
                         self.train_flights(filling)?;
@@ -178,6 +197,20 @@ impl Run<'_> {
             effects = more;
         }
         if begun { self.foresee_arrivals(filling) } else { Ok(()) }
+    }
+
+    /// Forgets what a client is at. It hears of that once it has sent its update: that is spent, and its intent stays with it.
+    fn give_up(&mut self, filling: &mut Filling, client: ClientId) -> Result<(), SimError> {
+        self.train_flights(filling)?;
+        let Some(Flight { began, arrives, sent: Some(sent), .. }) = self.under_way.flights.remove(&client) else {
+            return Ok(());
+        };
+        let (bytes, comes) = (sent.payload.len() as u64, arrives.unwrap_or(began));
+        self.accounts.entry(client).or_default().spend(wire::up(bytes), 0);
+        self.under_way.late.insert(client, comes);
+        filling.given_up.push((client, comes.saturating_sub(began), bytes));
+        self.spare.push(sent.payload);
+        Ok(())
     }
 
     /// Finds out when those arrive who have just begun. With links that depends on the bytes of their updates, so they train now;
@@ -232,6 +265,11 @@ impl Run<'_> {
 }
 
 impl UnderWay {
+    /// Whether a client has something to do, or to send.
+    pub(super) fn is_busy(&self, client: ClientId) -> bool {
+        self.flights.contains_key(&client) || self.late.contains_key(&client)
+    }
+
     /// For a checkpoint: everything that is under way, and the payloads one after the other.
     pub(super) fn to_rows(&self) -> (Vec<FlightRow>, Vec<u8>) {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);

@@ -62,6 +62,9 @@ pub struct Checkpoint {
     /// Updates under way, where rounds do not wait.
     #[serde(default)]
     pub flights: Vec<FlightRow>,
+    /// Until when clients that were given up are busy nevertheless.
+    #[serde(default)]
+    pub late: BTreeMap<u64, u64>,
     /// SHA-256 of their payloads, one after the other; the file of this name holds them.
     #[serde(default)]
     pub payloads: String,

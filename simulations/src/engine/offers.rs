@@ -36,7 +36,7 @@ impl Run<'_> {
         let losses = self.losses();
         let is_able = |client: &ClientId| {
             let can_send = |situation: Situation<'_>| self.codecs.up.plan(&situation).is_some();
-            !self.under_way.flights.contains_key(client)
+            !self.under_way.is_busy(*client)
                 && self.situation(round, *client, (whole, day), &losses).is_some_and(can_send)
         };
         clients.filter(is_able).collect()

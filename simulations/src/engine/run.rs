@@ -174,11 +174,13 @@ impl<'a> Run<'a> {
         [global, memories, held, anchor]: Models,
         payloads: &[u8],
     ) -> Result<Self, SimError> {
-        let under_way = UnderWay::restore(&checkpoint.flights, payloads).ok_or_else(|| SimError::File {
+        let mut under_way = UnderWay::restore(&checkpoint.flights, payloads).ok_or_else(|| SimError::File {
             path: self.dir.clone(),
             problem: "what its checkpoint says of updates under way makes no sense".into(),
             mend: "start afresh with --fresh".into(),
         })?;
+        let late = checkpoint.late.iter().map(|(&client, &comes)| (ClientId(client), Duration::from_nanos(comes)));
+        under_way.late = late.collect();
         let broadcast = self.broadcasting((anchor, held), checkpoint.frames);
         let of = |client| ClientId(client);
         Ok(Self {
@@ -256,7 +258,7 @@ impl<'a> Run<'a> {
         let checkpoint = Checkpoint {
             scheme: self.codecs.to_string(),
             seed: self.seed.0,
-            clock_nanos: u64::try_from(self.progress.clock.as_nanos()).unwrap_or(u64::MAX),
+            clock_nanos: nanos(self.progress.clock),
             rows: self.progress.rows.clone(),
             model: model_file::hash(global),
             memories: model_file::hash(&self.progress.memories),
@@ -270,6 +272,7 @@ impl<'a> Run<'a> {
             kept,
             own,
             flights,
+            late: self.under_way.late.iter().map(|(client, comes)| (client.0, nanos(*comes))).collect(),
             payloads: sha256(&payloads),
         };
         checkpoint.save(&self.dir, [global, &self.progress.memories, held, anchor], &payloads)?;
@@ -303,6 +306,10 @@ impl<'a> Run<'a> {
         let summary = RunSummary::of(rows, run, coordinates, &self.progress.global, peak_rss_bytes());
         RunResult { summary, rounds: rows.clone(), classes: self.progress.classes.clone() }
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn check_same(checkpoint: &Checkpoint, codecs: Codecs, seed: Seed, dir: &Path) -> Result<(), SimError> {
