@@ -11,7 +11,6 @@ pub mod broadcast;
 pub mod clock;
 #[cfg(feature = "network")]
 pub mod coordinator;
-#[cfg(feature = "network")]
 mod error;
 #[cfg(feature = "network")]
 pub mod evaluation;

@@ -5,7 +5,8 @@ mod support;
 use nibble_sim::{experiment::Experiment, federation::Federation};
 use support::runs::{self, play};
 
-const COMMON: &str = "seeds = [5]\nrounds = 6\n[model]\nname = \"logreg\"\n[data]\nclients = 20\n\
+/// A model of four chunks, so that threads share every fold.
+const COMMON: &str = "seeds = [5]\nrounds = 6\n[model]\nname = \"mlp\"\n[data]\nclients = 20\n\
      partition = { kind = \"size-skewed\", sigma = 1.0 }\n[compression]\nuplink = [\"int8\"]\n[cohort]\nsize = 6\n[strategy]\nname = ";
 
 const STRATEGIES: [&str; 10] = [

@@ -61,6 +61,8 @@ struct Round {
     payload_bytes_up: u64,
     payload_bytes_down: u64,
     model_sha256: Option<String>,
+    /// Seconds from the assignments to each client's update.
+    arrived_seconds: BTreeMap<u64, f64>,
     /// Who did not count, and why.
     uncounted: BTreeMap<u64, String>,
 }
@@ -205,6 +207,12 @@ pub(super) fn rounds(command: &Report) -> Result<()> {
             payload_bytes_up: bytes.payload_up,
             payload_bytes_down: bytes.payload_down,
             model_sha256: row.new_model.map(|model| hex(&model)),
+            arrived_seconds: reports
+                .iter()
+                .filter(|report| report.digest.is_some())
+                .map(|report| (report.client.0, report.at.saturating_sub(row.assigned.unwrap_or(row.opened))))
+                .map(|(client, took)| (client, took.as_secs_f64()))
+                .collect(),
             uncounted: reports.iter().filter_map(uncounted).chain(silent).collect(),
         });
     }

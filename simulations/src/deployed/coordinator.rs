@@ -73,6 +73,8 @@ struct Round {
     closed: Option<String>,
     selected: u64,
     cohort: Vec<u64>,
+    #[serde(default)]
+    arrived_seconds: BTreeMap<u64, f64>,
     uncounted: BTreeMap<u64, String>,
     accepted: u64,
     rejected: u64,
@@ -84,6 +86,14 @@ struct Round {
     nmse: Option<f64>,
     payload_bytes_up: u64,
     payload_bytes_down: u64,
+}
+
+impl Round {
+    /// Whose update was the last of those that count.
+    fn last(&self) -> Option<u64> {
+        let counted = self.arrived_seconds.iter().filter(|(client, _)| !self.uncounted.contains_key(client));
+        counted.max_by(|a, b| a.1.total_cmp(b.1)).map(|(client, _)| *client)
+    }
 }
 
 impl Coordinator {
@@ -196,6 +206,8 @@ impl Coordinator {
                 row.selected += 1;
                 row.counted += u64::from(counted);
                 row.uncounted += u64::from(!counted);
+                row.seconds += round.arrived_seconds.get(&client).copied().unwrap_or_default();
+                row.last += u64::from(round.last() == Some(client));
             }
             let (mut up, mut down) = (0, 0);
             for entry in entries.iter().filter(|entry| entry.client == Some(client)) {

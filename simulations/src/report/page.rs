@@ -154,7 +154,7 @@ fn target(comparison: &Comparison, overview: &Overview<'_>) -> String {
          <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"target\">\n<table>\n\
          <thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n\
          <p class=\"quiet small\">Downlink and virtual time are of the whole run; the rest is up to the first round that \
-         reached {to}, means over the seeds that did. Bytes are of all clients together.</p>\n</section>\n"
+         reached {to}: means over the seeds that did, ± half of their 95&nbsp;% interval (Student’s t). Bytes are of all clients together.</p>\n</section>\n"
     )
 }
 

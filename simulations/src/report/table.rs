@@ -75,24 +75,28 @@ pub(super) fn target_head(accuracy: f64) -> [String; 7] {
         "scheme".into(),
         "downlink".into(),
         "virtual time".into(),
-        format!("{to}: time"),
+        format!("{to}: time ± 95 %"),
         "bytes up".into(),
         "bytes down".into(),
         "seeds".into(),
     ]
 }
 
-/// What it took to reach the target: means over the seeds that did.
+/// What it took to reach the target: means over the seeds that did, with their 95 % intervals.
 pub(super) fn target_cells(s: &Scheme<'_>) -> Vec<String> {
-    let of = |value: Option<f64>, show: fn(f64) -> String| value.map_or(ABSENT.into(), show);
+    let of = |value: Option<Estimate>, show: fn(f64) -> String| match value {
+        None => ABSENT.into(),
+        Some(value) if value.n < 2 => show(value.mean),
+        Some(value) => format!("{} ± {}", show(value.mean), show(value.margin())),
+    };
     let target = s.target.filter(|target| target.seconds.n > 0);
     vec![
         visible(&s.name),
         bytes(s.downlink_bytes),
         seconds(s.virtual_seconds),
-        of(target.map(|target| target.seconds.mean), seconds),
-        of(target.map(|target| target.uplink_bytes.mean), bytes),
-        of(target.map(|target| target.downlink_bytes.mean), bytes),
+        of(target.map(|target| target.seconds), seconds),
+        of(target.map(|target| target.uplink_bytes), bytes),
+        of(target.map(|target| target.downlink_bytes), bytes),
         format!("{} of {}", s.target.map_or(0, |target| target.seconds.n), s.runs.len()),
     ]
 }

@@ -17,4 +17,5 @@ mod one_hash;
 mod shutdown;
 mod spooled;
 mod stragglers;
+mod transport;
 mod unit_vectors;
