@@ -270,13 +270,16 @@ impl Encoder {
             Coding::Block(block) => tensor_levels(block, layout, x),
             _ => Vec::new(),
         };
-        let mut chunks: Vec<(usize, &mut [u8])> = Vec::with_capacity(layout.chunks());
-        for chunk in 0..layout.chunks() {
+        let mut chunks = (0..layout.chunks()).map(|chunk| {
             let len = CHUNK_HEADER_BYTES + body_bytes_of_chunk(self.scheme.coding, layout, chunk);
-            let (bytes, rest) = body.split_at_mut(len);
+            let (bytes, rest) = core::mem::take(&mut body).split_at_mut(len);
             body = rest;
-            chunks.push((chunk, bytes));
+            (chunk, bytes)
+        });
+        if self.threads == 1 {
+            return chunks.all(|(chunk, bytes)| self.encode_chunk(layout, chunk, x, seed, &levels, bytes));
         }
+        let mut chunks: Vec<_> = chunks.collect();
         let share = chunks.len().div_ceil(self.threads).max(1);
         let mut shares: Vec<_> = chunks.chunks_mut(share).map(|chunks| (chunks, true)).collect();
         parallel::for_each(&mut shares, |(chunks, representable)| {

@@ -1,5 +1,5 @@
 //! The targets of `fuzz/`, by mutation of good payloads: no panic, no memory beyond what layout and payload declare.
-//! `NIBBLE_FUZZ_CASES` says how many cases; by default as many as take seconds.
+//! `NIBBLE_FUZZ_CASES` says how many cases; by default as many as take seconds. And what takes no memory at all.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a failing helper is a failing test
 
 use std::{
@@ -7,7 +7,8 @@ use std::{
     cell::Cell,
 };
 
-use nibble_seed::{Seed, Stream};
+use nibble_codec::{Encoder, Layout, Payload, PayloadId, Scratch};
+use nibble_seed::{RoundId, Seed, Stream};
 
 #[path = "../fuzz/targets.rs"]
 #[allow(dead_code)]
@@ -17,6 +18,7 @@ mod targets;
 struct Counting;
 
 thread_local! {
+    static TAKEN: Cell<u64> = const { Cell::new(0) };
     static HELD: Cell<isize> = const { Cell::new(0) };
     static MOST: Cell<isize> = const { Cell::new(0) };
 }
@@ -31,6 +33,7 @@ fn held(change: isize) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
         held(memory.size() as isize);
+        TAKEN.set(TAKEN.get() + 1);
         // SAFETY: as for this function.
         unsafe { System.alloc(memory) }
     }
@@ -49,6 +52,36 @@ static COUNTING: Counting = Counting;
 const FIXED: usize = 1 << 20;
 /// One case in so many is of a payload of several chunks, which takes as long as many others.
 const FEW: usize = 24;
+
+/// Encoding raw and in whole blocks, and decoding and folding a chunk of anything, take no memory once they have what they
+/// need. (A block that is cut short takes its codes; `auto` and `plan` take their models anew.)
+#[test]
+fn nothing_is_allocated_once_there_is_enough() {
+    let layout = Layout::new([("w", vec![300, 400]), ("b", vec![320])]).unwrap();
+    let x: Vec<f32> = (0..layout.coordinates()).map(|i| (i as f32 * 0.7).sin() * 0.01).collect();
+    let id = PayloadId { round: RoundId(3), seed: Seed(1) };
+    for scheme in ["fp32", "fp16", "int8", "int4", "int2:nearest", "int4:dithered", "auto:1", "plan:40kB"] {
+        let (mut encoder, mut bytes) = (Encoder::new(scheme.parse().unwrap()), Vec::new());
+        encoder.encode(&layout, &x, id, &mut bytes).unwrap();
+        let before = TAKEN.get();
+        encoder.encode(&layout, &x, id, &mut bytes).unwrap();
+        let by_encoding = TAKEN.get() - before;
+        assert!(by_encoding == 0 || scheme.contains(':') && !scheme.starts_with("int"), "{scheme}: {by_encoding}");
+        let payload = Payload::parse(&bytes, &layout).unwrap();
+        let (mut scratch, mut sum, mut values) = (Scratch::default(), vec![0.0; 65_536], vec![0.0; 65_536]);
+        let mut all = || {
+            for chunk in 0..layout.chunks() {
+                let len = layout.chunk_range(chunk).len();
+                payload.fold_chunk(chunk, 0.5, &mut scratch, &mut sum[..len]).unwrap();
+                payload.decode_chunk(chunk, &mut scratch, &mut values[..len]).unwrap();
+            }
+        };
+        all();
+        let before = TAKEN.get();
+        all();
+        assert_eq!(TAKEN.get() - before, 0, "{scheme}: chunks");
+    }
+}
 
 fn mutate(bytes: &mut Vec<u8>, other: &[u8], stream: &mut Stream) {
     let mut below = |n: usize| ((stream.next_unit() * n as f64) as usize).min(n.saturating_sub(1));

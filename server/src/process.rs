@@ -104,8 +104,10 @@ impl Process {
     ) -> Result<(), ProcessError> {
         let _lock = lock(&self.state)?;
         let run = &self.plan.name;
-        let spool = Spool::open(self.state.join("spool").join(run))?;
-        let models = Models::open(self.state.join("models").join(run), self.models.as_deref(), run)?;
+        let [spool, models] = ["spool", "models"].map(|part| self.state.join(part).join(run));
+        [&spool, &models].into_iter().try_for_each(|directory| make(directory))?;
+        let spool = Spool::open(spool)?;
+        let models = Models::open(models, self.models.as_deref(), run)?;
         let models = Arc::new(models);
         let ledger = Arc::new(Ledger::new(self.meters.clone()));
         let (evaluations, evaluating) = match self.evaluator {
@@ -207,6 +209,15 @@ async fn told(mut signal: watch::Receiver<bool>) {
 }
 
 /// Keeps other processes out of the state directory until the file is dropped.
+/// Makes a directory two levels below the state directory; its name is durable on return, as the files in it are to be.
+fn make(directory: &Path) -> Result<(), ProcessError> {
+    let make = || {
+        fs::create_dir_all(directory)?;
+        directory.ancestors().skip(1).take(2).try_for_each(|above| File::open(above)?.sync_all())
+    };
+    make().map_err(|error| ProcessError::State { path: directory.into(), error })
+}
+
 fn lock(state: &Path) -> Result<File, ProcessError> {
     let path = state.join("lock");
     let failed = |error| ProcessError::State { path: path.clone(), error };

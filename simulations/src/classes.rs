@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nibble_client::budget::{Budget, Caps};
+use nibble_client::budget::{Account, Budget, Caps, Spent};
 use nibble_seed::ClientId;
 
 use crate::{experiment::Experiment, links::Fleet, results::ClassRow};
@@ -32,9 +32,12 @@ pub(crate) fn all(experiment: &Experiment, fleet: Option<&Fleet>, budgets: &[Bud
     classes.into_values().collect()
 }
 
-/// Notes how much of its caps for the run a client has used, if none used more.
-pub(crate) fn fill(row: &mut ClassRow, budget: &Budget, (up, down): (u64, u64)) {
-    let share = |caps: Caps, spent: u64| caps.run.map(|cap| spent as f64 / cap as f64);
-    let shares = [row.fullest, share(budget.up, up), share(budget.down, down)];
-    row.fullest = shares.into_iter().flatten().max_by(f64::total_cmp);
+/// Notes how much of its caps, for the round, the day and the run, a client has used, if none used more of any.
+pub(crate) fn fill(row: &mut ClassRow, budget: &Budget, account: &Account) {
+    let share = |cap: Option<u64>, spent: u64| cap.map(|cap| spent as f64 / cap as f64);
+    let shares = |caps: Caps, spent: Spent| {
+        [share(caps.round, spent.round), share(caps.day, spent.day), share(caps.run, spent.run)]
+    };
+    let all = shares(budget.up, account.up).into_iter().chain(shares(budget.down, account.down));
+    row.fullest = all.flatten().chain(row.fullest).max_by(f64::total_cmp);
 }

@@ -203,7 +203,7 @@ pub struct ClassRow {
     pub budget_up: Option<u64>,
     /// What all of them may receive in the run.
     pub budget_down: Option<u64>,
-    /// The highest share of its cap for the run that one of them has used.
+    /// The highest share of a cap, for a round, a day or the run, that one of them has used.
     pub fullest: Option<f64>,
     /// Energy of their radios by bytes on the socket, in joules: a proxy.
     pub joules: f64,

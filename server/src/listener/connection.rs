@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, interval_at, sleep_until, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::body::Body;
@@ -32,6 +32,7 @@ use super::{
     serve::Phase,
     socket::Socket,
     streams::Streams,
+    taken::Responses,
 };
 
 /// What a peer may have under way on one connection.
@@ -66,6 +67,8 @@ pub(super) enum Ended {
     RequestDeadline { limit: Duration },
     #[error("a peer without an identity has {limit:?}")]
     Anonymous { limit: Duration },
+    #[error("next to nothing of a response was taken for {limit:?}")]
+    Stalled { limit: Duration },
     #[error("its device has newer connections")]
     Evicted,
     #[error("the coordinator stops")]
@@ -99,7 +102,7 @@ where
     let connection = |claim, meter: Arc<Meter>| {
         let listener = Arc::clone(&listener);
         let (asked, known) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Connection { address, claim, place, meter, listener, asked, known })
+        Arc::new(Connection { address, claim, place, meter, listener, asked, known, responses: Responses::default() })
     };
     match &listener.security {
         Security::Insecure => http2(io, connection(Claim::Header, meter), service, stop).await,
@@ -171,10 +174,12 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let Limits { first_request, anonymous, .. } = connection.listener.limits;
+    let Limits { first_request, anonymous, write_stall, rate, .. } = connection.listener.limits;
     let (asked, known) = (|| connection.asked.load(Relaxed), || connection.known.load(Relaxed));
     let began = Instant::now();
     let mut deadline = pin!(sleep_until(began + first_request));
+    let (mut look, mut sent) = (interval_at(began + write_stall, write_stall), 0);
+    let least = rate.min_bytes as f64 * write_stall.as_secs_f64() / rate.window.as_secs_f64();
     let (mut phase, mut watched) = (Phase::Serving, true);
     loop {
         tokio::select! {
@@ -182,6 +187,13 @@ where
             ended = http.as_mut() => return ended.map_err(Ended::Http),
             never = streams.reap() => match never {},
             () = connection.place.evicted() => return Err(Ended::Evicted),
+            now = look.tick() => {
+                let before = std::mem::replace(&mut sent, connection.meter.sent());
+                let is_slow = ((sent - before) as f64) < least;
+                if is_slow && connection.responses.deadline(write_stall).is_some_and(|deadline| deadline <= now) {
+                    return Err(Ended::Stalled { limit: write_stall });
+                }
+            }
             _ = stop.wait_for(|now| *now > phase) => {
                 // Whoever may be anybody could hold up the end for as long as that may take, and can enrol later.
                 if phase == Phase::Draining || !asked() || !known() {

@@ -150,6 +150,11 @@ impl Meter {
         self.counters.received.load(Relaxed)
     }
 
+    /// Bytes to the peer since the connection began.
+    pub(super) fn sent(&self) -> u64 {
+        self.counters.sent.load(Relaxed)
+    }
+
     /// So many more came and went.
     pub(super) fn count(&self, received: usize, sent: usize) {
         // usize has at most 64 bits on every target.

@@ -17,6 +17,7 @@ mod requests;
 mod serve;
 mod socket;
 mod streams;
+mod taken;
 
 pub use accept::Accept;
 pub use limits::{Limits, Rate};

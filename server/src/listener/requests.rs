@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -14,9 +15,9 @@ use hyper::body::Incoming;
 use nibble_proto::INSECURE_CLIENT_KEY;
 use nibble_seed::ClientId;
 use tonic::body::Body;
-use tower::{Service, ServiceExt as _, util::Oneshot};
+use tower::{Service, ServiceExt as _};
 
-use super::{Listener, body::Paced, meters::Meter, places::Place};
+use super::{Listener, body::Paced, meters::Meter, places::Place, taken::Responses};
 use crate::peer::{Fingerprint, Identity, Peer, Unavailable};
 
 /// How a peer says who it is.
@@ -41,6 +42,8 @@ pub(super) struct Connection {
     pub(super) asked: AtomicBool,
     /// Whether the last answer to who it is was someone.
     pub(super) known: AtomicBool,
+    /// What is on its way to the peer.
+    pub(super) responses: Responses,
 }
 
 impl Connection {
@@ -70,11 +73,12 @@ pub(super) struct Requests<S> {
 
 impl<S> hyper::service::Service<Request<Incoming>> for Requests<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Oneshot<S, Request<Body>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.connection.asked.store(true, Relaxed);
@@ -82,7 +86,8 @@ where
         let rate = self.connection.listener.limits.rate;
         let mut request = request.map(|body| Body::new(Paced::new(body, Arc::clone(&self.connection.meter), rate)));
         request.extensions_mut().insert(Peer { address: self.connection.address, identity });
-        self.service.clone().oneshot(request)
+        let (connection, answer) = (Arc::clone(&self.connection), self.service.clone().oneshot(request));
+        Box::pin(async move { Ok(answer.await?.map(|body| connection.responses.watch(body))) })
     }
 }
 

@@ -55,6 +55,10 @@ pub struct NewToken {
     pub expires_unix: u64,
 }
 
+/// Certificates of a device that are known at a time: so many answers to renewals may be lost before the one that it still
+/// has is forgotten, and no device can fill the store by renewing.
+pub(super) const CERTIFICATES: i64 = 32;
+
 impl Store {
     /// The identity behind a certificate; `None` if it is unknown, expired at `now_unix`, or its device revoked.
     ///
@@ -154,7 +158,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Enters a certificate of a device.
+    /// Enters a certificate of a device, and forgets all but the [`CERTIFICATES`] that end last.
     ///
     /// # Errors
     /// If there is no such device, or the store fails.
@@ -163,6 +167,9 @@ impl Store {
         let key: &[u8] = &certificate.public_key;
         let row = (certificate.fingerprint, signed(client.0), key, signed(certificate.not_after_unix));
         self.connection.execute(sql, row)?;
+        let sql = "DELETE FROM certificates WHERE client = ?1 AND fingerprint NOT IN \
+                   (SELECT fingerprint FROM certificates WHERE client = ?1 ORDER BY not_after DESC LIMIT ?2)";
+        self.connection.execute(sql, (signed(client.0), CERTIFICATES))?;
         Ok(())
     }
 

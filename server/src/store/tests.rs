@@ -2,7 +2,7 @@
 
 use nibble_seed::{ClientId, RoundId};
 
-use super::*;
+use super::{devices::CERTIFICATES, *};
 use crate::{
     peer::CertificateFacts,
     round::{DiscardReason, Outcome, RejectReason},
@@ -122,18 +122,25 @@ fn a_token_works_once_and_a_revocation_for_good() {
     let facts = |byte: u8| CertificateFacts {
         fingerprint: [byte; 32],
         public_key: vec![4, byte].into(),
-        not_after_unix: NOW.as_secs() + 100,
+        not_after_unix: NOW.as_secs() + 100 + u64::from(byte),
     };
     assert!(store.enrol(&[1; 32], (ClientId(0), "pump"), &facts(1), NOW).unwrap());
     assert!(!store.enrol(&[1; 32], (ClientId(0), "pump"), &facts(2), NOW).unwrap(), "used up");
-    let again = CertificateFacts { fingerprint: [7; 32], ..facts(1) };
+    let again = CertificateFacts { public_key: facts(1).public_key, ..facts(7) };
     assert!(store.enrol(&[1; 32], (ClientId(0), "pump"), &again, NOW).unwrap(), "the first answer was lost");
     let identity = store.identify(&[1; 32], NOW.as_secs()).unwrap().unwrap();
     assert_eq!((identity.client, &*identity.name, identity.certificate), (ClientId(0), "pump", Some(facts(1))));
-    assert_eq!(store.identify(&[1; 32], NOW.as_secs() + 101).unwrap(), None, "expired");
+    assert_eq!(store.identify(&[1; 32], NOW.as_secs() + 102).unwrap(), None, "expired");
     assert_eq!(store.identify(&[9; 32], NOW.as_secs()).unwrap(), None, "unknown");
+    for number in 10..10 + CERTIFICATES as u8 - 1 {
+        store.add_certificate(ClientId(0), &facts(number)).unwrap();
+    }
+    let is_known = |byte: u8| store.identify(&[byte; 32], NOW.as_secs()).unwrap().is_some();
+    assert!(!is_known(1) && is_known(7) && is_known(10), "the last ones stay");
+    store.add_certificate(ClientId(0), &facts(100)).unwrap();
+    assert!(!is_known(7) && is_known(10) && is_known(100));
     assert!(store.revoke("pump", NOW).unwrap() && !store.revoke("pump", NOW).unwrap());
-    assert_eq!(store.identify(&[1; 32], NOW.as_secs()).unwrap(), None, "revoked");
+    assert_eq!(store.identify(&[100; 32], NOW.as_secs()).unwrap(), None, "revoked");
     assert_eq!(store.devices().unwrap()[0].revoked, Some(NOW));
 }
 

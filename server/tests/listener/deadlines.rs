@@ -1,9 +1,15 @@
 //! Peers that say nothing, half of something, or something slowly.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::Request;
+use hyper::body::Body as _;
 use nibble_server::listener::Limits;
 use rustls::{ClientConnection, version::TLS13};
 use rustls_pki_types::ServerName;
@@ -137,6 +143,38 @@ async fn who_takes_no_bytes_is_closed() {
 }
 
 /// Sends `pieces` of 100 bytes, one every `every`, to `path`.
+#[tokio::test(start_paused = true)]
+async fn who_leaves_no_room_for_a_response_is_closed_though_it_answers_pings() {
+    let house = house(Limits::default());
+    let mut client = connect(&house, Some(&house.device(7, DAY))).await;
+    let request = Request::post("http://house/big").body(Body::empty()).unwrap();
+    let response = client.requests.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    // Its body is never read, so that HTTP/2's window stays full.
+    let waited = seconds(async {
+        while house.meters.connections().open > 0 {
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let waited = waited.await;
+    assert!((30..=61).contains(&waited), "{waited} s");
+    drop(response);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_of_which_little_is_taken_at_a_time_goes_on() {
+    let house = house(Limits::default());
+    let mut client = connect(&house, Some(&house.device(7, DAY))).await;
+    let request = Request::post("http://house/big").body(Body::empty()).unwrap();
+    let mut body = client.requests.send_request(request).await.unwrap().into_body();
+    let mut read = 0;
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        read += frame.unwrap().data_ref().map_or(0, Bytes::len);
+        sleep(Duration::from_secs(20)).await;
+    }
+    assert_eq!(read, 4 << 20);
+}
+
 async fn drip(client: &mut Client, path: &str, pieces: usize, every: Duration) -> Result<http::HeaderMap, Failure> {
     let (sender, receiver) = mpsc::channel(1);
     let request = Request::post(format!("http://house{path}")).body(Body::new(Pieces(receiver))).unwrap();

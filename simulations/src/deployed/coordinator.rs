@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use nibble_client::budget::Budget;
+use nibble_client::budget::{Account, Budget, Spent};
 use nibble_seed::ClientId;
 use serde::Deserialize;
 
@@ -219,7 +219,9 @@ impl Coordinator {
             row.spent_up += up;
             row.spent_down += down;
             row.joules += (up as f64 * joules_up + down as f64 * joules_down) * 1e-6;
-            classes::fill(row, budget, (up, down));
+            // What was spent in a round or on a day only the client knows; the run's is the ledger's.
+            let of_run = |run| Spent { run, ..Spent::default() };
+            classes::fill(row, budget, &Account { up: of_run(up), down: of_run(down), ..Account::default() });
         }
         Ok(())
     }

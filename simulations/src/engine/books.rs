@@ -53,7 +53,7 @@ impl Run<'_> {
         let (joules_down, joules_up) = fleet.map_or((0.0, 0.0), |fleet| fleet.kind(client).microjoules());
         let Some(row) = self.progress.classes.iter_mut().find(|row| row.class == name) else { return };
         let account = self.accounts.get(&client).copied().unwrap_or_default();
-        classes::fill(row, &self.budgets[client.0 as usize], (account.up.run, account.down.run));
+        classes::fill(row, &self.budgets[client.0 as usize], &account);
         if let Some(bytes) = downlink_bytes {
             row.selected += 1;
             row.downlink_bytes += bytes;

@@ -13,7 +13,7 @@ const ENERGY: &str = "energy each";
 /// What has to be known to read them.
 pub(super) const NOTE: &str = "Updates: that counted, of those asked for, in a run. Last: rounds that waited for one of them at the \
     end. Takes: from assignment to arrival. Bytes are those on the socket for each client in the run. Most of cap: the client \
-    that came nearest to its budget for the run. Energy: those bytes times the radio's energy for a byte, a proxy.";
+    that came nearest to a cap of its budget, for a round, a day or the run. Energy: those bytes times the radio's energy for a byte, a proxy.";
 
 /// What there is to show.
 #[derive(Clone, Copy, Debug)]
