@@ -3,6 +3,8 @@
 //! A body notes when a part of it was handed over to be sent; the next is asked for as soon as there is room for it. What is
 //! waited for in between is the peer. A body that itself has nothing to hand over, as of a watched health, waits for nobody.
 //! Whether a peer is slow or takes nothing, the connection's bytes tell.
+//!
+//! Absent on purpose: the last part of a response. HTTP/2's own buffers hold that, and nothing else waits for it.
 
 use std::{
     pin::Pin,

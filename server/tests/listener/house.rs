@@ -21,14 +21,17 @@ use nibble_server::{
 };
 use rcgen::{CertificateParams, KeyPair};
 use tokio::{
-    sync::{Notify, Semaphore, oneshot},
+    sync::{Notify, Semaphore, mpsc, oneshot},
     task::JoinHandle,
     time::sleep,
 };
 use tonic::body::Body;
 use tower::service_fn;
 
-use crate::network::{Dialer, Line, network};
+use crate::{
+    client::Pieces,
+    network::{Dialer, Line, network},
+};
 
 pub(crate) const NOW: u64 = 1_800_000_000;
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
@@ -173,7 +176,7 @@ impl Drop for CountsItsEnd {
 }
 
 /// `/who` answers at once, `/hold` when released, `/read` after the body's end, `/nap` the same after doing nothing for
-/// a minute, `/big` with 4 MiB. All say who asked.
+/// a minute, `/big` with 4 MiB, `/stream` with as much in 64 pieces. All say who asked.
 async fn answer(request: Request<Body>, back: Arc<Back>) -> Result<Response<Body>, Infallible> {
     let peer = request.extensions().get::<Peer>().unwrap().clone();
     let who = match peer.identity {
@@ -182,7 +185,7 @@ async fn answer(request: Request<Body>, back: Arc<Back>) -> Result<Response<Body
         Err(Unavailable) => "cannot be said".into(),
     };
     let mut response = Response::builder().header("who", who).header("address", peer.address.to_string());
-    let mut text = String::new();
+    let mut body = Body::empty();
     match request.uri().path() {
         "/hold" => {
             let _end = CountsItsEnd(Arc::clone(&back));
@@ -198,10 +201,15 @@ async fn answer(request: Request<Body>, back: Arc<Back>) -> Result<Response<Body
                 Err(status) => response = response.header("error", status.message().to_owned()),
             }
         }
-        "/big" => text = "x".repeat(4 << 20),
+        "/big" => body = Body::new("x".repeat(4 << 20)),
+        "/stream" => {
+            let (pieces, stream) = mpsc::channel(64);
+            (0..64).for_each(|_| pieces.try_send(vec![0; 64 << 10].into()).unwrap());
+            body = Body::new(Pieces(stream));
+        }
         _ => {}
     }
-    Ok(response.body(Body::new(text)).unwrap())
+    Ok(response.body(body).unwrap())
 }
 
 /// Reads a body to its end.
