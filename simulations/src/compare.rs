@@ -3,9 +3,11 @@
 //! While it goes on, `state/` in the output directory holds the experiment, the finished runs and the checkpoint of the
 //! current one. It is removed once everything is written.
 
+mod state;
+
 use std::{
     collections::BTreeSet,
-    fs::{self, File, TryLockError},
+    fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -19,7 +21,7 @@ use crate::{
     after,
     clock::Stopwatch,
     deployed,
-    engine::{Checkpoint, Run},
+    engine::Run,
     error::SimError,
     experiment::{Codecs, Experiment, Variant},
     federation::Federation,
@@ -27,6 +29,7 @@ use crate::{
     model_file, report,
     results::{After, Comparison, RoundRow, RunResult, RunSummary},
 };
+use state::{State, lock};
 
 /// How to run an experiment, beside what is in it.
 #[derive(Clone, Debug)]
@@ -328,99 +331,4 @@ pub fn check_budget(experiment: &Experiment, federation: &Federation) -> Result<
         None => "no scheme fits; raise the budget, or choose a smaller model".into(),
     };
     Err(SimError::Budget { scheme: over.to_string(), needed: needed(&over), budget, mend })
-}
-
-/// Keeps other processes out of the output directory until the file is dropped.
-fn lock(out: &Path) -> Result<File, SimError> {
-    fs::create_dir_all(out).map_err(SimError::io(out))?;
-    let path = out.join(".lock");
-    let file = File::create(&path).map_err(SimError::io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SimError::Usage {
-            problem: format!("another process is writing to {}", out.display()),
-            mend: "wait for it, or choose another --out".into(),
-        }),
-        Err(TryLockError::Error(error)) => Err(SimError::io(path)(error)),
-    }
-}
-
-/// The directory of an unfinished comparison.
-struct State {
-    dir: PathBuf,
-}
-
-impl State {
-    fn open(variants: &[Variant], options: &Options) -> Result<Self, SimError> {
-        let dir = options.out.join("state");
-        let file = dir.join("experiment.toml");
-        let (mine, found) = (all_resolved(variants), fs::read_to_string(&file).ok());
-        let this = Self { dir: dir.clone() };
-        match (found, options.unfinished) {
-            (Some(_), Unfinished::Refuse) if this.is_worth_keeping() => {
-                return Err(SimError::Usage {
-                    problem: format!("{} holds an unfinished comparison", options.out.display()),
-                    mend: "add --resume to go on with it, --fresh to throw it away, or choose another --out".into(),
-                });
-            }
-            (Some(found), Unfinished::Resume) if found != mine => {
-                return Err(SimError::Usage {
-                    problem: format!("{} holds an unfinished comparison of another experiment", options.out.display()),
-                    mend: format!("compare with {}, or use --fresh or another --out", file.display()),
-                });
-            }
-            (Some(_), Unfinished::Resume) => return Ok(this),
-            (Some(_), Unfinished::Refuse | Unfinished::Discard) | (None, _) => {}
-        }
-        if dir.exists() {
-            fs::remove_dir_all(&dir).map_err(SimError::io(&dir))?;
-        }
-        let models = options.out.join("models");
-        for dir in [&dir.join("runs"), &models] {
-            fs::create_dir_all(dir).map_err(SimError::io(dir))?;
-        }
-        write_whole(&file, mine.as_bytes())?;
-        Ok(this)
-    }
-
-    /// Whether it holds a finished run, a checkpoint, or what real processes left.
-    fn is_worth_keeping(&self) -> bool {
-        let inside = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-        let finished = inside(&self.dir.join("runs")).next().is_some();
-        finished || inside(&self.dir).any(|run| Checkpoint::is_in(&run) || deployed::is_in(&run))
-    }
-
-    /// Where a run keeps its checkpoint.
-    fn current(&self, run: &Planned<'_>) -> PathBuf {
-        self.dir.join(run.slug())
-    }
-
-    fn finished(&self, run: &Planned<'_>) -> Result<Option<RunResult>, SimError> {
-        let path = self.result_file(run);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let json = fs::read(&path).map_err(SimError::io(&path))?;
-        serde_json::from_slice(&json).map(Some).map_err(|error| SimError::File {
-            path,
-            problem: error.to_string(),
-            mend: "start afresh with --fresh".into(),
-        })
-    }
-
-    fn finish(&self, run: &Planned<'_>, result: &RunResult) -> Result<(), SimError> {
-        let path = self.result_file(run);
-        let json = serde_json::to_vec(result).map_err(|error| SimError::io(&path)(error.into()))?;
-        write_whole(&path, &json)?;
-        let current = self.current(run);
-        fs::remove_dir_all(&current).map_err(SimError::io(current))
-    }
-
-    fn result_file(&self, run: &Planned<'_>) -> PathBuf {
-        self.dir.join("runs").join(format!("{}.json", run.slug()))
-    }
-
-    fn remove(self) -> Result<(), SimError> {
-        fs::remove_dir_all(&self.dir).map_err(SimError::io(self.dir))
-    }
 }
