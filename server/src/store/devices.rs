@@ -158,7 +158,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Enters a certificate of a device, and forgets all but the [`CERTIFICATES`] that end last.
+    /// Enters a certificate of a device, and forgets all but the 32 that end last.
     ///
     /// # Errors
     /// If there is no such device, or the store fails.
