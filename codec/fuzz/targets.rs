@@ -89,7 +89,7 @@ fn payload_by(backend: Backend, bytes: &[u8], layout: &Layout, values: &mut [f32
         sum.clear();
         sum.resize(range.len(), 0.0);
         payload.fold_chunk(chunk, 1.0, &mut scratch, &mut sum).expect("what parses folds");
-        assert!(sum.iter().zip(&values[range.clone()]).all(|(&sum, &value)| sum == f64::from(value)));
+        assert!(sum.iter().zip(&values[range]).all(|(&sum, &value)| sum == f64::from(value)));
     }
     true
 }

@@ -1,6 +1,8 @@
 //! Places where a test may kill a coordinator or a client. Release builds have none of it.
 //!
 //! `NIBBLE_CRASH_AT=POINT:N` kills the process, with SIGKILL, the N-th time it comes by the durable point of that name.
+//!
+//! Absent on purpose: the points, which stand where something has become durable; and what a test does with them.
 
 /// A durable point has been reached.
 #[cfg(debug_assertions)]

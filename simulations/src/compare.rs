@@ -116,7 +116,11 @@ pub fn compare(
         let Played { went, mut result, global } = match played {
             Ok(played) => played,
             Err(error) if state.is_worth_keeping() => return Err(error),
-            Err(error) => return state.remove().and(Err(error)),
+            Err(error) => {
+                // Nothing is lost; if it cannot be removed, that it failed is still the news.
+                let _ = state.remove();
+                return Err(error);
+            }
         };
         result.summary.variant.clone_from(&run.variant.label);
         let write_model = || model_file::write(&run.model_file(options), run.federation.layout(), &global);
