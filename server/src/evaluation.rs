@@ -1,20 +1,28 @@
-//! How good a global model is, on a held-out set: on a thread of its own, so that rounds go on meanwhile.
+//! How good a global model is, on a held-out set: on a thread of its own, so that rounds go on meanwhile. Models wait where they
+//! are stored, so that a kill loses none; however many wait, one is in memory.
 //!
 //! The coordinator knows vectors, not models: what evaluates them is filled in by the binary.
+//!
+//! Absent on purpose: leaving any of them out. Where evaluating takes longer than a round, models pile up on the disk.
 
 use std::{
     path::Path,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread::{self, JoinHandle},
 };
 
+use nibble_codec::Layout;
 use nibble_seed::RoundId;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{info, warn};
 
-use crate::store::{Store, StoreError};
-
-/// Models that may wait to be evaluated.
-const QUEUE: usize = 2;
+use crate::{
+    models::{Models, NewModel},
+    store::{Store, StoreError},
+};
 
 /// Evaluates parameters.
 pub trait Evaluate: Send {
@@ -25,40 +33,67 @@ pub trait Evaluate: Send {
     fn evaluate(&mut self, parameters: &[f32]) -> Result<(f64, f64), String>;
 }
 
-/// A model to evaluate.
-#[derive(Debug)]
-pub struct ToEvaluate {
-    /// The round that made it.
-    pub round: RoundId,
-    /// Its parameters.
-    pub parameters: Vec<f32>,
-}
-
-/// Evaluates what comes and enters it in the store in `directory`, until the sender is dropped.
-///
-/// # Errors
-/// If the store cannot be opened.
-pub fn spawn(
+/// Evaluates what comes and enters it in the store, until nobody can send any more.
+pub(crate) struct Evaluation {
     evaluator: Box<dyn Evaluate>,
-    directory: &Path,
+    store: Store,
     run: String,
-) -> Result<(SyncSender<ToEvaluate>, JoinHandle<()>), StoreError> {
-    let store = Store::open(directory)?;
-    let (sender, receiver) = sync_channel(QUEUE);
-    let thread = thread::spawn(move || work(evaluator, &store, &run, &receiver));
-    Ok((sender, thread))
+    models: Arc<Models>,
+    layout: Layout,
+    /// What waits is left for the next start.
+    leave: Arc<AtomicBool>,
 }
 
-fn work(mut evaluator: Box<dyn Evaluate>, store: &Store, run: &str, models: &Receiver<ToEvaluate>) {
-    for ToEvaluate { round, parameters } in models {
-        match evaluator.evaluate(&parameters) {
-            Ok((accuracy, loss)) => {
-                info!(%round, accuracy, loss, "the model is evaluated");
-                if let Err(error) = store.evaluated(run, round, accuracy, loss) {
-                    warn!(%round, %error, "the evaluation cannot be kept");
+/// The thread on which that happens.
+pub(crate) struct Evaluating {
+    thread: JoinHandle<()>,
+    leave: Arc<AtomicBool>,
+}
+
+impl Evaluation {
+    /// An evaluation of `models` for the store in `directory`.
+    pub(crate) fn new(
+        evaluator: Box<dyn Evaluate>,
+        directory: &Path,
+        (run, layout): (&str, &Layout),
+        models: Arc<Models>,
+    ) -> Result<Self, StoreError> {
+        let (run, layout) = (run.to_owned(), layout.clone());
+        Ok(Self { evaluator, store: Store::open(directory)?, run, models, layout, leave: Arc::default() })
+    }
+
+    pub(crate) fn spawn(mut self) -> (UnboundedSender<NewModel>, Evaluating) {
+        let (sender, mut new): (_, UnboundedReceiver<NewModel>) = unbounded_channel();
+        let leave = Arc::clone(&self.leave);
+        let thread = thread::spawn(move || {
+            while let Some(NewModel { round, model }) = new.blocking_recv() {
+                if self.leave.load(Relaxed) {
+                    break;
+                }
+                if let Err(problem) = self.evaluate(round, &model) {
+                    warn!(%round, problem, "the model is not evaluated");
                 }
             }
-            Err(problem) => warn!(%round, problem, "the model cannot be evaluated"),
+        });
+        (sender, Evaluating { thread, leave })
+    }
+
+    fn evaluate(&mut self, round: RoundId, model: &crate::models::Kept) -> Result<(), String> {
+        let known = self.store.round(&self.run, round).map_err(|error| error.to_string())?;
+        if known.is_some_and(|row| row.accuracy.is_some()) {
+            return Ok(());
         }
+        let parameters = self.models.get(&self.layout, model.name()).map_err(|error| error.to_string())?;
+        let (accuracy, loss) = self.evaluator.evaluate(&parameters)?;
+        info!(%round, accuracy, loss, "the model is evaluated");
+        self.store.evaluated(&self.run, round, accuracy, loss).map_err(|error| error.to_string())
+    }
+}
+
+impl Evaluating {
+    /// Waits for what is under way, and, `whole`, for all that waits.
+    pub(crate) fn end(self, whole: bool) -> thread::Result<()> {
+        self.leave.store(!whole, Relaxed);
+        self.thread.join()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start: lock, store, spool, models --> coordinator (on a thread of its own) --> services --> listener
-//! stop:  held calls are answered --> listener drains --> nobody can command any more --> coordinator --> evaluation
+//! stop:  held calls are answered --> listener drains --> nobody can command any more --> coordinator --> evaluation, copies
 //! ```
 
 use std::{
@@ -12,20 +12,27 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 use crate::{
     clock::Clock,
     coordinator::{Coordinator, CoordinatorError, Handle, Ledger, Parts, Plan},
-    evaluation::{self, Evaluate},
+    evaluation::{Evaluate, Evaluation},
     listener::{self, Accept, Limits, Listener, Meters, Security},
-    models::{ModelError, Models},
+    models::{self, Bucket, ModelError, Models},
     service::{DiskWork, Enrolment, Services, StoreDirectory},
     spool::{Spool, SpoolError},
     store::{Store, StoreError},
 };
+
+/// How long copies of models to a bucket may hold up the end of the process.
+const COPYING: Duration = Duration::from_secs(10);
 
 /// What stops a coordinator's process.
 #[derive(Debug, thiserror::Error)]
@@ -107,16 +114,26 @@ impl Process {
         let [spool, models] = ["spool", "models"].map(|part| self.state.join(part).join(run));
         [&spool, &models].into_iter().try_for_each(|directory| make(directory))?;
         let spool = Spool::open(spool)?;
-        let models = Models::open(models, self.models.as_deref(), run)?;
-        let models = Arc::new(models);
+        let bucket = self.models.as_deref().map(Bucket::at).transpose()?.map(|bucket| bucket.of(run));
+        let has_bucket = bucket.is_some();
+        let models = Arc::new(Models::open(models, bucket)?);
         let ledger = Arc::new(Ledger::new(self.meters.clone()));
-        let (evaluations, evaluating) = match self.evaluator {
+        let mut followers = Vec::new();
+        let evaluating = match self.evaluator {
             Some(evaluator) => {
-                let (sender, thread) = evaluation::spawn(evaluator, &self.state, run.clone())?;
-                (Some(sender), Some(thread))
+                let of = (run.as_str(), &self.plan.layout);
+                let (sender, thread) = Evaluation::new(evaluator, &self.state, of, Arc::clone(&models))?.spawn();
+                followers.push(sender);
+                Some(thread)
             }
-            None => (None, None),
+            None => None,
         };
+        let copying = has_bucket.then(|| {
+            let (sender, new) = mpsc::unbounded_channel();
+            followers.push(sender);
+            tokio::spawn(models::copy(Arc::clone(&models), new))
+        });
+        let is_over = self.over.subscribe();
         let parts = Parts {
             plan: Arc::clone(&self.plan),
             store: Store::open(&self.state)?,
@@ -125,7 +142,7 @@ impl Process {
             clock: Arc::clone(&self.clock),
             ledger: Arc::clone(&ledger),
             threads: self.threads,
-            evaluations,
+            followers,
             over: self.over,
         };
         let coordinator = Coordinator::start(parts, initial).await?;
@@ -161,13 +178,18 @@ impl Process {
             drain.send_replace(true);
         };
         listener::serve(accept, routes, listener, stop).await;
-        // With the services the last handle is gone, so the coordinator ends, and with it the queue of evaluations.
+        // With the services the last handle is gone, so the coordinator ends, and nobody is told of new models any more.
         let result = result.await.map_err(|_| ProcessError::Thread("it panicked".into()))?;
         if let Some(evaluating) = evaluating {
-            let joined = self.disk.run(move || evaluating.join()).await;
-            if !matches!(joined, Ok(Ok(()))) {
+            let whole = *is_over.borrow(); // else what waits is evaluated at the next start
+            if !matches!(self.disk.run(move || evaluating.end(whole)).await, Ok(Ok(()))) {
                 tracing::warn!("the last models may not have been evaluated");
             }
+        }
+        if let Some(copying) = copying
+            && timeout(COPYING, copying).await.is_err()
+        {
+            tracing::warn!("the bucket lacks models; the next start copies them");
         }
         Ok(result?)
     }
@@ -194,7 +216,6 @@ fn spawn(
         DiskWork::InPlace => drop(tokio::spawn(whole)),
         DiskWork::OnThreads => {
             let failed = |error: io::Error| ProcessError::Thread(error.to_string());
-            // With its I/O: models may go to a bucket.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
             let thread = thread::Builder::new().name("coordinator".into());
             thread.spawn(move || runtime.block_on(whole)).map_err(failed)?;
@@ -208,7 +229,6 @@ async fn told(mut signal: watch::Receiver<bool>) {
     drop(signal.wait_for(|told| *told).await);
 }
 
-/// Keeps other processes out of the state directory until the file is dropped.
 /// Makes a directory two levels below the state directory; its name is durable on return, as the files in it are to be.
 fn make(directory: &Path) -> Result<(), ProcessError> {
     let make = || {
@@ -218,6 +238,7 @@ fn make(directory: &Path) -> Result<(), ProcessError> {
     make().map_err(|error| ProcessError::State { path: directory.into(), error })
 }
 
+/// Keeps other processes out of the state directory until the file is dropped.
 fn lock(state: &Path) -> Result<File, ProcessError> {
     let path = state.join("lock");
     let failed = |error| ProcessError::State { path: path.clone(), error };

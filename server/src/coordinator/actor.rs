@@ -1,11 +1,6 @@
 //! The task that owns the round: commands and time go in, durable changes and answers come out.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    sync::{Arc, mpsc::SyncSender},
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use nibble_codec::Scheme;
 use nibble_proto::crash;
@@ -21,8 +16,7 @@ use crate::{
     Round,
     broadcast::Broadcast,
     clock::Clock,
-    evaluation::ToEvaluate,
-    models::{ModelName, Models},
+    models::{ModelName, Models, NewModel},
     round::{Assigned, Counted, DiscardReason, Effect, Event, Outcome, Record},
     selection::Knowledge,
     spool::Spool,
@@ -50,10 +44,22 @@ pub struct Parts {
     pub ledger: Arc<Ledger>,
     /// Threads to fold with, at least 1.
     pub threads: usize,
-    /// Where new models go to be evaluated, if they are.
-    pub evaluations: Option<SyncSender<ToEvaluate>>,
+    /// Who is told of every new model: those who evaluate or copy it.
+    pub followers: Vec<mpsc::UnboundedSender<NewModel>>,
     /// Told `true` once the last round has ended.
     pub over: watch::Sender<bool>,
+}
+
+impl Parts {
+    /// Tells of a new model, which stays until everybody who is told has done with it.
+    pub(super) fn tell_of(&self, round: RoundId, name: ModelName) {
+        for follower in &self.followers {
+            let gone = follower.send(NewModel { round, model: self.models.keep(name) }).is_err();
+            if gone {
+                warn!(%round, "nobody evaluates or copies models any more; the next start does");
+            }
+        }
+    }
 }
 
 /// The coordinator of one run.

@@ -4,13 +4,10 @@ use std::{sync::Mutex, thread};
 
 use nibble_proto::crash;
 use nibble_seed::RoundId;
-use tracing::info;
 
 use super::{Coordinator, CoordinatorError, ModelRef, counters, publishing::keyframe_bytes};
 use crate::{
-    Aggregate, Contribution, Facts, FoldError, Round,
-    evaluation::ToEvaluate,
-    models,
+    Aggregate, Contribution, Facts, FoldError, Round, models,
     round::{Counted, Event},
     spool::{Place, Spooled},
     store::RoundState,
@@ -36,7 +33,7 @@ impl Coordinator {
             self.fold(id, &counted)?;
             crash::point("folded");
             let layout = &self.parts.plan.layout;
-            let (name, frame_bytes) = self.parts.models.put(layout, id.next(), &self.global).await?;
+            let (name, frame_bytes) = self.parts.models.put(layout, id.next(), &self.global)?;
             let memories = models::name_of(&self.memories);
             self.parts.models.put_memories(&memories, &self.memories)?;
             crash::point("model-written");
@@ -48,6 +45,7 @@ impl Coordinator {
             self.commit()?;
             crash::point("round-committed");
             counters::folded(self.parts.clock.now().saturating_sub(began));
+            self.parts.tell_of(id, name);
             // Clients may still be fetching the model before; those before that are of no use to anyone.
             let kept = [Some(before.name), Some(self.served.name), Some(name), Some(memories), self.control_name()];
             let mut kept: Vec<_> = kept.into_iter().flatten().collect();
@@ -57,13 +55,6 @@ impl Coordinator {
             }
             self.parts.models.keep_only(&kept, keyframe_bytes(&self.parts))?;
             self.parts.spool.forget_before(oldest)?;
-            if let Some(evaluations) = &self.parts.evaluations {
-                // A full queue holds the next fold back, so that no more than a few models wait in memory.
-                let sent = evaluations.send(ToEvaluate { round: id, parameters: self.global.clone() });
-                if sent.is_err() {
-                    info!(round = %id, "evaluation has ended; the model is not evaluated");
-                }
-            }
         }
         Ok(())
     }

@@ -36,11 +36,11 @@ impl Coordinator {
         let Some(frame) = published else { return Ok(()) };
         let models = &self.parts.models;
         let frame = models.put_delta(&frame)?;
-        let (name, whole) = models.put_here(&plan.layout, round, broadcast.held())?;
+        let (name, whole) = models.put(&plan.layout, round, broadcast.held())?;
         crash::point("frame-written");
         self.parts.store.add_frame(&plan.name, broadcast.version(), &frame, &name)?;
         models.extend_chain(frame, name);
-        self.served = ModelRef { name, frame_bytes: whole.len() as u64 };
+        self.served = ModelRef { name, frame_bytes: whole };
         Ok(())
     }
 
@@ -124,7 +124,7 @@ pub(super) async fn resume(
     let anchor = kept.checked_sub(1).map_or(first, |step| steps[step as usize].1);
     let bytes = steps.iter().map(|(frame, _)| frame.bytes).collect();
     models.set_chain(Chain::new(downlink.span, first, steps));
-    let models = (models.get(&plan.layout, &anchor).await?, models.get(&plan.layout, &held).await?);
+    let models = (models.fetch(&plan.layout, &anchor).await?, models.fetch(&plan.layout, &held).await?);
     Ok(Some((Broadcast::new(downlink, &plan.layout, models, bytes), held)))
 }
 

@@ -9,7 +9,6 @@ use tracing::info;
 use super::{Coordinator, CoordinatorError, ModelRef, Parts, Plan, publishing};
 use crate::{
     Round,
-    evaluation::ToEvaluate,
     models::ModelName,
     round::{Carried, Closed, Counted, Effect, Event, Outcome},
     store::{Report, ReportKind, RoundRow, RoundState, RunRow, StoreError},
@@ -28,7 +27,8 @@ impl Coordinator {
                 run.initial_model
             }
             None => {
-                let (name, _) = parts.models.put(&plan.layout, RoundId(0), &initial()).await?;
+                let (name, _) = parts.models.put(&plan.layout, RoundId(0), &initial())?;
+                parts.models.copy(&name).await?; // a bucket that cannot be used is noticed before a run begins
                 crash::point("first-model-written");
                 let now = parts.clock.now();
                 parts.store.transaction(|store| {
@@ -51,7 +51,7 @@ impl Coordinator {
         let rounds = parts.store.rounds(&plan.name)?;
         let last = rounds.iter().rev().find(|row| row.new_model.is_some());
         let newest = last.and_then(|row| row.new_model).unwrap_or(first);
-        let global = parts.models.get(&plan.layout, &newest).await?;
+        let global = parts.models.fetch(&plan.layout, &newest).await?;
         let remembered = plan.optimizer.memories() * plan.layout.coordinates();
         let memories = match last.and_then(|row| row.memories) {
             Some(name) => parts.models.memories(&name, remembered)?,
@@ -60,9 +60,11 @@ impl Coordinator {
         let newest = kept(&parts, newest)?;
         let steps = parts.store.frames(&plan.name)?;
         let broadcast = publishing::resume(&plan, &parts.models, first, steps).await?;
-        if let (Some(row), Some(evaluations)) = (last.filter(|row| row.accuracy.is_none()), &parts.evaluations) {
-            // It was stored, and then the coordinator stopped. One that evaluates no more is noticed later.
-            drop(evaluations.send(ToEvaluate { round: row.round, parameters: global.clone() }));
+        // What was to be done with new models when the coordinator stopped is done now, as far as they are still here.
+        for (round, name) in rounds.iter().filter_map(|row| Some((row.round, row.new_model?))) {
+            if parts.models.frame(&name).is_some() {
+                parts.tell_of(round, name);
+            }
         }
         let mut coordinator = Self::assemble(parts, (global, memories, newest), broadcast);
         coordinator.resume(&row)?;

@@ -12,13 +12,17 @@ use std::{
 use nibble_codec::{Encoder, Layout, PayloadId, Scheme};
 use nibble_seed::{ClientId, RoundId, Seed};
 use sha2::{Digest, Sha256};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 use super::*;
 use crate::{
     aggregation::Aggregation,
     clock::Clock,
-    models::Models,
+    evaluation::{Evaluate, Evaluation},
+    models::{Models, NewModel},
     round::{DiscardReason, Outcome, RejectReason, RoundConfig},
     selection::{PowerOfChoice, Rule},
     spool::{Place, Spool},
@@ -79,8 +83,19 @@ impl House {
     }
 
     async fn open_with(directory: &Path, plan: Plan, initial: fn() -> Vec<f32>) -> Self {
+        let models = Arc::new(Models::open(directory.join("models"), None).unwrap());
+        Self::open_followed(directory, plan, initial, models, Vec::new()).await
+    }
+
+    /// With others that are told of every new model.
+    async fn open_followed(
+        directory: &Path,
+        plan: Plan,
+        initial: fn() -> Vec<f32>,
+        models: Arc<Models>,
+        followers: Vec<mpsc::UnboundedSender<NewModel>>,
+    ) -> Self {
         let spool = Spool::open(directory.join("spool")).unwrap();
-        let models = Arc::new(Models::open(directory.join("models"), None, "run").unwrap());
         let (clock, (over, is_over)) = (Arc::new(Hand::default()), watch::channel(false));
         let parts = Parts {
             plan: Arc::new(plan),
@@ -90,7 +105,7 @@ impl House {
             clock: Arc::<Hand>::clone(&clock),
             ledger: Arc::new(Ledger::default()),
             threads: 2,
-            evaluations: None,
+            followers,
             over,
         };
         let coordinator = Coordinator::start(parts, initial).await.unwrap();
@@ -175,7 +190,7 @@ impl House {
     }
 
     async fn model(&self, assigned: &Assignment) -> Vec<f32> {
-        self.models.get(&layout(), &assigned.model.name).await.unwrap()
+        self.models.get(&layout(), &assigned.model.name).unwrap()
     }
 
     /// As a kill would: whatever was not durable is gone.
@@ -238,7 +253,39 @@ async fn a_coordinator_that_was_killed_goes_on_with_what_it_acknowledged() {
     assert_eq!(receipt(house.check_in(0, Some(first)).await), Outcome::Accepted, "also when the run is over");
     let store = Store::look_at(directory.path()).unwrap();
     let model = store.last_round("run").unwrap().unwrap().new_model.unwrap();
-    assert_eq!(house.models.get(&layout(), &model).await.unwrap(), [1.5, 2.5, 3.0]);
+    assert_eq!(house.models.get(&layout(), &model).unwrap(), [1.5, 2.5, 3.0]);
+}
+
+#[tokio::test]
+async fn models_that_waited_to_be_evaluated_when_the_coordinator_was_killed_are_evaluated() {
+    struct First;
+    impl Evaluate for First {
+        fn evaluate(&mut self, parameters: &[f32]) -> Result<(f64, f64), String> {
+            Ok((parameters[0].into(), 0.25))
+        }
+    }
+    const ROUNDS: u64 = 5;
+    let directory = tempfile::tempdir().unwrap();
+    let models = || Arc::new(Models::open(directory.path().join("models"), None).unwrap());
+    let whole = || plan(ROUNDS, RoundConfig::new(1).unwrap());
+    let (slow, unread) = mpsc::unbounded_channel();
+    let house = House::open_followed(directory.path(), whole(), || vec![0.0; 3], models(), vec![slow]).await;
+    for _ in 0..ROUNDS {
+        let (client, assigned) = house.the_assigned(1).await;
+        house.send(client, &assigned, [0.125, 0.0, 0.0]).await;
+    }
+    house.kill();
+    drop(unread);
+
+    let (whole_plan, kept) = (whole(), models());
+    let of = ("run", &whole_plan.layout);
+    let evaluation = Evaluation::new(Box::new(First), directory.path(), of, Arc::clone(&kept)).unwrap();
+    let (sender, evaluating) = evaluation.spawn();
+    House::open_followed(directory.path(), whole(), || unreachable!(), kept, vec![sender]).await.kill();
+    tokio::task::spawn_blocking(move || evaluating.end(true)).await.unwrap().unwrap();
+    let rounds = Store::look_at(directory.path()).unwrap().rounds("run").unwrap();
+    let accuracies: Vec<_> = rounds.iter().map(|row| row.accuracy).collect();
+    assert_eq!(accuracies, [0.125, 0.25, 0.375, 0.5, 0.625].map(Some));
 }
 
 #[tokio::test(start_paused = true)]
@@ -299,11 +346,11 @@ async fn a_run_does_not_go_on_under_another_configuration() {
         plan: Arc::new(plan),
         store: Store::open(directory.path()).unwrap(),
         spool: Spool::open(directory.path().join("spool")).unwrap(),
-        models: Arc::new(Models::open(directory.path().join("models"), None, "run").unwrap()),
+        models: Arc::new(Models::open(directory.path().join("models"), None).unwrap()),
         clock: Arc::new(Hand::default()),
         ledger: Arc::new(Ledger::default()),
         threads: 1,
-        evaluations: None,
+        followers: Vec::new(),
         over: watch::channel(false).0,
     };
     let other = Coordinator::start(parts(plan(3, RoundConfig::new(2).unwrap())), || vec![0.0; 3]).await;

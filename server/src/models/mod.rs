@@ -1,132 +1,117 @@
 //! Global models as frames: whole ones, fp32 payloads named by the SHA-256 of their parameters, and delta frames, which lead
 //! from one to the next and are named by the SHA-256 of their bytes.
 //!
-//! Clients are served from local files; a bucket, if there is one, has a copy of every global model. A model is durable
-//! before anybody learns its name.
+//! ```text
+//! frames   what clients are served, from files
+//! chain    which delta frames lead where
+//! bucket   a copy of every global model, if one is configured
+//! ```
+//!
+//! A model is durable before anybody learns its name. It stays as long as the run or anybody who [keeps](Models::keep) it needs
+//! it.
 //!
 //! Absent on purpose: which model is current (the store of rounds knows).
 
+mod bucket;
 mod chain;
+mod error;
+mod frames;
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
-    os::unix::fs::FileExt,
+    io::Write,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
 };
 
-use bytes::Bytes;
 use nibble_codec::{Coding, DecodeError, Encoder, Layout, Payload, PayloadId};
 use nibble_seed::{RoundId, Seed};
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path as Key};
 use sha2::{Digest as _, Sha256};
 
-pub use chain::{Chain, DeltaFrame};
+use self::error::at;
+pub use self::{
+    bucket::{Bucket, copy},
+    chain::{Chain, DeltaFrame},
+    error::ModelError,
+    frames::Frames,
+};
 
 /// SHA-256 of parameters as little-endian f32.
 pub type ModelName = [u8; 32];
 
-/// Errors of the models.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ModelError {
-    /// The file system failed.
-    #[error("cannot keep models in {}: {error}", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
-    /// The object store failed.
-    #[error("the object store for models failed: {0}")]
-    Store(#[from] object_store::Error),
-    /// The address names no object store that this program knows.
-    #[error("models = {url:?}: {problem}")]
-    Address {
-        /// The address.
-        url: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// What is kept under a model's name is not that model.
-    #[error("the model {name} is damaged: {problem}; restore it from a backup")]
-    Damaged {
-        /// Its name in hexadecimal.
-        name: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// Parameters that cannot be written down: training has diverged.
-    #[error("the new model cannot be stored: {0}")]
-    Parameters(#[from] nibble_codec::EncodeError),
-}
-
 /// All models of one run.
 #[derive(Debug)]
 pub struct Models {
-    remote: Option<Arc<dyn ObjectStore>>,
-    prefix: Key,
     directory: PathBuf,
+    bucket: Option<Bucket>,
     /// What delta frames there are.
     chain: RwLock<Chain>,
+    /// Models that somebody has yet to read.
+    kept: Mutex<Vec<Weak<ModelName>>>,
 }
 
-/// Open frames to serve from, one after the other.
-#[derive(Debug)]
-pub struct Frames {
-    /// Files, and where each ends.
-    files: Vec<(File, u64)>,
+/// A model that is not removed until this is dropped.
+#[derive(Clone, Debug)]
+pub struct Kept(Arc<ModelName>);
+
+impl Kept {
+    /// Which model it is.
+    #[must_use]
+    pub fn name(&self) -> &ModelName {
+        &self.0
+    }
+}
+
+/// A global model, for those who do something with every one of them beside the rounds.
+#[derive(Clone, Debug)]
+pub struct NewModel {
+    /// The round that made it.
+    pub round: RoundId,
+    /// The model.
+    pub model: Kept,
 }
 
 impl Models {
-    /// Models in `directory`, and, if a `url` is given, in the bucket it names, under `run`.
+    /// Models in `directory`, and in a bucket if there is one.
     ///
     /// # Errors
-    /// If the directory cannot be made, or the address is not understood.
-    pub fn open(directory: PathBuf, url: Option<&str>, run: &str) -> Result<Self, ModelError> {
+    /// If the directory cannot be made.
+    pub fn open(directory: PathBuf, bucket: Option<Bucket>) -> Result<Self, ModelError> {
         fs::create_dir_all(&directory).map_err(at(&directory))?;
-        let (remote, base) = match url.map(remote).transpose()? {
-            Some((remote, base)) => (Some(remote), base),
-            None => (None, Key::default()),
-        };
-        Ok(Self { remote, prefix: base.join(run), directory, chain: RwLock::default() })
+        Ok(Self { directory, bucket, chain: RwLock::default(), kept: Mutex::default() })
     }
 
     /// Stores `parameters` as the model after `round` rounds; gives its name and the bytes of its frame.
     ///
     /// # Errors
     /// If they are not finite, or cannot be stored.
-    pub async fn put(
-        &self,
-        layout: &Layout,
-        round: RoundId,
-        parameters: &[f32],
-    ) -> Result<(ModelName, u64), ModelError> {
-        let (name, frame) = self.put_here(layout, round, parameters)?;
-        let bytes = frame.len() as u64;
-        if let Some(remote) = &self.remote {
-            remote.put(&self.key(&name), PutPayload::from_bytes(Bytes::from(frame))).await?;
-        }
-        Ok((name, bytes))
-    }
-
-    /// As [`Models::put`], on this disk only; gives the name and the frame.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn put_here(
-        &self,
-        layout: &Layout,
-        round: RoundId,
-        parameters: &[f32],
-    ) -> Result<(ModelName, Vec<u8>), ModelError> {
+    pub fn put(&self, layout: &Layout, round: RoundId, parameters: &[f32]) -> Result<(ModelName, u64), ModelError> {
         let name = name_of(parameters);
         let mut frame = Vec::new();
         Encoder::new(Coding::Fp32.into()).encode(layout, parameters, PayloadId { round, seed: Seed(0) }, &mut frame)?;
         self.write(&self.path(&name), &frame)?;
-        Ok((name, frame))
+        Ok((name, frame.len() as u64))
+    }
+
+    /// Copies a model to the bucket, if there is one and it lacks it.
+    ///
+    /// # Errors
+    /// If it is not here, or the bucket fails.
+    pub async fn copy(&self, name: &ModelName) -> Result<(), ModelError> {
+        let Some(bucket) = &self.bucket else { return Ok(()) };
+        if bucket.has(name).await? {
+            return Ok(());
+        }
+        let path = self.path(name);
+        bucket.put(name, fs::read(&path).map_err(at(&path))?).await
+    }
+
+    /// Keeps a model from being removed.
+    #[must_use]
+    pub fn keep(&self, name: ModelName) -> Kept {
+        let kept = Arc::new(name);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&kept));
+        Kept(kept)
     }
 
     /// Stores what a frame decodes to under its name, as that frame; gives the name.
@@ -194,21 +179,25 @@ impl Models {
         self.chain.write().unwrap_or_else(PoisonError::into_inner).push(frame, name);
     }
 
-    /// The parameters of a model.
+    /// The parameters of a model, which may be in the bucket alone.
     ///
     /// # Errors
     /// If it is neither here nor in the bucket, or damaged.
-    pub async fn get(&self, layout: &Layout, name: &ModelName) -> Result<Vec<f32>, ModelError> {
+    pub async fn fetch(&self, layout: &Layout, name: &ModelName) -> Result<Vec<f32>, ModelError> {
         let path = self.path(name);
-        let frame = match (fs::read(&path), &self.remote) {
-            (Ok(frame), _) => frame,
-            (Err(error), Some(remote)) if error.kind() == io::ErrorKind::NotFound => {
-                let frame = remote.get(&self.key(name)).await?.bytes().await?;
-                self.write(&path, &frame)?;
-                frame.into()
-            }
-            (Err(error), _) => return Err(ModelError::Io { path, error }),
-        };
+        if let Some(bucket) = self.bucket.as_ref().filter(|_| !path.exists()) {
+            self.write(&path, &bucket.get(name).await?)?;
+        }
+        self.get(layout, name)
+    }
+
+    /// The parameters of a model that is here.
+    ///
+    /// # Errors
+    /// If it is not, or damaged.
+    pub fn get(&self, layout: &Layout, name: &ModelName) -> Result<Vec<f32>, ModelError> {
+        let path = self.path(name);
+        let frame = fs::read(&path).map_err(at(&path))?;
         let damaged = |problem: String| ModelError::Damaged { name: hex(name), problem };
         let mut parameters = vec![0.0; layout.coordinates()];
         let mut decode = || Payload::parse(&frame, layout)?.decode(&mut parameters);
@@ -232,8 +221,8 @@ impl Models {
         Frames::open(self.with_chain(between)?.iter().map(|frame| self.delta_path(&frame.digest)))
     }
 
-    /// Removes the local frames and memories of all but what is named in `keep` and the anchors, delta frames that nobody
-    /// will be sent, and what a kill left unfinished. What is in a bucket stays there.
+    /// Removes the local frames and memories of all but what is named in `keep`, what somebody keeps, and the anchors; delta
+    /// frames that nobody will be sent; and what a kill left unfinished. What is in a bucket stays there.
     ///
     /// # Errors
     /// If the disk fails.
@@ -242,6 +231,10 @@ impl Models {
         let (frames, anchors) = self.with_chain(|chain| chain.wanted(keep, keyframe_bytes));
         kept.extend(frames.iter().map(|frame| self.delta_path(&frame.digest)));
         kept.extend(anchors.iter().map(|name| self.path(name)));
+        let mut others = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        others.retain(|name| name.strong_count() > 0);
+        kept.extend(others.iter().filter_map(Weak::upgrade).map(|name| self.path(&name)));
+        drop(others);
         for entry in fs::read_dir(&self.directory).map_err(at(&self.directory))?.flatten() {
             let path = entry.path();
             let unfinished = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp"));
@@ -276,44 +269,6 @@ impl Models {
     fn delta_path(&self, digest: &[u8; 32]) -> PathBuf {
         self.directory.join(hex(digest)).with_extension("delta")
     }
-
-    fn key(&self, name: &ModelName) -> Key {
-        self.prefix.clone().join(format!("{}.frame", hex(name)))
-    }
-}
-
-impl Frames {
-    fn open(paths: impl IntoIterator<Item = PathBuf>) -> Option<Self> {
-        let (mut files, mut end) = (Vec::new(), 0);
-        for path in paths {
-            let file = File::open(path).ok()?;
-            end += file.metadata().ok()?.len();
-            files.push((file, end));
-        }
-        Some(Self { files })
-    }
-
-    /// Bytes of them all.
-    #[must_use]
-    pub fn len_bytes(&self) -> u64 {
-        self.files.last().map_or(0, |(_, end)| *end)
-    }
-
-    /// At most `most` bytes from `offset` on.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn read(&self, offset: u64, most: usize) -> io::Result<Bytes> {
-        let mut bytes = vec![0; self.len_bytes().saturating_sub(offset).min(most as u64) as usize];
-        let (mut filled, mut begin) = (0, 0);
-        for (file, end) in &self.files {
-            let at = offset + filled as u64;
-            let more = end.saturating_sub(at).min((bytes.len() - filled) as u64) as usize;
-            file.read_exact_at(&mut bytes[filled..filled + more], at.saturating_sub(begin))?;
-            (filled, begin) = (filled + more, *end);
-        }
-        Ok(bytes.into())
-    }
 }
 
 /// SHA-256 of parameters as little-endian f32.
@@ -336,30 +291,6 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The object store that an address names.
-///
-/// # Errors
-/// If it names none that this build knows. Nothing is connected to.
-pub(crate) fn remote(url: &str) -> Result<(Arc<dyn ObjectStore>, Key), ModelError> {
-    let wrong = |problem: String| ModelError::Address { url: url.into(), problem };
-    let parsed = url.parse().map_err(|error| wrong(format!("not an address: {error}")))?;
-    #[cfg(feature = "cloud")]
-    drop(rustls::crypto::ring::default_provider().install_default()); // it may be installed already
-    let options = std::env::vars().filter(|(key, _)| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|p| key.starts_with(p)));
-    let (store, base) = object_store::parse_url_opts(&parsed, options.map(|(key, value)| (key.to_lowercase(), value)))
-        .map_err(|error| wrong(format!("{error}; this build knows {KNOWN}")))?;
-    Ok((Arc::from(store), base))
-}
-
-#[cfg(feature = "cloud")]
-const KNOWN: &str = "file:///DIR, s3://, gs:// and az://";
-#[cfg(not(feature = "cloud"))]
-const KNOWN: &str = "file:///DIR; built with --features cloud also s3://, gs:// and az://";
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> ModelError {
-    move |error| ModelError::Io { path: path.into(), error }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,13 +304,15 @@ mod tests {
     async fn a_model_comes_back_under_its_name_also_from_the_bucket_alone() {
         let (local, bucket) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let url = format!("file://{}", bucket.path().display());
-        let models = Models::open(local.path().into(), Some(&url), "run").unwrap();
-        let (name, bytes) = models.put(&layout(), RoundId(0), &[1.0, -2.0, 0.5]).await.unwrap();
+        let models = Models::open(local.path().into(), Some(Bucket::at(&url).unwrap().of("run"))).unwrap();
+        let (name, bytes) = models.put(&layout(), RoundId(0), &[1.0, -2.0, 0.5]).unwrap();
         assert_eq!(name, name_of(&[1.0, -2.0, 0.5]));
-        assert_eq!(models.get(&layout(), &name).await.unwrap(), [1.0, -2.0, 0.5]);
+        assert_eq!(models.get(&layout(), &name).unwrap(), [1.0, -2.0, 0.5]);
+        models.copy(&name).await.unwrap();
         models.keep_only(&[], 0).unwrap();
         assert!(models.frame(&name).is_none());
-        assert_eq!(models.get(&layout(), &name).await.unwrap(), [1.0, -2.0, 0.5]);
+        assert_eq!(models.fetch(&layout(), &name).await.unwrap(), [1.0, -2.0, 0.5]);
+        assert!(models.fetch(&layout(), &[9; 32]).await.is_err());
         let frame = models.frame(&name).unwrap();
         assert_eq!(frame.len_bytes(), bytes);
         assert_eq!(frame.read(bytes - 1, 100).unwrap().len(), 1);
@@ -389,7 +322,7 @@ mod tests {
     #[test]
     fn delta_frames_are_served_one_after_the_other_in_any_pieces() {
         let local = tempfile::tempdir().unwrap();
-        let models = Models::open(local.path().into(), None, "run").unwrap();
+        let models = Models::open(local.path().into(), None).unwrap();
         let frames = [&b"first"[..], b"", b"the second"].map(|frame| models.put_delta(frame).unwrap());
         models.set_chain(Chain::new(Span::new(1).unwrap(), [0; 32], (1..4).map(|i| (frames[i as usize - 1], [i; 32]))));
         let whole = b"firstthe second";
@@ -406,25 +339,65 @@ mod tests {
         assert_eq!(models.deltas(&[2; 32], &[3; 32]).unwrap().read(0, 99).unwrap(), &b"the second"[..]);
     }
 
-    #[tokio::test]
-    async fn damage_and_divergence_are_noticed() {
+    #[test]
+    fn what_somebody_keeps_is_removed_once_nobody_does() {
         let local = tempfile::tempdir().unwrap();
-        let models = Models::open(local.path().into(), None, "run").unwrap();
-        let (name, _) = models.put(&layout(), RoundId(0), &[1.0, -2.0, 0.5]).await.unwrap();
-        let (other, _) = models.put(&layout(), RoundId(0), &[1.0, -2.0, 0.25]).await.unwrap();
+        let models = Models::open(local.path().into(), None).unwrap();
+        let (name, _) = models.put(&layout(), RoundId(0), &[1.0, -2.0, 0.5]).unwrap();
+        let (first, second) = (models.keep(name), models.keep(name));
+        for kept in [first, second] {
+            models.keep_only(&[], 0).unwrap();
+            assert_eq!(models.get(&layout(), kept.name()).unwrap(), [1.0, -2.0, 0.5]);
+        }
+        models.keep_only(&[], 0).unwrap();
+        assert!(models.frame(&name).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_was_away_gets_every_model_in_the_end() {
+        let (local, bucket) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let url = format!("file://{}", bucket.path().display());
+        let models = Models::open(local.path().into(), Some(Bucket::at(&url).unwrap().of("run"))).unwrap();
+        let models = Arc::new(models);
+        fs::write(bucket.path().join("run"), "in the way of the directory").unwrap();
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        let copying = tokio::spawn(copy(Arc::clone(&models), receiver));
+        let mut names = Vec::new();
+        for round in 0..3 {
+            let (name, _) = models.put(&layout(), RoundId(round), &[round as f32; 3]).unwrap();
+            drop(sender.send(NewModel { round: RoundId(round), model: models.keep(name) }));
+            models.keep_only(&[], 0).unwrap();
+            names.push(name);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        fs::remove_file(bucket.path().join("run")).unwrap();
+        drop(sender);
+        copying.await.unwrap();
+        models.keep_only(&[], 0).unwrap();
+        for (round, name) in names.iter().enumerate() {
+            assert!(models.frame(name).is_none());
+            assert_eq!(models.fetch(&layout(), name).await.unwrap(), [round as f32; 3]);
+        }
+    }
+
+    #[test]
+    fn damage_and_divergence_are_noticed() {
+        let local = tempfile::tempdir().unwrap();
+        let models = Models::open(local.path().into(), None).unwrap();
+        let (name, _) = models.put(&layout(), RoundId(0), &[1.0, -2.0, 0.5]).unwrap();
+        let (other, _) = models.put(&layout(), RoundId(0), &[1.0, -2.0, 0.25]).unwrap();
         fs::copy(models.path(&other), models.path(&name)).unwrap();
-        assert!(matches!(models.get(&layout(), &name).await, Err(ModelError::Damaged { .. })));
+        assert!(matches!(models.get(&layout(), &name), Err(ModelError::Damaged { .. })));
         fs::write(models.path(&name), b"NIBL").unwrap();
-        assert!(matches!(models.get(&layout(), &name).await, Err(ModelError::Damaged { .. })));
-        let diverged = models.put(&layout(), RoundId(0), &[1.0, f32::NAN, 0.25]).await;
+        assert!(matches!(models.get(&layout(), &name), Err(ModelError::Damaged { .. })));
+        let diverged = models.put(&layout(), RoundId(0), &[1.0, f32::NAN, 0.25]);
         assert!(matches!(diverged, Err(ModelError::Parameters(_))));
     }
 
     #[test]
     fn an_address_that_is_not_understood_says_what_is() {
-        let local = tempfile::tempdir().unwrap();
         for url in ["ftp://x/y", "not an address"] {
-            let error = Models::open(local.path().into(), Some(url), "run").unwrap_err();
+            let error = Bucket::at(url).unwrap_err();
             assert!(matches!(error, ModelError::Address { .. }), "{error}");
         }
     }

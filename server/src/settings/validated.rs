@@ -186,7 +186,7 @@ impl Settings {
             None => Initial::BuiltIn,
         };
         if let Some(url) = &raw.models {
-            crate::models::remote(url).map_err(|error| {
+            crate::models::Bucket::at(url).map_err(|error| {
                 broken("models", error.to_string(), "name a directory or a bucket, or leave it out")
             })?;
         }

@@ -55,7 +55,7 @@ pub(crate) fn check(history: &History, played: &Played) -> Record {
     let last = rounds.last().expect("there are rounds");
     let model = last.new_model.unwrap_or(last.model);
     assert_eq!(model, name_of(&replay.global), "the last model is the one computed again, bit for bit");
-    let models = Models::open(directory.join("models").join(RUN), None, RUN).expect("models can be opened");
+    let models = Models::open(directory.join("models").join(RUN), None).expect("models can be opened");
     assert!(models.frame(&model).is_some(), "the last model is kept");
     for client in 0..history.clients {
         residual(history, played, client, &replay);
