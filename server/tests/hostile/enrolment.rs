@@ -11,6 +11,7 @@ use crate::{
         Line, of_answer,
     },
     house::{House, Options, name, now},
+    table::Before,
 };
 
 async fn enrol(line: &Line, token: impl Into<String>, csr_der: &[u8]) -> Got {
@@ -85,7 +86,7 @@ async fn a_token_works_once_and_nothing_else_works() {
     assert_eq!(enrol(&line, &used, &first).await, Answer);
     assert_eq!(enrol(&line, &used, &first).await, Answer, "the same key again, as the answer may have been lost");
 
-    let before = house.kept();
+    let before = Before::row(&house);
     let other = nibble_server::identity::Token::generate(house.authority.fingerprint()).unwrap().to_string();
     let (secret, ca) = good.split_at(good.len() - 64);
     let foreign = format!("{secret}{}{}", &ca[1..], if ca.starts_with('0') { '1' } else { '0' });
@@ -103,17 +104,17 @@ async fn a_token_works_once_and_nothing_else_works() {
         ("letters of other scripts", "ünïcödé.".repeat(500)),
     ] {
         assert_eq!(enrol(&line, &token, &csr).await, Status(PermissionDenied), "{name}");
-        assert!(house.kept() == before, "{name}");
+        before.is_as_before(&house, name);
     }
     for (name, csr) in broken_requests() {
         assert_eq!(enrol(&line, &good, &csr).await, Status(InvalidArgument), "{name}");
         assert_eq!(renew(&known, &csr).await, Status(InvalidArgument), "{name}: to renew");
         assert_eq!(enrol(&line, &used, &csr).await, Status(PermissionDenied), "{name}, with a used token");
-        assert!(house.kept() == before, "{name}");
+        before.is_as_before(&house, name);
     }
     assert_eq!(enrol(&line, &good, &[0x30; 20_000]).await, Status(OutOfRange), "a message of 20,000 bytes");
     assert_eq!(enrol(&line, &revoked, &csr).await, Status(PermissionDenied), "the token of a device since revoked");
-    assert!(house.kept() == before);
+    before.is_as_before(&house, "what came last");
 
     // The token that all this was tried with still works, for one key.
     let keys: Vec<_> = (0..10).map(|_| request(&PKCS_ECDSA_P256_SHA256).1).collect();

@@ -30,7 +30,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::logs;
+use crate::{logs, memory};
 
 pub(crate) const RUN: &str = "hostile";
 /// Two chunks.
@@ -69,6 +69,7 @@ pub(crate) struct House {
     pub(crate) directory: tempfile::TempDir,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), ProcessError>>,
+    _alone: tokio::sync::MutexGuard<'static, ()>,
 }
 
 /// Everything that a coordinator keeps, but for times at which devices were seen and counts of bytes.
@@ -118,6 +119,7 @@ fn plan(options: &Options) -> Plan {
 
 impl House {
     pub(crate) async fn open(options: Options) -> Self {
+        let alone = memory::alone().await;
         logs::watch();
         let directory = memory().unwrap_or_else(|| tempfile::tempdir().unwrap());
         let (state, keys) = (directory.path().join("state"), directory.path().join("authority"));
@@ -147,7 +149,7 @@ impl House {
         let serving = tokio::spawn(process.serve(listener, || vec![0.0; COORDINATES], async {
             let _ = stopped.await;
         }));
-        Self { address, authority, plan, directory, stop, serving }
+        Self { address, authority, plan, directory, stop, serving, _alone: alone }
     }
 
     /// Stops the coordinator, which must still be well.

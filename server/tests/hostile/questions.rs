@@ -29,6 +29,15 @@ async fn check_in_with(cast: &Cast<'_>, change: fn(&mut v1::UpdateRef)) -> Got {
     cast.actor.line.ask_about(update(cast, change)).await
 }
 
+/// Checks in as a device that is not of the cohort.
+async fn check_in(cast: &Cast<'_>, request: v1::CheckInRequest) -> Got {
+    of_instruction(cast.strange.check_in(request).await)
+}
+
+fn allowed(allowance: v1::Allowance) -> v1::CheckInRequest {
+    v1::CheckInRequest { allowance: Some(allowance), ..Default::default() }
+}
+
 async fn get_upload(line: &Line, update: Option<v1::UpdateRef>) -> Result<u64, tonic::Status> {
     let asked = line.coordinator.clone().get_upload(v1::GetUploadRequest { update }).await;
     asked.map(|response| response.into_inner().offset)
@@ -106,11 +115,30 @@ const SCENES: &[Scene] = &[
             timeout(A_WHILE, held).await.map_or(Held, of_instruction)
         })
     }),
-    aside("a thousand check-ins at once", Answer, |cast| {
+    aside("a held model of 31 bytes", Status(InvalidArgument), |cast| {
+        Box::pin(check_in(cast, v1::CheckInRequest { held_sha256: vec![7; 31].into(), ..Default::default() }))
+    }),
+    aside("a held model of 90,000 bytes", Status(InvalidArgument), |cast| {
+        Box::pin(check_in(cast, v1::CheckInRequest { held_sha256: vec![7; 90_000].into(), ..Default::default() }))
+    }),
+    aside("a held model that nobody knows", Answer, |cast| {
+        Box::pin(check_in(cast, v1::CheckInRequest { held_sha256: vec![7; 32].into(), ..Default::default() }))
+    }),
+    aside("no byte left for anything", Answer, |cast| {
+        let (none, renews_in_s) = (Some(0), Some(u32::MAX));
+        let allowance = v1::Allowance { up: none, down: none, up_in_run: none, down_in_run: none, renews_in_s };
+        Box::pin(check_in(cast, allowed(allowance)))
+    }),
+    aside("2^64 - 1 bytes left", Answer, |cast| {
+        let (all, renews_in_s) = (Some(u64::MAX), Some(0));
+        let allowance = v1::Allowance { up: all, down: all, up_in_run: all, down_in_run: all, renews_in_s };
+        Box::pin(check_in(cast, allowed(allowance)))
+    }),
+    aside("two hundred check-ins at once", Answer, |cast| {
         Box::pin(async {
             let ask =
                 || cast.strange.check_in(v1::CheckInRequest { pending: None, hold_ms: 50_000, ..Default::default() });
-            let mut all = futures_util::future::join_all((0..1_000).map(|_| ask()));
+            let mut all = futures_util::future::join_all((0..200).map(|_| ask()));
             // Each takes the place of the one before; the last is held.
             let _ = timeout(A_WHILE, &mut all).await;
             drop(all);
@@ -155,6 +183,15 @@ const SCENES: &[Scene] = &[
     }),
     aside("a model from byte 2^64 - 1 on", Status(OutOfRange), |cast| {
         Box::pin(download(cast, |request, _| request.offset = u64::MAX))
+    }),
+    aside("the way from a model of 31 bytes", Status(InvalidArgument), |cast| {
+        Box::pin(download(cast, |request, _| request.base_sha256 = vec![7; 31].into()))
+    }),
+    aside("the way from an unknown model", Status(NotFound), |cast| {
+        Box::pin(download(cast, |request, _| request.base_sha256 = vec![7; 32].into()))
+    }),
+    aside("the way from a model to itself, where no model goes out as changes", Status(NotFound), |cast| {
+        Box::pin(download(cast, |request, _| request.base_sha256 = request.sha256.clone()))
     }),
     aside("a model that is never read", Answer, |cast| {
         Box::pin(async {

@@ -12,7 +12,7 @@ use crate::{
     client::{Got, Line, of_upload},
     house::Options,
     payload::{CHUNK, chunk, chunk_range, delta, encode, header},
-    table::{Member, Stage},
+    table::{Before, Member, Stage},
 };
 
 /// An upload whose messages are sent one by one.
@@ -70,7 +70,7 @@ fn cut(member: &Member, line: &Line, bytes: u64) -> Call {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_another_connection_wrote_is_not_taken_for_what_was_signed() {
     let mut stage = Stage::open(Options::of(2)).await;
-    let before = stage.house.kept();
+    let before = Before::row(&stage.house);
     let member = &stage.members[1];
     let (bytes, first) = (&member.honest.bytes, chunk_range(&member.honest.bytes, 0).end);
     // Another payload, as good as the first and equal to it up to its second chunk.
@@ -94,7 +94,7 @@ async fn what_another_connection_wrote_is_not_taken_for_what_was_signed() {
     assert_eq!(stage.members[1].send_honestly().await, Got::Stored);
     stage.sent.push(1);
     stage.commit().await;
-    stage.house.close().await;
+    stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,5 +120,5 @@ async fn no_connection_cuts_what_another_has_finished() {
         stage.sent.push(index);
     }
     stage.commit().await;
-    stage.house.close().await;
+    stage.close().await;
 }

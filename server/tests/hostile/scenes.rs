@@ -6,6 +6,7 @@ use crate::{
     client::{Got, Line},
     house::{Device, Options},
     table::{
+        Before,
         Leaves::{self, Nothing},
         Member, Stage,
     },
@@ -63,7 +64,7 @@ pub(crate) async fn play(scenes: &[Scene]) {
     let mut free = 1..;
     for Scene { name, expect, leaves, act } in scenes {
         let actor = leaves.map_or(0, |_| free.next().unwrap());
-        let before = stage.house.kept();
+        let before = Before::row(&stage.house);
         let member = &stage.members[actor];
         let cast = Cast { stage: &stage, actor: member, stranger: &stranger, strange: &strange, nobody: &nobody };
         assert_eq!(act(&cast).await, *expect, "{name}");
@@ -78,5 +79,5 @@ pub(crate) async fn play(scenes: &[Scene]) {
         }
     }
     stage.commit().await;
-    stage.house.close().await;
+    stage.close().await;
 }

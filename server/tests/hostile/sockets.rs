@@ -13,7 +13,7 @@ use tonic::Code::{Ok, OutOfRange, Unauthenticated};
 use crate::{
     client::{Got, secure, tls},
     house::Options,
-    table::{Leaves, Stage},
+    table::{Before, Leaves, Stage},
 };
 
 const STALLED: usize = 1_000;
@@ -42,7 +42,7 @@ async fn until_closed(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, byt
 async fn what_is_no_grpc_over_tls_1_3_gets_nowhere() {
     let stage = Stage::open(Options { limits: hasty(), ..Options::of(2) }).await;
     let address = stage.house.address;
-    let before = stage.house.kept();
+    let before = Before::row(&stage.house);
     let hello_of_tls_1_2 =
         [&[0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3][..], &[7; 32], &[0, 0, 2, 0xC0, 0x2B, 1, 0]].concat();
     for (name, bytes) in [
@@ -70,7 +70,7 @@ async fn what_is_no_grpc_over_tls_1_3_gets_nowhere() {
         assert!(closed.is_ok(), "{name}: the connection stays open");
         stage.check(name, &before, 0, Leaves::Nothing).await;
     }
-    stage.house.close().await;
+    stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +103,7 @@ async fn no_room_is_made_for_messages_larger_than_any_that_is_due() {
     };
     let asked = tokio::join!(waits(), waits(), timeout(Duration::from_millis(100), third));
     assert!(matches!(asked, (None, None, Err(_))), "{asked:?}");
-    stage.house.close().await;
+    stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,6 +119,7 @@ async fn a_thousand_stalled_sockets_are_closed_and_stop_no_round() {
         }
         stalled.push(tokio::spawn(async move { until_closed(stream, &[]).await }));
     }
+    stage.opened.check_left("a thousand stalled sockets, both ends", STALLED * (32 << 10));
     let began = Instant::now();
     assert_eq!(stage.members[1].send_honestly().await, Got::Stored, "an honest update beside them");
     stage.sent.push(1);
@@ -127,5 +128,5 @@ async fn a_thousand_stalled_sockets_are_closed_and_stop_no_round() {
         timeout(Duration::from_secs(30), stalled).await.expect("a stalled socket stays open").unwrap();
     }
     println!("{STALLED} stalled sockets were closed {:.1} s after the last came", began.elapsed().as_secs_f64());
-    stage.house.close().await;
+    stage.close().await;
 }

@@ -8,6 +8,7 @@ use nibble_server::{models::name_of, store::RoundState};
 use crate::{
     client::{Got, Line},
     house::{COORDINATES, Device, House, Kept, Options, layout},
+    memory::Mark,
     payload::{Update, expected_model},
 };
 
@@ -25,6 +26,25 @@ pub(crate) enum Leaves {
     Decline,
     /// A good update: its report and its payload.
     Update,
+}
+
+/// How things are before a row.
+pub(crate) struct Before {
+    kept: Kept,
+    memory: Mark,
+}
+
+impl Before {
+    pub(crate) fn row(house: &House) -> Self {
+        let kept = house.kept();
+        Self { kept, memory: Mark::now() }
+    }
+
+    /// Asserts that nothing is kept that was not, and that no more memory was needed than there is for a row.
+    pub(crate) fn is_as_before(&self, house: &House, name: &str) {
+        self.memory.check(name);
+        assert!(house.kept() == self.kept, "{name}");
+    }
 }
 
 /// A member of the cohort, on the line.
@@ -54,6 +74,8 @@ pub(crate) struct Stage {
     pub(crate) members: Vec<Member>,
     /// The members that sent their honest update.
     pub(crate) sent: Vec<usize>,
+    /// What the heap held before the first row.
+    pub(crate) opened: Mark,
 }
 
 impl Stage {
@@ -73,7 +95,7 @@ impl Stage {
             let honest = Update::honest(device.client, &assignment);
             members.push(Member { device, line, assignment, honest });
         }
-        Self { house, members, sent: Vec::new() }
+        Self { house, members, sent: Vec::new(), opened: Mark::now() }
     }
 
     pub(crate) fn honest(&self) -> &Member {
@@ -81,7 +103,9 @@ impl Stage {
     }
 
     /// Asserts that a row of this name left what it may and no more.
-    pub(crate) async fn check(&self, name: &str, before: &Kept, sender: u64, leaves: Leaves) {
+    pub(crate) async fn check(&self, name: &str, before: &Before, sender: u64, leaves: Leaves) {
+        before.memory.check(name);
+        let before = &before.kept;
         let mut after = self.house.kept();
         let added = added_reports(before, &mut after);
         let mut files = new_files(before, &after);
@@ -138,6 +162,12 @@ impl Stage {
         let model = expected_model(&layout(), vec![0.0; COORDINATES], &updates);
         assert_eq!(self.house.rounds()[round].new_model, Some(name_of(&model)), "the mean of the honest updates");
         self.house.until("the spool is empty after the round", |house| house.spooled().is_empty()).await;
+    }
+
+    /// Stops the coordinator, once all rows together have left no more than a few connections.
+    pub(crate) async fn close(self) {
+        self.opened.check_left("all rows of the table", 1 << 20);
+        self.house.close().await;
     }
 }
 

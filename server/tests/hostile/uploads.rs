@@ -11,6 +11,7 @@ use crate::{
     house::{Device, Options},
     payload::{CHUNK, Update, chunk, chunk_range, seal, set, set_in_chunk, sign},
     table::{
+        Before,
         Leaves::{self, Nothing, Part as APart},
         Stage,
     },
@@ -103,6 +104,8 @@ const MESSAGES: &[Row] = &[
     status("samples = 2^64 - 1", InvalidArgument, Nothing, |parts, _| head(parts).samples = u64::MAX),
     status("train_loss NaN", InvalidArgument, Nothing, |parts, _| head(parts).train_loss = f64::NAN),
     status("train_loss infinite", InvalidArgument, Nothing, |parts, _| head(parts).train_loss = f64::INFINITY),
+    status("start_loss NaN", InvalidArgument, Nothing, |parts, _| head(parts).start_loss = Some(f64::NAN)),
+    status("start_loss infinite", InvalidArgument, Nothing, |parts, _| head(parts).start_loss = Some(f64::INFINITY)),
     status("nmse NaN", InvalidArgument, Nothing, |parts, _| head(parts).nmse = f64::NAN),
     status("nmse minus infinity", InvalidArgument, Nothing, |parts, _| head(parts).nmse = f64::NEG_INFINITY),
     status("offset = 1", FailedPrecondition, APart, |parts, _| head(parts).offset = 1),
@@ -307,7 +310,7 @@ async fn play(stage: &mut Stage, member: usize, row: &Row) {
         }
     };
     let update = other.as_ref().unwrap_or(honest);
-    let before = stage.house.kept();
+    let before = Before::row(&stage.house);
     assert_eq!(sender.line.upload(parts).await, row.expect, "{name}");
     stage.check(name, &before, sender.client(), row.leaves).await;
     if matches!(row.leaves, Leaves::Refusal | Leaves::RefusalOfGood) {
@@ -315,7 +318,7 @@ async fn play(stage: &mut Stage, member: usize, row: &Row) {
         assert_eq!(sender.line.ask_about(update.update.clone()).await, row.expect, "{name}");
         let again = sender.line.upload(update.parts(&sender.device, 0)).await;
         assert_eq!(again, row.expect, "{name}: again");
-        stage.check(name, &stage.house.kept(), sender.client(), Nothing).await;
+        stage.check(name, &Before::row(&stage.house), sender.client(), Nothing).await;
     } else {
         assert_eq!(sender.send_honestly().await, Got::Stored, "{name}: the sender goes on");
         stage.sent.push(member);
@@ -329,7 +332,7 @@ async fn play_all(scheme: &'static str, rows: &[&[Row]]) {
         play(&mut stage, 1 + index, row).await;
     }
     stage.commit().await;
-    stage.house.close().await;
+    stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
