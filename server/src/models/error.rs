@@ -19,9 +19,9 @@ pub enum ModelError {
         /// Why not.
         error: io::Error,
     },
-    /// The object store failed.
-    #[error("the object store for models failed: {0}")]
-    Store(#[from] object_store::Error),
+    /// The bucket failed.
+    #[error("the bucket for models fails: {0}; check its address, and the keys in the environment")]
+    Bucket(String),
     /// The address names no object store that this program knows.
     #[error("models = {url:?}: {problem}")]
     Address {
@@ -41,6 +41,14 @@ pub enum ModelError {
     /// Parameters that cannot be written down: training has diverged.
     #[error("the new model cannot be stored: {0}")]
     Parameters(#[from] nibble_codec::EncodeError),
+}
+
+impl From<object_store::Error> for ModelError {
+    /// Services answer with pages of XML: as much of it as fits a line.
+    fn from(error: object_store::Error) -> Self {
+        let words: Vec<_> = error.to_string().split_whitespace().map(str::to_owned).collect();
+        Self::Bucket(words.join(" ").chars().take(300).collect())
+    }
 }
 
 /// What happened at a path.

@@ -14,6 +14,7 @@ mod endings;
 mod harness;
 mod kills;
 mod one_hash;
+mod operator;
 mod shutdown;
 mod spooled;
 mod stragglers;
