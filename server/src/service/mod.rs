@@ -91,8 +91,10 @@ impl Services {
     pub async fn routes(self) -> (Routes, Health) {
         let (health, healthy) = tonic_health::server::health_reporter();
         health.set_serving::<CoordinatorServiceServer<Self>>().await;
+        health.set_serving::<EnrolmentServiceServer<Self>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(nibble_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
             .expect("the committed descriptors are whole");
         // The room for a message is made as soon as its length is announced: no more than its service needs.
@@ -115,6 +117,7 @@ impl Health {
     /// The coordinator stops.
     pub async fn stops(&self) {
         self.0.set_not_serving::<CoordinatorServiceServer<Services>>().await;
+        self.0.set_not_serving::<EnrolmentServiceServer<Services>>().await;
         self.0.set_service_status("", ServingStatus::NotServing).await;
     }
 }

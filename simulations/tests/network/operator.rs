@@ -79,7 +79,7 @@ fn an_operator_sees_what_goes_on() {
 
         let channel = connection(deployment.address());
         let mut health = HealthClient::new(channel.clone());
-        for service in ["", "nibble.v1.CoordinatorService"] {
+        for service in ["", "nibble.v1.CoordinatorService", "nibble.v1.EnrolmentService"] {
             let asked = health.check(HealthCheckRequest { service: service.into() }).await;
             assert_eq!(asked.unwrap().into_inner().status(), ServingStatus::Serving, "{service:?}");
         }
@@ -100,7 +100,7 @@ fn an_operator_sees_what_goes_on() {
             panic!("no list of services")
         };
         let names: Vec<_> = services.service.into_iter().map(|service| service.name).collect();
-        for name in ["nibble.v1.CoordinatorService", "grpc.health.v1.Health"] {
+        for name in ["nibble.v1.CoordinatorService", "nibble.v1.EnrolmentService", "grpc.health.v1.Health"] {
             assert!(names.iter().any(|listed| listed == name), "{name} is not in {names:?}");
         }
         let symbol = MessageRequest::FileContainingSymbol("nibble.v1.CheckInRequest".into());
