@@ -21,6 +21,8 @@ pub(crate) struct Server {
 /// What the coordinator recorded.
 pub(crate) struct Seen {
     pub(crate) round_seconds: f64,
+    /// Processor time of the coordinator, from its start to the end of the last round.
+    pub(crate) cpu_seconds: f64,
     pub(crate) peak_bytes: u64,
     pub(crate) payload_up: u64,
     pub(crate) payload_down: u64,
@@ -123,8 +125,16 @@ impl Server {
         Ok(1024 * found.trim().trim_end_matches("kB").trim().parse::<u64>()?)
     }
 
+    /// User and system time so far, which Linux counts in hundredths of a second.
+    fn cpu_seconds(&self) -> Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields: Vec<_> = stat.rsplit_once(')').context("a name")?.1.split_whitespace().collect();
+        let ticks = |field: usize| fields.get(field).and_then(|ticks| ticks.parse::<f64>().ok()).context("ticks");
+        Ok((ticks(11)? + ticks(12)?) / 100.0)
+    }
+
     pub(crate) fn finish(mut self) -> Result<Seen> {
-        let peak_bytes = self.memory("VmHWM:")?;
+        let (peak_bytes, cpu_seconds) = (self.memory("VmHWM:")?, self.cpu_seconds()?);
         drop(self.child.stdin.take());
         self.child.wait()?;
         let read = |what: &str| -> Result<Value> {
@@ -143,6 +153,7 @@ impl Server {
         let ledger = read("ledger")?;
         Ok(Seen {
             round_seconds: seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN),
+            cpu_seconds,
             peak_bytes,
             payload_up: sum(&ledger, "payload_up"),
             payload_down: sum(&ledger, "payload_down"),

@@ -1,4 +1,4 @@
-//! A model of eight parameters, and training that is a formula.
+//! A model of eight parameters, or of two chunks of them, and training that is a formula.
 
 use std::ops::Range;
 
@@ -9,24 +9,37 @@ use nibble_codec::Layout;
 use nibble_learning::{Evaluation, LearningError, Task, TensorSpec, TrainReport, Trainer};
 use nibble_seed::{Purpose, RoundId, Seed};
 
-/// What the run calls it.
-pub(crate) const ARCHITECTURE: &str = "formula";
+/// How many rows its weight has: few, so that a frame is one message, or so many that it is two chunks and ten messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) usize);
 
-/// Its tensors.
-pub(crate) fn tensors() -> Vec<TensorSpec> {
-    let tensor = |name: &str, shape: &[usize]| TensorSpec { name: name.into(), shape: shape.to_vec() };
-    vec![tensor("weight", &[3, 2]), tensor("bias", &[2])]
-}
+impl Size {
+    pub(crate) const SMALL: Self = Self(3);
+    pub(crate) const LARGE: Self = Self(40_000);
 
-/// Their layout.
-pub(crate) fn layout() -> Layout {
-    Layout::new(tensors().into_iter().map(|tensor| (tensor.name, tensor.shape))).expect("two names")
-}
+    /// What a run calls the model.
+    pub(crate) fn architecture(self) -> String {
+        format!("formula of {}", self.0)
+    }
 
-/// The parameters a run starts from.
-pub(crate) fn initial(seed: Seed) -> Vec<f32> {
-    let seed = seed.derive(Purpose::Init, 0, 0);
-    (0..layout().coordinates() as u64).map(|i| seed.unit_at(i)).collect()
+    fn of(architecture: &str) -> Option<Self> {
+        architecture.strip_prefix("formula of ")?.parse().ok().map(Self)
+    }
+
+    fn tensors(self) -> Vec<TensorSpec> {
+        let tensor = |name: &str, shape: &[usize]| TensorSpec { name: name.into(), shape: shape.to_vec() };
+        vec![tensor("weight", &[self.0, 2]), tensor("bias", &[2])]
+    }
+
+    pub(crate) fn layout(self) -> Layout {
+        Layout::new(self.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape))).expect("two names")
+    }
+
+    /// The parameters a run starts from.
+    pub(crate) fn initial(self, seed: Seed) -> Vec<f32> {
+        let seed = seed.derive(Purpose::Init, 0, 0);
+        (0..self.layout().coordinates() as u64).map(|i| seed.unit_at(i)).collect()
+    }
 }
 
 /// What training from `global` in that order gives.
@@ -50,26 +63,26 @@ pub(crate) fn seeds(seed: Seed, round: RoundId, cohort: &BTreeSet<u64>, client: 
 }
 
 /// The trainer of that formula.
-pub(crate) struct Formula(Vec<TensorSpec>);
+pub(crate) struct Formula(Size, Vec<TensorSpec>);
 
 impl Formula {
-    pub(crate) fn boxed() -> Box<dyn Trainer> {
-        Box::new(Self(tensors()))
+    pub(crate) fn boxed(size: Size) -> Box<dyn Trainer> {
+        Box::new(Self(size, size.tensors()))
     }
 
-    /// Knows one architecture.
+    /// Knows one kind of architecture.
     pub(crate) fn source(architecture: &str) -> Result<Box<dyn Trainer>, BoxError> {
-        if architecture == ARCHITECTURE { Ok(Self::boxed()) } else { Err(format!("no model {architecture}").into()) }
+        Ok(Self::boxed(Size::of(architecture).ok_or_else(|| format!("no model {architecture}"))?))
     }
 }
 
 impl Trainer for Formula {
     fn tensors(&self) -> &[TensorSpec] {
-        &self.0
+        &self.1
     }
 
     fn init(&self, seed: Seed) -> Vec<f32> {
-        initial(seed)
+        self.0.initial(seed)
     }
 
     fn train(&mut self, global: &[f32], task: Task<'_>, out: &mut [f32]) -> Result<TrainReport, LearningError> {

@@ -28,7 +28,7 @@ use tokio::{
 };
 
 use crate::{
-    model,
+    model::{self, Size},
     network::{Simulated, Socket},
     script::History,
     world::TICK,
@@ -39,7 +39,7 @@ pub(crate) const RUN: &str = "history";
 
 /// The run of a history.
 pub(crate) fn plan(history: &History) -> Plan {
-    let (layout, scheme) = (model::layout(), history.scheme.parse::<Scheme>().expect("a scheme that there is"));
+    let (layout, scheme) = (history.size.layout(), history.scheme.parse::<Scheme>().expect("a scheme that there is"));
     Plan {
         downlink: None,
         initial_seed: None,
@@ -51,7 +51,7 @@ pub(crate) fn plan(history: &History) -> Plan {
         decline_pause: std::time::Duration::ZERO,
         max_payload_bytes: scheme.coding.payload_bytes(&layout),
         layout,
-        architecture: model::ARCHITECTURE.into(),
+        architecture: history.size.architecture(),
         policy: scheme.into(),
         cohort_uplink_bytes: None,
         personal: Vec::new(),
@@ -77,7 +77,7 @@ impl Clock for SimulatedClock {
 }
 
 /// The coordinator's process, until it is told to stop.
-pub(crate) async fn coordinate(plan: Arc<Plan>, state: PathBuf, stop: Arc<Notify>) -> turmoil::Result {
+pub(crate) async fn coordinate(plan: Arc<Plan>, size: Size, state: PathBuf, stop: Arc<Notify>) -> turmoil::Result {
     let seed = plan.seed;
     let process = Process {
         plan,
@@ -99,7 +99,7 @@ pub(crate) async fn coordinate(plan: Arc<Plan>, state: PathBuf, stop: Arc<Notify
         stop.notified().await;
         told = true;
     };
-    process.serve(Socket::bind().await?, || model::initial(seed), stop).await?;
+    process.serve(Socket::bind().await?, || size.initial(seed), stop).await?;
     if told { Ok(()) } else { Err("the coordinator stopped, and nobody told it to".into()) }
 }
 

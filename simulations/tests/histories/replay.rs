@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nibble_client::{Assignment, Participant};
-use nibble_codec::{Outcome, Payload, Residual, Scheme};
+use nibble_codec::{Layout, Outcome, Payload, Residual, Scheme};
 use nibble_learning::SgdConfig;
 use nibble_seed::{Purpose, RoundId, Seed};
 use sha2::{Digest, Sha256};
@@ -23,6 +23,7 @@ struct Client {
 pub(crate) struct Replay {
     seed: Seed,
     scheme: Scheme,
+    layout: Layout,
     /// The current model.
     pub(crate) global: Vec<f32>,
     clients: BTreeMap<u64, Client>,
@@ -33,9 +34,9 @@ pub(crate) struct Replay {
 impl Replay {
     pub(crate) fn new(history: &History) -> Self {
         let client = || {
-            let zeros = vec![0.0; model::layout().coordinates()];
+            let zeros = vec![0.0; history.size.layout().coordinates()];
             Client {
-                participant: Participant::new(model::Formula::boxed()).expect("the tensors make a layout"),
+                participant: Participant::new(model::Formula::boxed(history.size)).expect("the tensors make a layout"),
                 residual: Residual::default(),
                 learnt: zeros.clone(),
                 accepted: zeros,
@@ -44,7 +45,14 @@ impl Replay {
         let seed = Seed(history.seed);
         let clients = (0..history.clients).map(|number| (number, client())).collect();
         let scheme = history.scheme.parse().expect("a scheme that there is");
-        Self { seed, scheme, global: model::initial(seed), clients, counted: BTreeMap::new() }
+        Self {
+            seed,
+            scheme,
+            layout: history.size.layout(),
+            global: history.size.initial(seed),
+            clients,
+            counted: BTreeMap::new(),
+        }
     }
 
     /// A client's part in a round. Gives the SHA-256 of its payload.
@@ -92,10 +100,9 @@ impl Replay {
         let update = client.participant.perform(global, &assignment, residual, Vec::new());
         let update = update.expect("the formula gives finite numbers");
         add(&mut client.learnt, &model::delta(global, order));
-        let layout = model::layout();
-        let payload = Payload::parse(&update.payload, &layout).expect("it was just made");
+        let payload = Payload::parse(&update.payload, &self.layout).expect("it was just made");
         if let Some(scale) = counts {
-            let mut decoded = vec![0.0; layout.coordinates()];
+            let mut decoded = vec![0.0; self.layout.coordinates()];
             payload.decode(&mut decoded).expect("it has the layout's length");
             add(&mut client.accepted, &decoded);
             self.counted.insert(number, (update.report.samples, scale, decoded));

@@ -5,6 +5,8 @@ use std::time::Duration;
 use nibble_seed::{Purpose, Seed, Stream};
 use nibble_server::round::{Buffer, RoundConfig};
 
+use crate::model::Size;
+
 /// When everything is made whole again, if the run has not ended by then.
 pub(crate) const HEALED: Duration = Duration::from_secs(60);
 /// Faults begin before this, in seconds.
@@ -50,6 +52,7 @@ pub(crate) struct History {
     pub(crate) clients: u64,
     pub(crate) rounds: u64,
     pub(crate) scheme: &'static str,
+    pub(crate) size: Size,
     pub(crate) round: RoundConfig,
     /// The fewest updates that the rounds close with.
     pub(crate) quorum: usize,
@@ -86,6 +89,8 @@ impl History {
             seed,
             clients,
             rounds: 3 + dice.below(4),
+            // One in ten, whatever else is drawn.
+            size: if seed % 10 == 7 { Size::LARGE } else { Size::SMALL },
             scheme: dice.one_of(&["fp32", "fp32", "int4+ef", "int4+ef", "int8:dithered", "int2+ef"]),
             round,
             quorum,

@@ -115,11 +115,11 @@ impl<'a> World<'a> {
         let links = (0..history.clients).map(name).chain([DOUBLE.into()]).map(|host| (host, Link::Whole)).collect();
         let (stop, finished, doubled) = (Arc::default(), Arc::default(), Arc::default());
         let mut world = Self { sim, history, links, stop, finished, doubled };
-        let plan = Arc::new(plan(history));
+        let (plan, size) = (Arc::new(plan(history)), history.size);
         let stop = Arc::clone(&world.stop);
-        world
-            .sim
-            .host(COORDINATOR, move || coordinate(Arc::clone(&plan), directory.join(COORDINATOR), Arc::clone(&stop)));
+        world.sim.host(COORDINATOR, move || {
+            coordinate(Arc::clone(&plan), size, directory.join(COORDINATOR), Arc::clone(&stop))
+        });
         for client in 0..history.clients {
             let finished = Arc::clone(&world.finished);
             world.sim.host(name(client), move || {
