@@ -45,6 +45,7 @@ pub(crate) fn check(history: &History, played: &Played) -> Record {
     let mut record =
         Record { text: format!("ended {:?}\n{:?}", played.ended, played.receipts), counts: played.faults.clone() };
     record.count("failed call", played.setbacks);
+    record.count("resumed transfer", played.resumed);
     if history.round.buffer().is_some() {
         buffered(history, played, &store, &rounds, &mut replay, &mut record);
     } else {

@@ -40,6 +40,7 @@ const KINDS: &[&str] = &[
     "StartCoordinator",
     "Double",
     "failed call",
+    "resumed transfer",
     "receipt of a double",
     "committed",
     "abandoned",
@@ -90,7 +91,8 @@ fn play(block: Range<u64>) {
     }
     println!("{counts:?}");
     for kind in KINDS {
-        assert!(counts.contains_key(*kind), "no {kind} in a whole block of histories: {counts:?}");
+        let happened = counts.get(*kind).is_some_and(|count| *count > 0);
+        assert!(happened, "no {kind} in a whole block of histories: {counts:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! A model of eight parameters, or of two chunks of them, and training that is a formula.
+//! A model of eight parameters, or of seven chunks of them, and training that is a formula.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use nibble_codec::Layout;
 use nibble_learning::{Evaluation, LearningError, Task, TensorSpec, TrainReport, Trainer};
 use nibble_seed::{Purpose, RoundId, Seed};
 
-/// How many rows its weight has: few, so that a frame is one message, or so many that it is two chunks and ten messages.
+/// How many rows its weight has: few, so that a frame is one message, or so many that it is seven chunks, and more than a window of the transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) usize);
 
 impl Size {
     pub(crate) const SMALL: Self = Self(3);
-    pub(crate) const LARGE: Self = Self(40_000);
+    pub(crate) const LARGE: Self = Self(200_000);
 
     /// What a run calls the model.
     pub(crate) fn architecture(self) -> String {

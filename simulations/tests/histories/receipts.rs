@@ -45,6 +45,7 @@ struct Inner {
     entered: Vec<u64>,
     receipts: Vec<Receipt>,
     setbacks: usize,
+    resumed: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -52,6 +53,7 @@ struct Fields {
     client: Option<u64>,
     round: Option<u64>,
     outcome: Option<String>,
+    resumed_at: Option<u64>,
     text: String,
 }
 
@@ -68,6 +70,11 @@ impl Ear {
     /// How often something failed and was tried again.
     pub(crate) fn setbacks(&self) -> usize {
         self.with(|inner| inner.setbacks)
+    }
+
+    /// How many transfers went on from where they had broken off.
+    pub(crate) fn resumed(&self) -> usize {
+        self.with(|inner| inner.resumed)
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
@@ -105,6 +112,7 @@ impl Subscriber for Ear {
             let at = turmoil::sim_elapsed().unwrap_or_default();
             eprintln!("{at:?} {} client={client:?} round={round:?}{}", event.metadata().target(), fields.text);
         }
+        self.with(|inner| inner.resumed += usize::from(fields.resumed_at.is_some_and(|at| at > 0)));
         self.with(|inner| inner.setbacks += usize::from(fields.text.contains("message=trying again")));
         if let (Some(outcome), Some(client), Some(round)) = (fields.outcome, client, round) {
             self.with(|inner| inner.receipts.push(Receipt { round, client, outcome }));
@@ -129,6 +137,7 @@ impl Visit for Fields {
         match field.name() {
             "client" => self.client = Some(value),
             "round" => self.round = Some(value),
+            "resumed_at" => self.resumed_at = Some(value),
             _ => {}
         }
         self.record_debug(field, &value);

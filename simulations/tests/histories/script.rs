@@ -89,8 +89,8 @@ impl History {
             seed,
             clients,
             rounds: 3 + dice.below(4),
-            // One in ten, whatever else is drawn.
-            size: if seed % 10 == 7 { Size::LARGE } else { Size::SMALL },
+            // One in twelve, whatever else is drawn.
+            size: if seed % 12 == 7 { Size::LARGE } else { Size::SMALL },
             scheme: dice.one_of(&["fp32", "fp32", "int4+ef", "int4+ef", "int8:dithered", "int2+ef"]),
             round,
             quorum,
@@ -99,7 +99,8 @@ impl History {
             fail_rate: if lossy { dice.between(0.002, 0.05) } else { 0.0 },
             repair_rate: dice.between(0.1, 0.8),
             hold: Duration::from_secs(2 + dice.below(19)),
-            faults: dice.faults(clients),
+            // Transfers are short beside the rest of a round: more faults, to break off some.
+            faults: dice.faults(clients, if seed % 12 == 7 { 3 } else { 1 }),
         }
     }
 }
@@ -161,9 +162,9 @@ impl Dice {
         (config.select_among(candidates, window), quorum)
     }
 
-    fn faults(&mut self, clients: u64) -> Vec<(Duration, Fault)> {
+    fn faults(&mut self, clients: u64, times: u64) -> Vec<(Duration, Fault)> {
         let mut faults = Vec::new();
-        for _ in 0..2 + self.below(7) {
+        for _ in 0..times * (2 + self.below(7)) {
             let client = self.below(clients);
             let (begin, end) = match self.below(11) {
                 0 => (Fault::Part(client), Some(Fault::Mend(client))),

@@ -37,6 +37,7 @@ pub(crate) struct Played {
     pub(crate) faults: BTreeMap<String, usize>,
     /// Calls and connections that failed, and were tried again.
     pub(crate) setbacks: usize,
+    pub(crate) resumed: usize,
     directory: TempDir,
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn play(history: &History, aloud: bool) -> Played {
     let ear = Ear::new(aloud);
     let (ended, faults) =
         tracing::subscriber::with_default(ear.clone(), || World::new(history, directory.path()).until_over());
-    Played { receipts: ear.receipts(), ended, faults, setbacks: ear.setbacks(), directory }
+    Played { receipts: ear.receipts(), ended, faults, setbacks: ear.setbacks(), resumed: ear.resumed(), directory }
 }
 
 /// In memory where there is such a place: nothing here depends on what a power cut leaves of a disk.
