@@ -10,6 +10,7 @@
 mod absences;
 mod asynchronous;
 mod budgets;
+mod data;
 mod endings;
 mod harness;
 mod kills;

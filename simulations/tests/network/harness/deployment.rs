@@ -161,14 +161,22 @@ impl Deployment {
         Process::start(format!("client {index}"), command.env("NIBBLE_CRASH_AT", format!("{point}:{count}")))
     }
 
+    /// Starts client `index` under this configuration.
+    pub(crate) fn start_client(&self, index: usize, config: &str) -> Process {
+        Process::start(format!("client {index}"), &mut self.command_of_client(index, config))
+    }
+
     fn client_command(&self, index: usize, share: &str, more: &str) -> Command {
         let (address, state) = (self.address(), self.state_of(index));
         let server = match self.secure {
             true => format!("server = \"https://{address}\"\n"),
             false => format!("server = \"http://{address}\"\ninsecure_client = {index}\n"),
         };
+        self.command_of_client(index, &format!("{server}state = {state:?}\n[data]\nshare = {{ {share} }}\n{more}"))
+    }
+
+    fn command_of_client(&self, index: usize, config: &str) -> Command {
         let file = self.path(&format!("client-{index}.toml"));
-        let config = format!("{server}state = {state:?}\n[data]\nshare = {{ {share} }}\n{more}");
         fs::write(&file, config).expect("a file for the test");
         let mut command = Program::Client.command();
         command.args(["--log-format", "json", "run"]).arg(file);
