@@ -68,9 +68,9 @@ fn play(
     let problem = &vectors["controls"];
     let unbounded = aggregation::Keys { norm_bound: aggregation::NormBound::Word("off".into()), ..Default::default() };
     let around = Around { aggregation: &unbounded, local: (0.1, 0.0), clients: (2, Some(4)), policies: &[] };
-    let (strategy, rule) = keys.check(around).unwrap();
-    let aggregation = aggregation::Aggregation { rule: rule.unwrap(), norm_bound: None, staleness: 0.0 };
-    let control = strategy.control.unwrap();
+    let strategy = keys.check(around).unwrap();
+    let aggregation = aggregation::Aggregation { rule: strategy.rule().unwrap(), norm_bound: None, staleness: 0.0 };
+    let control = strategy.control().unwrap();
     let mut global: Vec<f32> = floats(&vectors["start"]).iter().map(|value| *value as f32).collect();
     let participant = |client: usize| {
         let tensors = vec![TensorSpec { name: "w".into(), shape: vec![5] }];
@@ -79,7 +79,7 @@ fn play(
     };
     let layout = participant(0).layout().clone();
     let steps = indices(&problem["steps"]);
-    let mut memories = vec![0.0; strategy.optimizer.memories() * global.len()];
+    let mut memories = vec![0.0; strategy.memories() * global.len()];
     let (mut own, mut models) = (BTreeMap::<usize, Vec<f32>>::new(), Vec::new());
     for (round, cohort) in (0..).map(RoundId).zip(problem["rounds"].as_array().unwrap()) {
         let published = control.publish(&layout, &memories, (Seed(1), round)).unwrap();
@@ -90,7 +90,7 @@ fn play(
                 batch: 1,
                 lr: 0.1,
                 steps: Some(steps[client] as u32),
-                proximal: strategy.proximal,
+                proximal: strategy.proximal(),
                 ..SgdConfig::default()
             };
             let mine = own.remove(&client).unwrap_or_default();
@@ -128,8 +128,8 @@ fn play(
         };
         let contributions = payloads.iter().map(|(client, payload)| contribution((*client, payload))).collect();
         let aggregate = Aggregate::new(contributions).unwrap().under(&aggregation, &layout, 1).unwrap();
-        let folding = Folding { aggregate: &aggregate, optimizer: strategy.optimizer, lr: 0.1, sent: server };
-        for mut tile in strategy.optimizer.tiles(&layout, &mut global, &mut memories) {
+        let folding = Folding { aggregate: &aggregate, strategy, lr: 0.1, sent: server };
+        for mut tile in strategy::tiles(&layout, &mut global, &mut memories) {
             folding.change(&mut tile, &mut Default::default()).unwrap();
         }
         models.push(global.clone());

@@ -11,7 +11,7 @@ use crate::{
     round::{Counted, Event},
     spool::{Place, Spooled},
     store::RoundState,
-    strategy::Folding,
+    strategy::{self, Folding},
 };
 
 impl Coordinator {
@@ -89,11 +89,11 @@ impl Coordinator {
             })?;
         let folding = Folding {
             aggregate: &aggregate,
-            optimizer: parts.plan.optimizer,
+            strategy: parts.plan.strategy,
             lr: parts.plan.training.lr.in_round(round.0, parts.plan.rounds),
             sent: self.control.as_ref().map_or(&[], |control| &control.values),
         };
-        let tiles = folding.optimizer.tiles(layout, &mut self.global, &mut self.memories);
+        let tiles = strategy::tiles(layout, &mut self.global, &mut self.memories);
         let tiles = Mutex::new(tiles.into_iter());
         let work = || {
             let mut scratch = Default::default();

@@ -12,7 +12,7 @@ use crate::{
     learning_rate::{Decay, LearningRate},
     policy::Policy,
     round::RoundConfig,
-    strategy::{Control, Optimizer},
+    strategy::Strategy,
 };
 
 /// A validated run.
@@ -40,10 +40,8 @@ pub struct Plan {
     pub cohort_uplink_bytes: Option<u64>,
     /// How updates become one.
     pub aggregation: Aggregation,
-    /// What the combined update does to the model.
-    pub optimizer: Optimizer,
-    /// What clients' control variates do, if they have any.
-    pub control: Option<Control>,
+    /// What the combined update does to the model, and what pulls at clients.
+    pub strategy: Strategy,
     /// How the global model's changes travel to the clients; without it, it goes out whole.
     pub downlink: Option<Downlink>,
     /// Seed of the first model, if a built-in architecture makes it from one.

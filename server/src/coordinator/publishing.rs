@@ -48,7 +48,7 @@ impl Coordinator {
     /// remembered, so that a coordinator that starts again makes the same.
     pub(super) fn publish_control(&mut self, round: RoundId) -> Result<(), CoordinatorError> {
         let plan = &self.parts.plan;
-        let published = match &plan.control {
+        let published = match plan.strategy.control() {
             Some(control) => control.publish(&plan.layout, &self.memories, (plan.seed, round)),
             None => Ok(None),
         };

@@ -52,7 +52,7 @@ impl Coordinator {
         let last = rounds.iter().rev().find(|row| row.new_model.is_some());
         let newest = last.and_then(|row| row.new_model).unwrap_or(first);
         let global = parts.models.fetch(&plan.layout, &newest).await?;
-        let remembered = plan.optimizer.memories() * plan.layout.coordinates();
+        let remembered = plan.strategy.memories() * plan.layout.coordinates();
         let memories = match last.and_then(|row| row.memories) {
             Some(name) => parts.models.memories(&name, remembered)?,
             None => vec![0.0; remembered],

@@ -70,7 +70,7 @@ impl Asynchronous {
             let problem = "clients that start one by one have no cohort to share bytes with".into();
             return Err(broken("cohort.uplink_bytes", problem, "leave it out, or leave [asynchronous] out"));
         }
-        if strategy.control.is_some() {
+        if strategy.control().is_some() {
             let problem = "control variates are of clients that all start from the same model".into();
             return Err(broken("strategy.name", problem, "choose another strategy, or leave [asynchronous] out"));
         }

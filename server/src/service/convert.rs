@@ -82,7 +82,7 @@ fn assignment(assigned: &Assignment) -> v1::Assignment {
             anchor_frames: path.anchor_frames,
             base_bytes: path.base_bytes,
         }),
-        control: plan.control.map(|control| v1::Control {
+        control: plan.strategy.control().map(|control| v1::Control {
             gain: match control.gain {
                 Gain::PerStep => 0.0,
                 Gain::Times(gain) => gain,

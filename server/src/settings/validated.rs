@@ -23,7 +23,7 @@ use crate::{
     policy::{Policy, PolicyError},
     round::RoundConfig,
     selection::{PowerOfChoice, Rule},
-    strategy::{Around, Control, Optimizer, Strategy},
+    strategy::{Around, Strategy},
 };
 
 /// A checked configuration.
@@ -69,10 +69,8 @@ pub struct Settings {
     pub cohort_uplink_bytes: Option<u64>,
     /// How updates become one.
     pub aggregation: Aggregation,
-    /// What the combined update does to the model.
-    pub optimizer: Optimizer,
-    /// What clients' control variates do, if they have any.
-    pub control: Option<Control>,
+    /// What the combined update does to the model, and what pulls at clients.
+    pub strategy: Strategy,
     /// How the model's changes travel, if they are compressed.
     pub downlink: Option<Downlink>,
     /// Most bytes of a payload.
@@ -218,7 +216,7 @@ impl Settings {
             architecture: raw.model.name.clone(),
             data,
             personal: personal(raw, &strategy)?,
-            training: Training { proximal: strategy.proximal, ..training(raw)? },
+            training: Training { proximal: strategy.proximal(), ..training(raw)? },
             round,
             decline_pause: Duration::try_from_secs_f64(raw.cohort.decline_pause_seconds).map_err(|_| {
                 let problem = format!("{} is not a time in seconds", raw.cohort.decline_pause_seconds);
@@ -227,8 +225,7 @@ impl Settings {
             policy,
             cohort_uplink_bytes: raw.cohort.uplink_bytes,
             aggregation: updates,
-            optimizer: strategy.optimizer,
-            control: strategy.control,
+            strategy,
             downlink: downlink(&raw.compression)?,
             uplink_budget_bytes: raw.compression.uplink_budget_bytes,
             config,
@@ -319,7 +316,7 @@ fn personal(raw: &Raw, strategy: &Strategy) -> Result<Vec<String>, SettingsError
         let mend = "leave model.initial out, or local.personal";
         return Err(broken("local.personal", "a file says nothing of tensors that are each client's own", mend));
     }
-    if !names.is_empty() && strategy.control.is_some() {
+    if !names.is_empty() && strategy.control().is_some() {
         let problem = format!("{} corrects all of the model, and a part of it is each client's own", raw.strategy.name);
         return Err(broken("strategy.name", problem, "leave local.personal out, or choose another strategy"));
     }
@@ -373,7 +370,7 @@ fn algorithm(raw: &Raw, policy: &Policy, round: &RoundConfig) -> Result<(Aggrega
         clients: (round.selected() as u64, None),
         policies: &[*policy],
     };
-    let (mut aggregation, (strategy, rule)) = raw
+    let (mut aggregation, strategy) = raw
         .aggregation
         .check(quorum)
         .and_then(|aggregation| {
@@ -381,7 +378,7 @@ fn algorithm(raw: &Raw, policy: &Policy, round: &RoundConfig) -> Result<(Aggrega
             Ok((aggregation, raw.strategy.check(around)?))
         })
         .map_err(rule)?;
-    aggregation.rule = rule.unwrap_or(aggregation.rule);
+    aggregation.rule = strategy.rule().unwrap_or(aggregation.rule);
     Ok((aggregation, strategy))
 }
 

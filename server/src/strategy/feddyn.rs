@@ -10,7 +10,8 @@
 //!
 //! The client's part is a control variate (`control.rs`), with alpha as its gain and the server's left out, and FedProx's pull.
 
-use super::Step;
+use super::{Algorithm, Control, Gain, Step};
+use crate::aggregation::{Rule, Weights};
 
 /// A step along the update, and along what all clients pulled at so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,10 +22,26 @@ pub struct FedDyn {
     pub clients: u64,
 }
 
-impl FedDyn {
-    pub(super) fn apply(&self, step: &Step<'_>, global: &mut [f32], pulls: &mut [f32]) {
+impl Algorithm for FedDyn {
+    fn rule(&self) -> Option<Rule> {
+        Some(Rule::Mean { weights: Weights::Equal })
+    }
+
+    fn proximal(&self) -> f32 {
+        self.alpha as f32
+    }
+
+    fn control(&self) -> Option<Control> {
+        Some(Control { gain: Gain::Times(self.alpha as f32), downlink: None })
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+
+    fn apply(&self, step: &Step<'_>, global: &mut [f32], memories: &mut [&mut [f32]]) {
         let share = step.counted as f64 / self.clients as f64;
-        for ((global, update), h) in global.iter_mut().zip(step.update).zip(pulls) {
+        for ((global, update), h) in global.iter_mut().zip(step.update).zip(&mut *memories[0]) {
             let pull = f64::from(*h) - self.alpha * share * update;
             *h = pull as f32;
             *global = (f64::from(*global) + update - pull / self.alpha) as f32;

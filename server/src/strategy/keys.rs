@@ -3,9 +3,11 @@
 use nibble_codec::{Scheme, SchemeError};
 use serde::{Deserialize, Serialize};
 
-use super::{Adaptive, Control, FedDyn, Gain, Momentum, Optimizer, Scaffold, Second, Strategy};
+use super::{
+    Adaptive, FedAdagrad, FedAdam, FedAvg, FedAvgM, FedDyn, FedNova, FedProx, FedYogi, QFedAvg, Scaffold, Strategy,
+};
 use crate::{
-    aggregation::{self, KeyError, NormBound, Rule, Weights},
+    aggregation::{self, KeyError, NormBound},
     policy::Policy,
 };
 
@@ -87,61 +89,56 @@ pub struct Around<'a> {
 }
 
 impl Keys {
-    /// Checks every rule; gives the strategy, and how it combines updates, where that is not up to `[aggregation]`.
+    /// Checks every rule; gives the strategy.
     ///
     /// # Errors
     /// With the key, if a value is out of its range, belongs to another strategy, or does not go with the rest.
-    pub fn check(&self, around: Around<'_>) -> Result<(Strategy, Option<Rule>), KeyError> {
-        if !NAMES.contains(&&*self.name) {
-            let mend = format!("there are {}", NAMES.join(", "));
-            return Err(broken("name", format!("{:?} is no strategy", self.name), mend));
+    pub fn check(&self, around: Around<'_>) -> Result<Strategy, KeyError> {
+        if NAMES.contains(&&*self.name) {
+            self.check_owners()?;
         }
-        self.check_owners()?;
-        let optimizer = match &*self.name {
-            "fedavgm" => {
-                let beta = below_1("momentum", self.momentum, 0.9)?;
-                Optimizer::Momentum(Momentum { lr: above_0("lr", self.lr, 1.0)?, beta })
-            }
-            "fedadagrad" => self.adaptive(Second::Adagrad, 0.0)?,
-            "fedadam" => self.adaptive(Second::Adam, 0.9)?,
-            "fedyogi" => self.adaptive(Second::Yogi, 0.9)?,
-            "scaffold" => {
-                let clients = self.clients(around)?;
-                Optimizer::Scaffold(Scaffold { lr: above_0("lr", self.lr, 1.0)?, clients })
-            }
-            "feddyn" => {
-                let clients = self.clients(around)?;
-                Optimizer::FedDyn(FedDyn { alpha: above_0("alpha", self.alpha, DEFAULT_ALPHA)?, clients })
-            }
-            _ => Optimizer::Momentum(Momentum { lr: above_0("lr", self.lr, 1.0)?, beta: 0.0 }),
-        };
-        let control = match optimizer {
-            Optimizer::Scaffold(_) => Some(Control { gain: Gain::PerStep, downlink: Some(self.control_scheme()?) }),
-            Optimizer::FedDyn(FedDyn { alpha, .. }) => {
-                Some(Control { gain: Gain::Times(alpha as f32), downlink: None })
-            }
-            _ => None,
-        };
-        let (lr, momentum) = around.local;
-        let rule = match &*self.name {
-            "fednova" => Some(Rule::FedNova { momentum }),
-            "qfedavg" => Some(Rule::QFedAvg { q: self.q()?, lr }),
-            "scaffold" | "feddyn" => Some(Rule::Mean { weights: Weights::Equal }),
-            _ => None,
-        };
-        let proximal = match optimizer {
-            Optimizer::FedDyn(FedDyn { alpha, .. }) => alpha as f32,
-            _ if self.name == "fedprox" => above_0("mu", self.mu, 0.01)? as f32,
-            _ => 0.0,
-        };
-        if rule.is_some() && (around.aggregation.rule != "mean" || around.aggregation.weights.is_some()) {
+        let strategy = self.strategy(around)?;
+        if strategy.rule().is_some() && (around.aggregation.rule != "mean" || around.aggregation.weights.is_some()) {
             let problem = format!("{} says itself what an update weighs, and so does [aggregation]", self.name);
             return Err(broken("name", problem, "leave aggregation.rule and aggregation.weights out"));
         }
-        if control.is_some() {
+        if strategy.control().is_some() {
             self.check_control(around)?;
         }
-        Ok((Strategy { optimizer, proximal, control }, rule))
+        Ok(strategy)
+    }
+
+    fn strategy(&self, around: Around<'_>) -> Result<Strategy, KeyError> {
+        let (local_lr, momentum) = around.local;
+        let server = || Ok::<_, KeyError>(FedAvg { lr: above_0("lr", self.lr, 1.0)? });
+        Ok(match &*self.name {
+            "fedavg" => Strategy::FedAvg(server()?),
+            "fedavgm" => {
+                let momentum = below_1("momentum", self.momentum, 0.9)?;
+                Strategy::FedAvgM(FedAvgM { lr: server()?.lr, momentum })
+            }
+            "fedadagrad" => Strategy::FedAdagrad(FedAdagrad(self.adaptive(0.0)?)),
+            "fedadam" => Strategy::FedAdam(FedAdam { adaptive: self.adaptive(0.9)?, beta2: self.beta2()? }),
+            "fedyogi" => Strategy::FedYogi(FedYogi { adaptive: self.adaptive(0.9)?, beta2: self.beta2()? }),
+            "fedprox" => {
+                let mu = above_0("mu", self.mu, 0.01)? as f32;
+                Strategy::FedProx(FedProx { server: server()?, mu })
+            }
+            "fednova" => Strategy::FedNova(FedNova { server: server()?, momentum }),
+            "qfedavg" => Strategy::QFedAvg(QFedAvg { q: self.q()?, lr: local_lr }),
+            "scaffold" => {
+                let (clients, downlink) = (self.clients(around)?, self.control_scheme()?);
+                Strategy::Scaffold(Scaffold { lr: server()?.lr, clients, downlink })
+            }
+            "feddyn" => {
+                let alpha = above_0("alpha", self.alpha, DEFAULT_ALPHA)?;
+                Strategy::FedDyn(FedDyn { alpha, clients: self.clients(around)? })
+            }
+            name => {
+                let mend = format!("there are {}", NAMES.join(", "));
+                return Err(broken("name", format!("{name:?} is no strategy"), mend));
+            }
+        })
     }
 
     /// What does not go with control variates.
@@ -187,14 +184,13 @@ impl Keys {
         }
     }
 
-    fn adaptive(&self, second: Second, beta1: f64) -> Result<Optimizer, KeyError> {
-        Ok(Optimizer::Adaptive(Adaptive {
-            lr: above_0("lr", self.lr, 0.01)?,
-            beta1: below_1("beta1", self.beta1, beta1)?,
-            beta2: below_1("beta2", self.beta2, 0.99)?,
-            tau: above_0("tau", self.tau, 0.001)?,
-            second,
-        }))
+    fn adaptive(&self, beta1: f64) -> Result<Adaptive, KeyError> {
+        let (lr, beta1) = (above_0("lr", self.lr, 0.01)?, below_1("beta1", self.beta1, beta1)?);
+        Ok(Adaptive { lr, beta1, tau: above_0("tau", self.tau, 0.001)? })
+    }
+
+    fn beta2(&self) -> Result<f64, KeyError> {
+        below_1("beta2", self.beta2, 0.99)
     }
 
     fn q(&self) -> Result<f64, KeyError> {

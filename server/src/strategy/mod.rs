@@ -1,53 +1,122 @@
-//! Strategies: what a round's update does to the global model, and what pulls at clients while they train. One file for each
-//! family of algorithms, to be read with its paper beside it.
+//! Strategies: what a round's update does to the global model, and what pulls at clients while they train. One trait
+//! ([`Algorithm`]) and one file for each, to be read with its paper beside it.
 //!
 //! ```text
-//! clients   train, pulled back to the global model (FedProx: Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, MLSys 2020) and
-//!           corrected by a vector of their own (control.rs)
-//! updates   are combined into one (crate::aggregation, where FedNova and q-FedAvg weigh them)
-//! global    is changed by that, chunk by chunk, by an Optimizer with what it remembers of earlier rounds
+//! clients   train, pulled back to the global model (`proximal`) and corrected by a vector of their own (`control`)
+//! updates   are combined into one (crate::aggregation, by the algorithm's `rule` if it has one)
+//! global    is changed by that, chunk by chunk (`apply`), with what is remembered of earlier rounds (`memories`)
 //! ```
+//!
+//! A new one is a file, a variant of [`Strategy`] and its name in [`Keys`].
 //!
 //! Invariant: the server remembers nothing outside the memories, which are stored with the model.
 
 mod adaptive;
 mod control;
+mod fedadagrad;
+mod fedadam;
+mod fedavg;
+mod fedavgm;
 mod feddyn;
+mod fednova;
+mod fedprox;
+mod fedyogi;
 mod keys;
-mod momentum;
+mod qfedavg;
 mod scaffold;
 mod tile;
 
-pub use adaptive::{Adaptive, Second};
-pub use control::{Control, Gain, Published};
-pub use feddyn::FedDyn;
-pub use keys::{Around, Keys};
-pub use momentum::Momentum;
-pub use scaffold::Scaffold;
-pub use tile::{Folding, Tile};
+use std::{fmt, ops::Deref};
 
-/// An algorithm, by what it does where.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Strategy {
-    /// How the combined update changes the model.
-    pub optimizer: Optimizer,
-    /// Times how far a client is from the global model, what it adds to the gradient of every step. 0 turns it off.
-    pub proximal: f32,
+pub use adaptive::Adaptive;
+pub use control::{Control, Gain, Published};
+pub use fedadagrad::FedAdagrad;
+pub use fedadam::FedAdam;
+pub use fedavg::FedAvg;
+pub use fedavgm::FedAvgM;
+pub use feddyn::FedDyn;
+pub use fednova::FedNova;
+pub use fedprox::FedProx;
+pub use fedyogi::FedYogi;
+pub use keys::{Around, Keys};
+pub use qfedavg::QFedAvg;
+pub use scaffold::Scaffold;
+pub use tile::{Folding, Tile, tiles};
+
+use crate::aggregation::Rule;
+
+/// What an algorithm does, by where it does it; what it leaves out it does as FedAvg.
+pub trait Algorithm: fmt::Debug + Send + Sync {
+    /// How updates are combined, if that is not up to `[aggregation]`.
+    fn rule(&self) -> Option<Rule> {
+        None
+    }
+
+    /// Times how far a client is from the global model, what it adds to the gradient of every step.
+    fn proximal(&self) -> f32 {
+        0.0
+    }
+
     /// What clients' control variates do, if they have any.
-    pub control: Option<Control>,
+    fn control(&self) -> Option<Control> {
+        None
+    }
+
+    /// Vectors of the model's length that it remembers from round to round. They are 0 before the first.
+    fn memories(&self) -> usize {
+        0
+    }
+
+    /// Whether it looks at [`Step::slope`].
+    fn needs_slope(&self) -> bool {
+        false
+    }
+
+    /// Changes `global`, one chunk of the parameters, by what a round brought. `memories` are those of the chunk, as many as
+    /// [`Algorithm::memories`] says.
+    fn apply(&self, step: &Step<'_>, global: &mut [f32], memories: &mut [&mut [f32]]);
 }
 
-/// How the combined update of a round changes the global model.
+/// The algorithms there are. It can be used as the [`Algorithm`] that it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Optimizer {
-    /// Along it, and along those before it.
-    Momentum(Momentum),
-    /// Along it, coordinate by coordinate as far as earlier ones say.
-    Adaptive(Adaptive),
-    /// Along it, with clients corrected by what all of them did.
+#[expect(missing_docs, reason = "each says what it is")]
+pub enum Strategy {
+    FedAvg(FedAvg),
+    FedAvgM(FedAvgM),
+    FedAdagrad(FedAdagrad),
+    FedAdam(FedAdam),
+    FedYogi(FedYogi),
+    FedProx(FedProx),
+    FedNova(FedNova),
+    QFedAvg(QFedAvg),
     Scaffold(Scaffold),
-    /// Along it and what all clients pulled at.
     FedDyn(FedDyn),
+}
+
+impl Deref for Strategy {
+    type Target = dyn Algorithm;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::FedAvg(it) => it,
+            Self::FedAvgM(it) => it,
+            Self::FedAdagrad(it) => it,
+            Self::FedAdam(it) => it,
+            Self::FedYogi(it) => it,
+            Self::FedProx(it) => it,
+            Self::FedNova(it) => it,
+            Self::QFedAvg(it) => it,
+            Self::Scaffold(it) => it,
+            Self::FedDyn(it) => it,
+        }
+    }
+}
+
+impl Default for Strategy {
+    /// The paper's FedAvg.
+    fn default() -> Self {
+        Self::FedAvg(FedAvg { lr: 1.0 })
+    }
 }
 
 /// What a round brought, as far as one chunk of the parameters goes.
@@ -58,51 +127,10 @@ pub struct Step<'a> {
     /// Updates that it combines.
     pub counted: usize,
     /// The mean of the updates, each per step of its training and unit of learning rate; empty where nobody
-    /// [needs](Optimizer::needs_slope) it.
+    /// [needs](Algorithm::needs_slope) it.
     pub slope: &'a [f64],
     /// The server's control variate as clients had it; empty if that was 0.
     pub sent: &'a [f32],
-}
-
-impl Optimizer {
-    /// Vectors of the model's length that it remembers from round to round. They are 0 before the first.
-    #[must_use]
-    pub fn memories(&self) -> usize {
-        match self {
-            Self::Momentum(momentum) => usize::from(momentum.beta != 0.0),
-            Self::Adaptive(_) => 2,
-            Self::Scaffold(_) | Self::FedDyn(_) => 1,
-        }
-    }
-
-    /// Whether it looks at [`Step::slope`].
-    #[must_use]
-    pub fn needs_slope(&self) -> bool {
-        matches!(self, Self::Scaffold(_))
-    }
-
-    /// Changes `global`, one chunk of the parameters, by what a round brought. `memories` are those of the chunk, as many as
-    /// [`Optimizer::memories`] says.
-    ///
-    /// # Panics
-    /// If they are more or fewer.
-    pub fn apply(&self, step: &Step<'_>, global: &mut [f32], memories: &mut [&mut [f32]]) {
-        match (self, memories) {
-            (Self::Momentum(momentum), []) => momentum.step(step.update, global),
-            (Self::Momentum(momentum), [velocity]) => momentum.apply(step.update, global, velocity),
-            (Self::Adaptive(adaptive), [first, second]) => adaptive.apply(step.update, global, first, second),
-            (Self::Scaffold(scaffold), [control]) => scaffold.apply(step, global, control),
-            (Self::FedDyn(dynamic), [pulls]) => dynamic.apply(step, global, pulls),
-            (_, memories) => panic!("{self:?} has no use for {} memories", memories.len()),
-        }
-    }
-}
-
-impl Default for Optimizer {
-    /// FedAvg's.
-    fn default() -> Self {
-        Self::Momentum(Momentum { lr: 1.0, beta: 0.0 })
-    }
 }
 
 #[cfg(test)]

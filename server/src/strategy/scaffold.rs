@@ -11,7 +11,10 @@
 //! Here y - x is what the payload of the update decodes to, and c what its frame does, on both ends (`control.rs`): so c
 //! stays the mean of all c_i.
 
-use super::Step;
+use nibble_codec::Scheme;
+
+use super::{Algorithm, Control, Gain, Step};
+use crate::aggregation::{Rule, Weights};
 
 /// A step along the update, and what is remembered of all clients' gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,10 +23,29 @@ pub struct Scaffold {
     pub lr: f64,
     /// Clients there are in all.
     pub clients: u64,
+    /// How c is coded on its way to clients.
+    pub downlink: Scheme,
 }
 
-impl Scaffold {
-    pub(super) fn apply(&self, step: &Step<'_>, global: &mut [f32], control: &mut [f32]) {
+impl Algorithm for Scaffold {
+    fn rule(&self) -> Option<Rule> {
+        Some(Rule::Mean { weights: Weights::Equal })
+    }
+
+    fn control(&self) -> Option<Control> {
+        Some(Control { gain: Gain::PerStep, downlink: Some(self.downlink) })
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+
+    fn needs_slope(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, step: &Step<'_>, global: &mut [f32], memories: &mut [&mut [f32]]) {
+        let control = &mut *memories[0];
         let share = step.counted as f64 / self.clients as f64;
         let sent = step.sent.iter().copied().chain(std::iter::repeat(0.0));
         for (((global, update), slope), (c, sent)) in

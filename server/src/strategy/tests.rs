@@ -29,21 +29,21 @@ fn keys(name: &str) -> Keys {
     Keys { name: name.into(), ..Keys::default() }
 }
 
-fn optimizer(keys: &Keys) -> Optimizer {
-    keys.check(Around { aggregation: &aggregation::Keys::default(), ..AROUND }).unwrap().0.optimizer
+fn strategy(keys: &Keys) -> Strategy {
+    keys.check(Around { aggregation: &aggregation::Keys::default(), ..AROUND }).unwrap()
 }
 
 /// Changes a model by one round's only update.
-fn fold(optimizer: Optimizer, layout: &Layout, update: &[f32], global: &mut [f32], memories: &mut [f32]) {
+fn fold(strategy: Strategy, layout: &Layout, update: &[f32], global: &mut [f32], memories: &mut [f32]) {
     let mut payload = Vec::new();
     let id = PayloadId { round: RoundId(0), seed: Seed(0) };
     Encoder::new(Coding::Fp32.into()).encode(layout, update, id, &mut payload).unwrap();
     let facts = Facts { client: ClientId(0), samples: 1, steps: 1, loss: None, age: 0 };
     let contribution = Contribution { facts, chunks: Payload::parse(&payload, layout).unwrap() };
     let aggregate = Aggregate::new(vec![contribution]).unwrap();
-    let folding = Folding { aggregate: &aggregate, optimizer, lr: 0.1, sent: &[] };
+    let folding = Folding { aggregate: &aggregate, strategy, lr: 0.1, sent: &[] };
     let mut scratch = Default::default();
-    for mut tile in optimizer.tiles(layout, global, memories) {
+    for mut tile in tiles(layout, global, memories) {
         folding.change(&mut tile, &mut scratch).unwrap();
     }
 }
@@ -60,14 +60,14 @@ fn every_optimizer_does_what_its_paper_says() {
         ("fedyogi", with_lr(keys("fedyogi"))),
     ];
     for (name, keys) in all {
-        let optimizer = optimizer(&keys);
+        let strategy = strategy(&keys);
         let mut global: Vec<f32> = floats(&vectors["start"]).iter().map(|value| *value as f32).collect();
-        let mut memories = vec![0.0f32; optimizer.memories() * global.len()];
+        let mut memories = vec![0.0f32; strategy.memories() * global.len()];
         let layout = Layout::new([("w", vec![global.len()])]).unwrap();
         let rounds = vectors["updates"].as_array().unwrap().iter().zip(vectors["optimizers"][name].as_array().unwrap());
         for (update, expected) in rounds {
             let update: Vec<_> = floats(update).iter().map(|value| *value as f32).collect();
-            fold(optimizer, &layout, &update, &mut global, &mut memories);
+            fold(strategy, &layout, &update, &mut global, &mut memories);
             for (found, expected) in global.iter().zip(floats(expected)) {
                 let near = (f64::from(*found) - expected).abs() <= 1e-5 * expected.abs().max(1.0);
                 assert!(near, "{name}: {found}, not {expected}");
@@ -79,7 +79,7 @@ fn every_optimizer_does_what_its_paper_says() {
 #[test]
 fn a_model_of_several_chunks_has_all_of_them_changed_with_their_own_memories() {
     let layout = Layout::new([("w", vec![200_001])]).unwrap();
-    let adam = optimizer(&keys("fedadam"));
+    let adam = strategy(&keys("fedadam"));
     let (mut global, mut memories) = (vec![0.0; 200_001], vec![0.0; 400_002]);
     let update: Vec<_> = (0..200_001u32).map(|at| (at % 7) as f32 - 3.0).collect();
     (0..2).for_each(|_| fold(adam, &layout, &update, &mut global, &mut memories));
@@ -110,23 +110,24 @@ fn keys_that_do_not_go_together_say_so() {
         assert!(error.contains(part), "{error}");
     }
     let adam = keys("fedadam").check(Around { aggregation: &robust, ..AROUND });
-    assert_eq!(adam.unwrap().1, None, "an optimiser goes with every rule");
-    let (prox, _) = Keys { mu: Some(0.5), ..keys("fedprox") }.check(Around { aggregation: &robust, ..AROUND }).unwrap();
-    assert_eq!((prox.proximal, prox.optimizer), (0.5, Optimizer::default()));
+    assert_eq!(adam.unwrap().rule(), None, "an optimiser goes with every rule");
+    let prox = Keys { mu: Some(0.5), ..keys("fedprox") }.check(Around { aggregation: &robust, ..AROUND }).unwrap();
+    assert_eq!(prox, Strategy::FedProx(FedProx { server: FedAvg { lr: 1.0 }, mu: 0.5 }));
     let nova = keys("fednova").check(Around { aggregation: &mean(), local: (0.1, 0.9), ..AROUND }).unwrap();
-    assert_eq!(nova.1, Some(Rule::FedNova { momentum: 0.9 }));
+    assert_eq!(nova.rule(), Some(Rule::FedNova { momentum: 0.9 }));
 }
 
 #[test]
 fn control_variates_refuse_what_would_part_the_two_ends() {
     let unbounded = aggregation::Keys { norm_bound: NormBound::Word("off".into()), ..Default::default() };
     let around = Around { aggregation: &unbounded, ..AROUND };
-    let (scaffold, rule) = keys("scaffold").check(around).unwrap();
-    assert_eq!(rule, Some(Rule::Mean { weights: Weights::Equal }));
-    assert_eq!(scaffold.optimizer, Optimizer::Scaffold(Scaffold { lr: 1.0, clients: 8 }));
-    let (dynamic, _) = Keys { alpha: Some(0.5), clients: Some(9), ..keys("feddyn") }.check(around).unwrap();
-    assert_eq!(dynamic.optimizer, Optimizer::FedDyn(FedDyn { alpha: 0.5, clients: 9 }));
-    assert_eq!((dynamic.proximal, dynamic.control.unwrap().gain), (0.5, Gain::Times(0.5)));
+    let scaffold = keys("scaffold").check(around).unwrap();
+    assert_eq!(scaffold.rule(), Some(Rule::Mean { weights: Weights::Equal }));
+    let downlink = "auto:1".parse().unwrap();
+    assert_eq!(scaffold, Strategy::Scaffold(Scaffold { lr: 1.0, clients: 8, downlink }));
+    let dynamic = Keys { alpha: Some(0.5), clients: Some(9), ..keys("feddyn") }.check(around).unwrap();
+    assert_eq!(dynamic, Strategy::FedDyn(FedDyn { alpha: 0.5, clients: 9 }));
+    assert_eq!((dynamic.proximal(), dynamic.control().unwrap().gain), (0.5, Gain::Times(0.5)));
     let bounded = aggregation::Keys::default();
     let weighed = aggregation::Keys { weights: Some("samples".into()), ..unbounded.clone() };
     let policies = |scheme: &str| [scheme.parse::<Policy>().unwrap()];

@@ -3,7 +3,7 @@
 use nibble_codec::Layout;
 use nibble_seed::ClientId;
 
-use super::{Optimizer, Step};
+use super::{Step, Strategy};
 use crate::aggregation::{Aggregate, Chunks};
 
 /// One chunk of them.
@@ -16,22 +16,21 @@ pub struct Tile<'a> {
     memories: Vec<&'a mut [f32]>,
 }
 
-impl Optimizer {
-    /// All chunks of `global` and of `memories`, which are [`Optimizer::memories`] vectors, one after the other.
-    #[must_use]
-    pub fn tiles<'a>(&self, layout: &Layout, global: &'a mut [f32], memories: &'a mut [f32]) -> Vec<Tile<'a>> {
-        let mut vectors = vec![global];
-        vectors.extend(memories.chunks_exact_mut(layout.coordinates().max(1)));
-        let cut = |chunk: usize| {
-            let range = layout.chunk_range(chunk);
-            let mut pieces = vectors
-                .iter_mut()
-                .map(|rest| rest.split_off_mut(..range.len()).expect("every vector has the layout's length"));
-            let global = pieces.next().expect("the model is the first of them");
-            Tile { chunk, begin: range.start, global, memories: pieces.collect() }
-        };
-        (0..layout.chunks()).map(cut).collect()
-    }
+/// All chunks of `global` and of `memories`, which are [`Algorithm::memories`](super::Algorithm::memories) vectors, one after the
+/// other.
+#[must_use]
+pub fn tiles<'a>(layout: &Layout, global: &'a mut [f32], memories: &'a mut [f32]) -> Vec<Tile<'a>> {
+    let mut vectors = vec![global];
+    vectors.extend(memories.chunks_exact_mut(layout.coordinates().max(1)));
+    let cut = |chunk: usize| {
+        let range = layout.chunk_range(chunk);
+        let mut pieces = vectors
+            .iter_mut()
+            .map(|rest| rest.split_off_mut(..range.len()).expect("every vector has the layout's length"));
+        let global = pieces.next().expect("the model is the first of them");
+        Tile { chunk, begin: range.start, global, memories: pieces.collect() }
+    };
+    (0..layout.chunks()).map(cut).collect()
 }
 
 /// What all chunks are changed by.
@@ -40,7 +39,7 @@ pub struct Folding<'a, C> {
     /// The counted updates.
     pub aggregate: &'a Aggregate<C>,
     /// What their combination does to the model.
-    pub optimizer: Optimizer,
+    pub strategy: Strategy,
     /// Learning rate that clients had.
     pub lr: f32,
     /// The server's control variate as clients had it; empty if that was 0, or there is none.
@@ -57,13 +56,13 @@ impl<C: Chunks> Folding<'_, C> {
         let len = tile.global.len();
         self.aggregate.mean_of_chunk(tile.chunk, len, update)?;
         slope.clear();
-        if self.optimizer.needs_slope() {
+        if self.strategy.needs_slope() {
             self.aggregate.mean_per_step_of_chunk(tile.chunk, update, slope)?;
             slope.iter_mut().for_each(|value| *value /= f64::from(self.lr));
         }
         let sent = self.sent.get(tile.begin..tile.begin + len).unwrap_or_default();
         let step = Step { update, counted: self.aggregate.updates(), slope, sent };
-        self.optimizer.apply(&step, tile.global, &mut tile.memories);
+        self.strategy.apply(&step, tile.global, &mut tile.memories);
         Ok(())
     }
 }

@@ -111,8 +111,7 @@ fn plan(options: &Options) -> Plan {
         cohort_uplink_bytes: None,
         personal: Vec::new(),
         aggregation: Default::default(),
-        optimizer: Default::default(),
-        control: None,
+        strategy: Default::default(),
         training: Training { batch: 1, ..Training::default() },
     }
 }

@@ -23,6 +23,7 @@ pub(crate) async fn alone() -> MutexGuard<'static, ()> {
 /// Bytes in use at some time.
 pub(crate) struct Mark(usize);
 
+#[expect(clippy::print_stdout, reason = "whoever looks at a row sees what it took")]
 impl Mark {
     pub(crate) fn now() -> Self {
         HEAP.reset_peak_usage();

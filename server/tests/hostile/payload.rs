@@ -8,7 +8,7 @@ use nibble_proto::{
 use nibble_seed::{ClientId, RoundId, Seed};
 use nibble_server::{
     Aggregate, Contribution, Facts,
-    strategy::{Folding, Optimizer},
+    strategy::{self, Folding, Strategy},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -135,8 +135,8 @@ pub(crate) fn expected_model(layout: &Layout, mut global: Vec<f32>, updates: &[(
         chunks: Payload::parse(&update.bytes, layout).unwrap(),
     });
     let aggregate = Aggregate::new(contributions.collect()).unwrap();
-    let folding = Folding { aggregate: &aggregate, optimizer: Optimizer::default(), lr: 0.1, sent: &[] };
-    for mut tile in folding.optimizer.tiles(layout, &mut global, &mut []) {
+    let folding = Folding { aggregate: &aggregate, strategy: Strategy::default(), lr: 0.1, sent: &[] };
+    for mut tile in strategy::tiles(layout, &mut global, &mut []) {
         folding.change(&mut tile, &mut Default::default()).unwrap();
     }
     global

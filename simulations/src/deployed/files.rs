@@ -104,7 +104,7 @@ impl Files {
         compression.extend(codecs.down.map(|scheme| ("downlink".into(), scheme.to_string().into())));
         compression.insert("downlink_span".into(), integer(raw.compression.downlink_span));
         let mut strategy = value(&raw.strategy).as_table().cloned().unwrap_or_default();
-        if experiment.control.is_some() && raw.strategy.clients.is_none() {
+        if experiment.strategy.control().is_some() && raw.strategy.clients.is_none() {
             strategy.insert("clients".into(), integer(raw.data.clients as u64));
         }
         let connections = integer(1024.max(4 * raw.data.clients as u64));

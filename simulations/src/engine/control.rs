@@ -16,7 +16,7 @@ use crate::error::SimError;
 impl Run<'_> {
     /// Codes the server's control variate for the clients of a round, where they are sent one.
     pub(super) fn publish_control(&mut self, round: RoundId) -> Result<(), SimError> {
-        let Some(control) = &self.experiment.control else { return Ok(()) };
+        let Some(control) = self.experiment.strategy.control() else { return Ok(()) };
         let layout = self.federation.layout();
         let published = control.publish(layout, &self.progress.memories, (self.seed, round));
         self.control = published.map_err(|error| SimError::Downlink { round, error })?;

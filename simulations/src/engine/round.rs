@@ -13,7 +13,7 @@ use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 use nibble_server::{
     Aggregate, Contribution, Facts, FoldError, Round,
     round::{Counted, Effect, Event, Outcome, Record},
-    strategy::Folding,
+    strategy::{self, Folding},
     wire,
 };
 
@@ -226,7 +226,7 @@ impl Run<'_> {
         let server = self.control.as_ref().map_or(&[][..], |control| &control.values);
         let (kept, spare) = (Mutex::new(&mut self.kept), Mutex::new(&mut self.spare));
         let owned = self.own.as_mut().map(Mutex::new);
-        let (sgd, corrects) = (&self.experiment.sgd_in(round), self.experiment.control.is_some());
+        let (sgd, corrects) = (&self.experiment.sgd_in(round), self.experiment.strategy.control().is_some());
         let measure = self.experiment.aggregation.rule.needs_loss();
         let (save, attackers) = (self.save_updates.as_deref(), self.attackers.as_ref());
         let work = |participant: &mut Participant, task: &&Assigned| {
@@ -323,11 +323,11 @@ impl Run<'_> {
         })?;
         let folding = Folding {
             aggregate: &aggregate,
-            optimizer: self.experiment.optimizer,
+            strategy: self.experiment.strategy,
             lr: self.experiment.sgd_in(id).lr,
             sent: self.control.as_ref().map_or(&[], |control| &control.values),
         };
-        let tiles = folding.optimizer.tiles(layout, &mut self.progress.global, &mut self.progress.memories);
+        let tiles = strategy::tiles(layout, &mut self.progress.global, &mut self.progress.memories);
         let tiles: Vec<_> = tiles.into_iter().map(Mutex::new).collect();
         self.workers.each(&tiles, |_, tile| {
             folding.change(&mut lock(tile), &mut Default::default()).map_err(|(_, error)| error.into())
@@ -342,7 +342,7 @@ impl Run<'_> {
         outcomes: &Outcomes,
         sent: &BTreeMap<ClientId, Sent>,
     ) -> Result<(), SimError> {
-        if let Some(control) = self.experiment.control {
+        if let Some(control) = self.experiment.strategy.control() {
             return self.move_controls(id, &control, &outcomes.receipts, sent);
         }
         let keeps = |(client, _): &&(ClientId, Outcome)| self.keeps_residual(*client);

@@ -162,7 +162,7 @@ impl<'a> Run<'a> {
     /// At its beginning.
     fn begun(self) -> Self {
         let global = self.federation.trainer().init(self.seed);
-        let memories = vec![0.0; self.experiment.optimizer.memories() * global.len()];
+        let memories = vec![0.0; self.experiment.strategy.memories() * global.len()];
         let broadcast = self.broadcasting((global.clone(), global.clone()), Vec::new());
         Self { progress: Progress { global, memories, ..self.progress }, broadcast, ..self }
     }

@@ -10,7 +10,7 @@ use nibble_server::{
     learning_rate::LearningRate,
     round::RoundConfig,
     selection::{PowerOfChoice, Rule},
-    strategy::{Around, Control, Optimizer, Strategy},
+    strategy::{Around, Strategy},
 };
 
 use super::{Budget, Codecs, Evaluate, Raw, clients};
@@ -38,10 +38,8 @@ pub struct Experiment {
     pub quantised: Vec<Quantization>,
     /// How updates become one.
     pub aggregation: Aggregation,
-    /// What the combined update does to the model.
-    pub optimizer: Optimizer,
-    /// What clients' control variates do, if they have any.
-    pub control: Option<Control>,
+    /// What the combined update does to the model, and what pulls at clients.
+    pub strategy: Strategy,
 }
 
 /// An experiment that cannot be run.
@@ -100,7 +98,7 @@ impl TryFrom<Raw> for Experiment {
         let (schemes, round) = (schemes(&raw)?, round(&raw)?);
         let (mut aggregation, strategy) = algorithm(&raw, &schemes, &round)?;
         let round = asynchronous(&raw, round, &mut aggregation, &strategy)?;
-        sgd.proximal = strategy.proximal;
+        sgd.proximal = strategy.proximal();
         Ok(Self {
             seeds: raw.seeds.iter().copied().map(Seed).collect(),
             schemes,
@@ -117,8 +115,7 @@ impl TryFrom<Raw> for Experiment {
             span: span(&raw)?,
             quantised: evaluate(&raw)?,
             aggregation,
-            optimizer: strategy.optimizer,
-            control: strategy.control,
+            strategy,
             raw,
         })
     }
@@ -133,7 +130,7 @@ fn algorithm(raw: &Raw, schemes: &[Codecs], round: &RoundConfig) -> Result<(Aggr
         clients: (round.selected() as u64, Some(raw.data.clients as u64)),
         policies: &policies,
     };
-    let (mut aggregation, (strategy, rule)) = raw
+    let (mut aggregation, strategy) = raw
         .aggregation
         .check(quorum(raw))
         .and_then(|aggregation| {
@@ -141,8 +138,8 @@ fn algorithm(raw: &Raw, schemes: &[Codecs], round: &RoundConfig) -> Result<(Aggr
             Ok((aggregation, raw.strategy.check(around)?))
         })
         .map_err(rule)?;
-    aggregation.rule = rule.unwrap_or(aggregation.rule);
-    if strategy.control.is_some() && !raw.local.personal.is_empty() {
+    aggregation.rule = strategy.rule().unwrap_or(aggregation.rule);
+    if strategy.control().is_some() && !raw.local.personal.is_empty() {
         let problem = format!("{} corrects all of the model, and a part of it is each client's own", raw.strategy.name);
         return Err(broken("strategy.name", problem, "leave local.personal out, or choose another strategy"));
     }

@@ -61,8 +61,7 @@ pub(crate) fn plan(history: &History) -> Plan {
             staleness: history.round.buffer().map_or(0.0, |_| 0.5),
             ..Aggregation::default()
         },
-        optimizer: Default::default(),
-        control: None,
+        strategy: Default::default(),
         training: coordinator::Training { batch: 1, ..coordinator::Training::default() },
     }
 }
