@@ -5,9 +5,34 @@
 //! Needs n ≥ 4f + 3. Samples are not looked at. The last choices are between few updates, by the distance to one neighbour: two that
 //! are closest to each other then score the same, and the one of the lower ClientId wins.
 
-use super::{Columns, Combination, Products, krum::Scoring};
+use super::{Columns, Combination, Combine, Known, Products, krum::Scoring};
 
-pub(super) fn combine(products: &Products, attackers: usize) -> Combination {
+/// Krum, then a mean around the median.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bulyan {
+    /// Attackers it withstands.
+    pub attackers: usize,
+}
+
+impl Combine for Bulyan {
+    fn name(&self) -> &'static str {
+        "bulyan"
+    }
+
+    fn fewest(&self) -> usize {
+        self.attackers.saturating_mul(4).saturating_add(3)
+    }
+
+    fn needs_products(&self) -> bool {
+        true
+    }
+
+    fn combine(&self, known: &Known<'_>) -> Combination {
+        combine(known.products, self.attackers)
+    }
+}
+
+fn combine(products: &Products, attackers: usize) -> Combination {
     let updates = products.updates();
     let (choose, keep) = (updates - 2 * attackers, updates - 4 * attackers);
     let scoring = Scoring::new(products);

@@ -8,9 +8,32 @@
 //! v is always a mean of the updates, so all is done in their inner products. Samples are not looked at. Without a
 //! radius, τ is the median distance from the first v: half of the updates are clipped.
 
-use super::{Columns, Combination, Products, bound::median, geometric_median};
+use super::{Columns, Combination, Combine, Known, Products, bound::median, geometric_median};
 
-pub(super) fn combine(products: &Products, radius: Option<f64>, iterations: usize) -> Combination {
+/// The mean of what is clipped around a centre.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CenteredClipping {
+    /// Farthest from the centre; the median distance, if nothing is said.
+    pub radius: Option<f64>,
+    /// How often the centre moves.
+    pub iterations: usize,
+}
+
+impl Combine for CenteredClipping {
+    fn name(&self) -> &'static str {
+        "centered-clipping"
+    }
+
+    fn needs_products(&self) -> bool {
+        true
+    }
+
+    fn combine(&self, known: &Known<'_>) -> Combination {
+        combine(known.products, self.radius, self.iterations)
+    }
+}
+
+fn combine(products: &Products, radius: Option<f64>, iterations: usize) -> Combination {
     let updates = products.updates() as f64;
     let mut shares = geometric_median::shares(products, &vec![1.0 / updates; products.updates()]);
     let mut distances = products.distances_to(&shares);

@@ -3,7 +3,7 @@
 use nibble_seed::ClientId;
 use serde::{Deserialize, Serialize};
 
-use super::{Rule, Weights};
+use super::{Bulyan, CenteredClipping, GeometricMedian, Krum, Mean, Median, MultiKrum, Rule, TrimmedMean, Weights};
 use crate::{policy::Policy, selection::Knowledge};
 
 /// The keys as written.
@@ -81,7 +81,7 @@ pub struct Aggregation {
 /// What `Keys::default` gives.
 impl Default for Aggregation {
     fn default() -> Self {
-        Self { rule: Rule::Mean { weights: Weights::Samples }, norm_bound: Some(DEFAULT_BOUND), staleness: 0.0 }
+        Self { rule: Rule::Mean(Mean { weights: Weights::Samples }), norm_bound: Some(DEFAULT_BOUND), staleness: 0.0 }
     }
 }
 
@@ -119,9 +119,9 @@ impl Keys {
         let rule = self.rule()?;
         let fewest = rule.fewest();
         if fewest > quorum {
-            let key = if matches!(rule, Rule::TrimmedMean { .. }) { "cut" } else { "attackers" };
+            let key = if matches!(rule, Rule::TrimmedMean(_)) { "cut" } else { "attackers" };
             let problem = match rule {
-                Rule::TrimmedMean { cut } => {
+                Rule::TrimmedMean(TrimmedMean { cut }) => {
                     format!("a cut of {cut} takes nobody from {quorum} updates, which may close a round")
                 }
                 _ => format!("{} then takes {fewest} updates, but {quorum} may close a round", rule.name()),
@@ -186,19 +186,21 @@ impl Keys {
 
     fn rule(&self) -> Result<Rule, KeyError> {
         Ok(match &*self.rule {
-            "mean" => Rule::Mean { weights: self.weights(Weights::Samples)? },
-            "median" => Rule::Median,
-            "trimmed-mean" => Rule::TrimmedMean { cut: self.cut()? },
-            "krum" => Rule::Krum { attackers: self.attackers()? },
+            "mean" => Rule::Mean(Mean { weights: self.weights(Weights::Samples)? }),
+            "median" => Rule::Median(Median),
+            "trimmed-mean" => Rule::TrimmedMean(TrimmedMean { cut: self.cut()? }),
+            "krum" => Rule::Krum(Krum { attackers: self.attackers()? }),
             "multi-krum" => {
                 if self.keep == Some(0) {
                     return Err(broken("keep", "a mean of 0 updates", "set it to 1 or more, or leave it out"));
                 }
-                Rule::MultiKrum { attackers: self.attackers()?, keep: self.keep }
+                Rule::MultiKrum(MultiKrum { attackers: self.attackers()?, keep: self.keep })
             }
-            "geometric-median" => Rule::GeometricMedian { weights: self.weights(Weights::Equal)? },
-            "centered-clipping" => Rule::CenteredClipping { radius: self.radius()?, iterations: self.iterations()? },
-            "bulyan" => Rule::Bulyan { attackers: self.attackers()? },
+            "geometric-median" => Rule::GeometricMedian(GeometricMedian { weights: self.weights(Weights::Equal)? }),
+            "centered-clipping" => {
+                Rule::CenteredClipping(CenteredClipping { radius: self.radius()?, iterations: self.iterations()? })
+            }
+            "bulyan" => Rule::Bulyan(Bulyan { attackers: self.attackers()? }),
             unknown => {
                 return Err(broken(
                     "rule",
@@ -348,10 +350,10 @@ mod tests {
 
     #[test]
     fn the_fewest_updates_are_those_that_the_papers_ask_for() {
-        assert_eq!(Rule::TrimmedMean { cut: 0.2 }.fewest(), 5);
-        assert_eq!(Rule::TrimmedMean { cut: 0.3 }.fewest(), 4);
-        assert_eq!(Rule::Krum { attackers: 3 }.fewest(), 9);
-        assert_eq!(Rule::MultiKrum { attackers: 1, keep: Some(4) }.fewest(), 7);
-        assert_eq!(Rule::Bulyan { attackers: 3 }.fewest(), 15);
+        assert_eq!(Rule::TrimmedMean(TrimmedMean { cut: 0.2 }).fewest(), 5);
+        assert_eq!(Rule::TrimmedMean(TrimmedMean { cut: 0.3 }).fewest(), 4);
+        assert_eq!(Rule::Krum(Krum { attackers: 3 }).fewest(), 9);
+        assert_eq!(Rule::MultiKrum(MultiKrum { attackers: 1, keep: Some(4) }).fewest(), 7);
+        assert_eq!(Rule::Bulyan(Bulyan { attackers: 3 }).fewest(), 15);
     }
 }

@@ -7,14 +7,31 @@
 //! |a| = tau, the number of steps; with momentum rho: (tau - rho (1 - rho^tau) / (1 - rho)) / (1 - rho)
 //! ```
 
-use super::{Columns, Combination, Facts, Weights};
+use super::{Columns, Combination, Combine, Known, Weights};
 
-pub(super) fn combine(facts: &[Facts], momentum: f64) -> Combination {
-    let shares = Weights::Samples.shares(facts);
-    let lengths: Vec<_> = facts.iter().map(|facts| length(facts.steps, momentum)).collect();
-    let effective: f64 = shares.iter().zip(&lengths).map(|(share, length)| share * length).sum();
-    let shares = shares.iter().zip(&lengths).map(|(share, length)| effective * share / length).collect();
-    Combination { shares, columns: Columns::Sum }
+/// The weighted mean, per step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MeanPerStep {
+    /// Of the clients' SGD.
+    pub momentum: f64,
+}
+
+impl Combine for MeanPerStep {
+    fn name(&self) -> &'static str {
+        "fednova"
+    }
+
+    fn weighs_samples(&self) -> bool {
+        true
+    }
+
+    fn combine(&self, known: &Known<'_>) -> Combination {
+        let shares = Weights::Samples.shares(known.facts);
+        let lengths: Vec<_> = known.facts.iter().map(|facts| length(facts.steps, self.momentum)).collect();
+        let effective: f64 = shares.iter().zip(&lengths).map(|(share, length)| share * length).sum();
+        let shares = shares.iter().zip(&lengths).map(|(share, length)| effective * share / length).collect();
+        Combination { shares, columns: Columns::Sum }
+    }
 }
 
 fn length(steps: u64, momentum: f64) -> f64 {

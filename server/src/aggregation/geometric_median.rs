@@ -6,19 +6,40 @@
 //! over the updates. ν is a millionth of the median distance from the start. The paper starts at the mean; this starts
 //! where attackers have no say, at the mean of the half with the closest neighbours, and ends at the same point.
 
-use super::{Columns, Combination, Products, bound::median};
+use super::{Columns, Combination, Combine, Known, Products, Weights, bound::median};
 
 const SMOOTHING: f64 = 1e-6;
 const MOST_ITERATIONS: usize = 1000;
 /// Shares that change by less are done: below the rounding of f32 updates.
 const TOLERANCE: f64 = 1e-10;
 
-/// `weights` are α, of 1 in total.
-pub(super) fn combine(products: &Products, weights: &[f64]) -> Combination {
-    Combination { shares: shares(products, weights), columns: Columns::Sum }
+/// The point with the least sum of distances.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GeometricMedian {
+    /// Of each update.
+    pub weights: Weights,
 }
 
-/// The geometric median as shares of the updates.
+impl Combine for GeometricMedian {
+    fn name(&self) -> &'static str {
+        "geometric-median"
+    }
+
+    fn weighs_samples(&self) -> bool {
+        self.weights == Weights::Samples
+    }
+
+    fn needs_products(&self) -> bool {
+        true
+    }
+
+    fn combine(&self, known: &Known<'_>) -> Combination {
+        let shares = shares(known.products, &self.weights.shares(known.facts));
+        Combination { shares, columns: Columns::Sum }
+    }
+}
+
+/// The geometric median as shares of the updates; `weights` are α, of 1 in total.
 pub(super) fn shares(products: &Products, weights: &[f64]) -> Vec<f64> {
     let mut shares = start(products);
     let mut distances = products.distances_to(&shares);

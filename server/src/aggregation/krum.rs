@@ -4,10 +4,64 @@
 //!
 //! Needs n ≥ 2f + 3. Samples are not looked at. Of equal scores the one of the lower ClientId wins.
 
-use super::{Combination, Products};
+use super::{Combination, Combine, Known, Products};
+
+/// The update with the closest neighbours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Krum {
+    /// Attackers it withstands.
+    pub attackers: usize,
+}
+
+/// The mean of those with the closest neighbours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MultiKrum {
+    /// Attackers it withstands.
+    pub attackers: usize,
+    /// How many; as many as withstand them, if nothing is said.
+    pub keep: Option<usize>,
+}
+
+impl Combine for Krum {
+    fn name(&self) -> &'static str {
+        "krum"
+    }
+
+    fn fewest(&self) -> usize {
+        self.attackers.saturating_mul(2).saturating_add(3)
+    }
+
+    fn needs_products(&self) -> bool {
+        true
+    }
+
+    fn combine(&self, known: &Known<'_>) -> Combination {
+        combine(known.products, self.attackers, 1)
+    }
+}
+
+impl Combine for MultiKrum {
+    fn name(&self) -> &'static str {
+        "multi-krum"
+    }
+
+    fn fewest(&self) -> usize {
+        let keep = self.keep.unwrap_or(1).saturating_add(self.attackers).saturating_add(2);
+        keep.max(Krum { attackers: self.attackers }.fewest())
+    }
+
+    fn needs_products(&self) -> bool {
+        true
+    }
+
+    fn combine(&self, known: &Known<'_>) -> Combination {
+        let keep = self.keep.unwrap_or(known.facts.len() - self.attackers - 2);
+        combine(known.products, self.attackers, keep)
+    }
+}
 
 /// The mean of the `keep` best.
-pub(super) fn combine(products: &Products, attackers: usize, keep: usize) -> Combination {
+fn combine(products: &Products, attackers: usize, keep: usize) -> Combination {
     let scoring = Scoring::new(products);
     let all: Vec<_> = (0..products.updates()).collect();
     let mut scored: Vec<_> = all.iter().map(|&index| (scoring.score(index, &all, attackers), index)).collect();

@@ -3,10 +3,27 @@
 //!
 //! One attacker moves it anywhere, as far as norm bounding lets it; and samples are what clients say they are.
 
-use super::{Columns, Combination, Facts, Weights};
+use super::{Columns, Combination, Combine, Facts, Known, Weights};
 
-pub(super) fn combine(facts: &[Facts], weights: Weights) -> Combination {
-    Combination { shares: weights.shares(facts), columns: Columns::Sum }
+/// The weighted mean.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mean {
+    /// Of each update.
+    pub weights: Weights,
+}
+
+impl Combine for Mean {
+    fn name(&self) -> &'static str {
+        "mean"
+    }
+
+    fn weighs_samples(&self) -> bool {
+        self.weights == Weights::Samples
+    }
+
+    fn combine(&self, known: &Known<'_>) -> Combination {
+        Combination { shares: self.weights.shares(known.facts), columns: Columns::Sum }
+    }
 }
 
 impl Weights {

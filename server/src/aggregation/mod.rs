@@ -3,7 +3,7 @@
 //! Updates are taken in ClientId order, whatever order they came in, and every sum has one order, in f64: the result is
 //! the same to the bit on any number of threads. A [`Rule`] sees what is known of the updates ([`Facts`]) and, if it needs
 //! them, their norms or inner products (`geometry.rs`); it answers with a [`Combination`], which is then carried out chunk
-//! by chunk. Chunks are independent: whoever has threads spreads the chunks over them.
+//! by chunk. Rules have one trait ([`Combine`]) and a file each. Chunks are independent: whoever has threads spreads the chunks over them.
 //!
 //! Memory beyond the payloads: a chunk of f64 a thread for sums; a chunk of f32 an update and thread for what sorts
 //! columns or takes inner products, O(cohort x chunk); n² f64 for n updates. Never O(cohort x model).
@@ -22,17 +22,28 @@ mod geometric_median;
 mod geometry;
 mod krum;
 mod mean;
+mod median;
 mod qfedavg;
 mod rule;
 mod threads;
+mod trimmed_mean;
 
+pub use bulyan::Bulyan;
+pub use clipping::CenteredClipping;
 pub use combination::{Columns, Combination};
 pub use config::{Aggregation, KeyError, Keys, NormBound};
 pub use contribution::{Chunks, Contribution, Facts, Scratch};
+pub use fednova::MeanPerStep;
+pub use geometric_median::GeometricMedian;
 pub use geometry::Products;
+pub use krum::{Krum, MultiKrum};
+pub use mean::Mean;
+pub use median::Median;
 use nibble_codec::Layout;
 use nibble_seed::ClientId;
-pub use rule::{Rule, Weights};
+pub use qfedavg::FairMean;
+pub use rule::{Combine, Known, Rule, Weights};
+pub use trimmed_mean::TrimmedMean;
 
 use crate::error::{AggregateError, FoldError};
 
@@ -59,7 +70,8 @@ impl<C: Chunks> Aggregate<C> {
         if facts.iter().all(|facts| facts.samples == 0) {
             return Err(AggregateError::NoWeight { updates: facts.len() });
         }
-        let combination = mean::combine(&facts, Weights::Samples);
+        let known = Known { facts: &facts, products: &Products::default(), norms: &[] };
+        let combination = Mean { weights: Weights::Samples }.combine(&known);
         Ok(Self { scales: vec![1.0; contributions.len()], contributions, combination })
     }
 
@@ -102,7 +114,7 @@ impl<C: Chunks> Aggregate<C> {
         }
         products.scale(&self.scales);
         norms.iter_mut().zip(&self.scales).for_each(|(norm, scale)| *norm *= scale);
-        self.combination = rule.combine(&facts, &products, &norms);
+        self.combination = rule.combine(&Known { facts: &facts, products: &products, norms: &norms });
         Ok(self)
     }
 

@@ -11,7 +11,7 @@
 //! The client's part is a control variate (`control.rs`), with alpha as its gain and the server's left out, and FedProx's pull.
 
 use super::{Algorithm, Control, Gain, Step};
-use crate::aggregation::{Rule, Weights};
+use crate::aggregation::{Mean, Rule, Weights};
 
 /// A step along the update, and along what all clients pulled at so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,7 +24,7 @@ pub struct FedDyn {
 
 impl Algorithm for FedDyn {
     fn rule(&self) -> Option<Rule> {
-        Some(Rule::Mean { weights: Weights::Equal })
+        Some(Rule::Mean(Mean { weights: Weights::Equal }))
     }
 
     fn proximal(&self) -> f32 {

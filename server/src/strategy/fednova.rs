@@ -2,7 +2,7 @@
 //! optimization", NeurIPS 2020): FedAvg of updates that are weighed by the steps they took, as `aggregation/fednova.rs` says.
 
 use super::{Algorithm, FedAvg, Step};
-use crate::aggregation::Rule;
+use crate::aggregation::{MeanPerStep, Rule};
 
 /// FedAvg without the advantage of those who took more steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub struct FedNova {
 
 impl Algorithm for FedNova {
     fn rule(&self) -> Option<Rule> {
-        Some(Rule::FedNova { momentum: self.momentum })
+        Some(Rule::FedNova(MeanPerStep { momentum: self.momentum }))
     }
 
     fn apply(&self, step: &Step<'_>, global: &mut [f32], memories: &mut [&mut [f32]]) {

@@ -2,7 +2,7 @@
 //! updates that count by the losses they come from, as `aggregation/qfedavg.rs` says.
 
 use super::{Algorithm, FedAvg, Step};
-use crate::aggregation::Rule;
+use crate::aggregation::{FairMean, Rule};
 
 /// FedAvg in which those who are worse off count more.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub struct QFedAvg {
 
 impl Algorithm for QFedAvg {
     fn rule(&self) -> Option<Rule> {
-        Some(Rule::QFedAvg { q: self.q, lr: self.lr })
+        Some(Rule::QFedAvg(FairMean { q: self.q, lr: self.lr }))
     }
 
     fn apply(&self, step: &Step<'_>, global: &mut [f32], memories: &mut [&mut [f32]]) {

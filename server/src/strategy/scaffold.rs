@@ -14,7 +14,7 @@
 use nibble_codec::Scheme;
 
 use super::{Algorithm, Control, Gain, Step};
-use crate::aggregation::{Rule, Weights};
+use crate::aggregation::{Mean, Rule, Weights};
 
 /// A step along the update, and what is remembered of all clients' gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +29,7 @@ pub struct Scaffold {
 
 impl Algorithm for Scaffold {
     fn rule(&self) -> Option<Rule> {
-        Some(Rule::Mean { weights: Weights::Equal })
+        Some(Rule::Mean(Mean { weights: Weights::Equal }))
     }
 
     fn control(&self) -> Option<Control> {

@@ -5,7 +5,7 @@ use nibble_seed::{ClientId, RoundId, Seed};
 
 use super::*;
 use crate::{
-    aggregation::{self, Aggregate, Contribution, Facts, NormBound, Rule, Weights},
+    aggregation::{self, Aggregate, Contribution, Facts, Mean, MeanPerStep, NormBound, Rule, Weights},
     policy::Policy,
 };
 
@@ -114,7 +114,7 @@ fn keys_that_do_not_go_together_say_so() {
     let prox = Keys { mu: Some(0.5), ..keys("fedprox") }.check(Around { aggregation: &robust, ..AROUND }).unwrap();
     assert_eq!(prox, Strategy::FedProx(FedProx { server: FedAvg { lr: 1.0 }, mu: 0.5 }));
     let nova = keys("fednova").check(Around { aggregation: &mean(), local: (0.1, 0.9), ..AROUND }).unwrap();
-    assert_eq!(nova.rule(), Some(Rule::FedNova { momentum: 0.9 }));
+    assert_eq!(nova.rule(), Some(Rule::FedNova(MeanPerStep { momentum: 0.9 })));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn control_variates_refuse_what_would_part_the_two_ends() {
     let unbounded = aggregation::Keys { norm_bound: NormBound::Word("off".into()), ..Default::default() };
     let around = Around { aggregation: &unbounded, ..AROUND };
     let scaffold = keys("scaffold").check(around).unwrap();
-    assert_eq!(scaffold.rule(), Some(Rule::Mean { weights: Weights::Equal }));
+    assert_eq!(scaffold.rule(), Some(Rule::Mean(Mean { weights: Weights::Equal })));
     let downlink = "auto:1".parse().unwrap();
     assert_eq!(scaffold, Strategy::Scaffold(Scaffold { lr: 1.0, clients: 8, downlink }));
     let dynamic = Keys { alpha: Some(0.5), clients: Some(9), ..keys("feddyn") }.check(around).unwrap();

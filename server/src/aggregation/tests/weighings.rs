@@ -5,7 +5,8 @@ use nibble_seed::ClientId;
 
 use super::{all_of, payload};
 use crate::aggregation::{
-    Aggregate, Aggregation, Columns, Combination, Contribution, Facts, Rule, Weights, geometry::Products,
+    Aggregate, Aggregation, Columns, Combination, Contribution, Facts, FairMean, Known, Mean, MeanPerStep, Rule,
+    Weights, geometry::Products,
 };
 
 #[test]
@@ -26,12 +27,13 @@ fn updates_weigh_what_the_papers_say() {
         })
         .collect();
     for (rule, name) in [
-        (Rule::FedNova { momentum: 0.0 }, "fednova"),
-        (Rule::FedNova { momentum: 0.9 }, "fednova, momentum 0.9"),
-        (Rule::QFedAvg { q: 0.0, lr: 0.1 }, "qfedavg, q 0"),
-        (Rule::QFedAvg { q: 2.0, lr: 0.1 }, "qfedavg, q 2"),
+        (Rule::FedNova(MeanPerStep { momentum: 0.0 }), "fednova"),
+        (Rule::FedNova(MeanPerStep { momentum: 0.9 }), "fednova, momentum 0.9"),
+        (Rule::QFedAvg(FairMean { q: 0.0, lr: 0.1 }), "qfedavg, q 0"),
+        (Rule::QFedAvg(FairMean { q: 2.0, lr: 0.1 }), "qfedavg, q 2"),
     ] {
-        let Combination { shares, columns } = rule.combine(&facts, &Products::default(), &floats("norms"));
+        let Combination { shares, columns } =
+            rule.combine(&Known { facts: &facts, products: &Products::default(), norms: &floats("norms") });
         assert_eq!(columns, Columns::Sum);
         for (found, expected) in shares.iter().zip(floats(name)) {
             assert!((found - expected).abs() < 1e-12 * expected.abs().max(1.0), "{name}: {found}, not {expected}");
@@ -43,8 +45,9 @@ fn updates_weigh_what_the_papers_say() {
 fn a_loss_that_is_0_missing_or_no_number_weighs_something_finite() {
     let facts = |loss| Facts { client: ClientId(0), samples: 1, steps: 1, loss, age: 0 };
     for loss in [Some(0.0), None, Some(f64::INFINITY), Some(-1.0)] {
-        let rule = Rule::QFedAvg { q: 0.5, lr: 0.1 };
-        let shares = rule.combine(&[facts(loss), facts(Some(1.0))], &Products::default(), &[0.0, 1e30]).shares;
+        let rule = Rule::QFedAvg(FairMean { q: 0.5, lr: 0.1 });
+        let (facts, products) = ([facts(loss), facts(Some(1.0))], Products::default());
+        let shares = rule.combine(&Known { facts: &facts, products: &products, norms: &[0.0, 1e30] }).shares;
         assert!(shares.iter().all(|share| share.is_finite()), "{loss:?}: {shares:?}");
     }
 }
@@ -60,7 +63,7 @@ fn an_older_update_counts_less_and_is_measured_as_it_came() {
         chunks: Payload::parse(payload, &layout).unwrap(),
     });
     let aggregation =
-        Aggregation { rule: Rule::Mean { weights: Weights::Equal }, norm_bound: Some(2.0), staleness: 0.5 };
+        Aggregation { rule: Rule::Mean(Mean { weights: Weights::Equal }), norm_bound: Some(2.0), staleness: 0.5 };
     let aggregate = Aggregate::new(contributions.collect()).unwrap().under(&aggregation, &layout, 1).unwrap();
     // Norms are √5, 5, √½ and 60, their median is (√5 + 5) / 2, and twice that is the bound.
     let bound = 5f64.sqrt() + 5.0;
