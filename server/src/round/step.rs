@@ -8,7 +8,7 @@ use super::{
     Assigned, Closed, Collecting, Counted, DiscardReason, Effect, Event, Outcome, Phase, Record, RejectReason, Round,
     Told,
 };
-use crate::selection;
+use crate::selection::Choice;
 
 impl Round {
     /// What to do now that `event` happened at time `now`.
@@ -94,7 +94,8 @@ impl Round {
             return self.end(Closed::TooFewClients, Collecting::of(Vec::new(), None), now);
         }
         let (count, knowledge) = (self.config.selected(), std::mem::take(&mut self.knowledge));
-        let selected = selection::select(self.config.rule(), &available, count, &knowledge, (self.seed, self.id));
+        let choice = Choice { available: &available, count, knowledge: &knowledge, seed: self.seed, round: self.id };
+        let selected = self.config.rule().select(&choice);
         let assign = |&client: &ClientId| {
             let Assigned { rounding, order, .. } = self.assign(client, &selected);
             Effect::Assign { client, rounding, order }

@@ -13,10 +13,22 @@
 //! r_k is the mean over the whole run.
 
 use nibble_seed::ClientId;
+use serde::{Deserialize, Serialize};
 
-use super::{Draw, Knowledge};
+use super::{Choice, Draw, Knowledge, Select};
 
-pub(super) fn select(available: &[ClientId], count: usize, knowledge: &Knowledge, draw: Draw) -> Vec<ClientId> {
+/// Whoever was selected least often.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AvailabilityAware {}
+
+impl Select for AvailabilityAware {
+    fn select(&self, choice: &Choice<'_>) -> Vec<ClientId> {
+        select(choice.available, choice.count, choice.knowledge, choice.draw(1))
+    }
+}
+
+fn select(available: &[ClientId], count: usize, knowledge: &Knowledge, draw: Draw) -> Vec<ClientId> {
     let key = |&client: &ClientId| (knowledge.of(client).selected, draw.exponential(client), client);
     let mut keys: Vec<_> = available.iter().map(key).collect();
     keys.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
@@ -51,7 +63,10 @@ mod tests {
         assert!(fair[..4].iter().all(|count| (38..=40).contains(count)), "{fair:?}");
         assert!(fair[4..].iter().all(|count| (54..=57).contains(count)), "{fair:?}");
         assert_eq!(fair.iter().sum::<u64>(), 600);
-        let uniform = play(|available, _, round| super::super::uniform::select(available, 3, Seed(1), RoundId(round)));
+        let uniform = play(|available, knowledge, round| {
+            let choice = Choice { available, count: 3, knowledge, seed: Seed(1), round: RoundId(round) };
+            super::super::Uniform {}.select(&choice)
+        });
         // 40 times with probability 3/9: 13.3 in expectation, deviation 3; the bound is 5 of them.
         assert!(uniform[..4].iter().all(|&count| count < 29), "{uniform:?}");
     }

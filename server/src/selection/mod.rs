@@ -1,4 +1,5 @@
-//! Which of the available clients make up a cohort: one file a rule, and what a rule may know of clients.
+//! Which of the available clients make up a cohort: one trait ([`Select`]), one file a rule, and what a rule may
+//! know of clients.
 //!
 //! A rule is a function of the clients that are available, of what they let be known ([`Knowledge`]), of the run's seed and
 //! of the round. Randomness comes from `seed.derive(Selection, round, draw)` alone: `uniform` takes draw 0 by the place
@@ -14,28 +15,50 @@ mod rule;
 mod uniform;
 mod weighted;
 
+use std::fmt;
+
 use nibble_seed::{ClientId, Purpose, RoundId, Seed};
 
+pub use availability_aware::AvailabilityAware;
 pub use knowledge::{Heard, Knowledge, Known};
 pub use oort::Oort;
 pub use power_of_choice::PowerOfChoice;
 pub use rule::{Rule, SelectionError};
+pub use uniform::Uniform;
+pub use weighted::Weighted;
 
-/// `count` of `available`, which is in ClientId order, or all of them if there are fewer; in the order they were drawn.
-pub(crate) fn select(
-    rule: &Rule,
-    available: &[ClientId],
-    count: usize,
-    knowledge: &Knowledge,
-    (seed, round): (Seed, RoundId),
-) -> Vec<ClientId> {
-    let draw = |draw| Draw(seed.derive(Purpose::Selection, round.0, draw));
-    match rule {
-        Rule::Uniform {} => uniform::select(available, count, seed, round),
-        Rule::Weighted {} => weighted::select(available, count, knowledge, draw(1)),
-        Rule::PowerOfChoice(config) => power_of_choice::select(config, available, count, knowledge, draw(1)),
-        Rule::Oort(config) => oort::select(config, available, count, knowledge, round, [draw(1), draw(2)]),
-        Rule::AvailabilityAware {} => availability_aware::select(available, count, knowledge, draw(1)),
+/// Chooses cohorts.
+pub trait Select: fmt::Debug {
+    /// Checks the rule's keys, for rounds that select `selected` clients.
+    ///
+    /// # Errors
+    /// If one is out of its range.
+    fn check(&self, _selected: usize) -> Result<(), SelectionError> {
+        Ok(())
+    }
+
+    /// The clients of a cohort, in the order they were drawn: as many as are wanted, or all if there are fewer.
+    fn select(&self, choice: &Choice<'_>) -> Vec<ClientId>;
+}
+
+/// What a cohort is chosen from, and by.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
+    /// Who is there, in ClientId order.
+    pub available: &'a [ClientId],
+    /// How many are wanted.
+    pub count: usize,
+    /// What is known of them.
+    pub knowledge: &'a Knowledge,
+    /// Of the run.
+    pub seed: Seed,
+    /// The round.
+    pub round: RoundId,
+}
+
+impl Choice<'_> {
+    fn draw(&self, draw: u64) -> Draw {
+        Draw(self.seed.derive(Purpose::Selection, self.round.0, draw))
     }
 }
 

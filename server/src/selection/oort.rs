@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use nibble_seed::{ClientId, RoundId};
 use serde::{Deserialize, Serialize};
 
-use super::{Draw, Knowledge, Known, SelectionError, weighted::by_weight};
+use super::{Choice, Draw, Knowledge, Known, Select, SelectionError, weighted::by_weight};
 
 /// The keys of `oort`, with the paper's values as defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,7 +63,15 @@ impl Default for Oort {
 const CLIP: f64 = 0.95;
 
 impl Oort {
-    pub(super) fn check(&self) -> Result<(), SelectionError> {
+    /// Share of newcomers in a round.
+    fn exploration(&self, round: RoundId) -> f64 {
+        let decayed = self.explore * self.explore_decay.powf(round.0 as f64);
+        decayed.max(self.explore_least)
+    }
+}
+
+impl Select for Oort {
+    fn check(&self, _: usize) -> Result<(), SelectionError> {
         let above = |least: f64, most: f64| move |value: f64| value > least && value <= most;
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let preferred = self.preferred_seconds.unwrap_or(1.0);
@@ -82,14 +90,13 @@ impl Oort {
         }
     }
 
-    /// Share of newcomers in a round.
-    fn exploration(&self, round: RoundId) -> f64 {
-        let decayed = self.explore * self.explore_decay.powf(round.0 as f64);
-        decayed.max(self.explore_least)
+    fn select(&self, choice: &Choice<'_>) -> Vec<ClientId> {
+        let draws = [choice.draw(1), choice.draw(2)];
+        select(self, choice.available, choice.count, choice.knowledge, choice.round, draws)
     }
 }
 
-pub(super) fn select(
+fn select(
     config: &Oort,
     available: &[ClientId],
     count: usize,

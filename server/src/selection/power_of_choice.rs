@@ -8,7 +8,7 @@
 use nibble_seed::ClientId;
 use serde::{Deserialize, Serialize};
 
-use super::{Draw, Knowledge, weighted};
+use super::{Choice, Draw, Knowledge, Select, SelectionError, weighted};
 
 /// How many candidates there are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,20 @@ pub struct PowerOfChoice {
     pub candidates: Option<usize>,
 }
 
-pub(super) fn select(
+impl Select for PowerOfChoice {
+    fn check(&self, selected: usize) -> Result<(), SelectionError> {
+        match self.candidates {
+            Some(candidates) if candidates < selected => Err(SelectionError::Candidates { candidates, selected }),
+            _ => Ok(()),
+        }
+    }
+
+    fn select(&self, choice: &Choice<'_>) -> Vec<ClientId> {
+        select(self, choice.available, choice.count, choice.knowledge, choice.draw(1))
+    }
+}
+
+fn select(
     config: &PowerOfChoice,
     available: &[ClientId],
     count: usize,

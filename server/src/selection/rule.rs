@@ -1,6 +1,6 @@
 //! The rules as a configuration names them: `selection = "weighted"`, or a table with a rule's own keys.
 
-use std::fmt;
+use std::{fmt, ops::Deref};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -10,24 +10,33 @@ use serde::{
     },
 };
 
-use super::{Oort, PowerOfChoice};
+use super::{AvailabilityAware, Oort, PowerOfChoice, Select, Uniform, Weighted};
 
 /// How a cohort is chosen among those available. In TOML: a name, or `{ rule = "oort", alpha = 1.0 }`.
-// `remote` leaves the derived code to the implementations below, which also take a bare name. (Braces, because serde
-// accepts unknown keys beside a unit variant.)
+// `remote` leaves the derived code to the implementations below, which also take a bare name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", tag = "rule", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", tag = "rule", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each says what it is")]
 pub enum Rule {
-    /// Everyone alike.
-    Uniform {},
-    /// By number of samples.
-    Weighted {},
-    /// The highest losses among a few candidates.
+    Uniform(Uniform),
+    Weighted(Weighted),
     PowerOfChoice(PowerOfChoice),
-    /// By what a client's samples still teach and how fast it is.
     Oort(Oort),
-    /// Whoever was selected least often.
-    AvailabilityAware {},
+    AvailabilityAware(AvailabilityAware),
+}
+
+impl Deref for Rule {
+    type Target = dyn Select;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Uniform(it) => it,
+            Self::Weighted(it) => it,
+            Self::PowerOfChoice(it) => it,
+            Self::Oort(it) => it,
+            Self::AvailabilityAware(it) => it,
+        }
+    }
 }
 
 /// A rule that cannot work.
@@ -56,29 +65,15 @@ pub enum SelectionError {
 
 impl Default for Rule {
     fn default() -> Self {
-        Self::Uniform {}
+        Self::Uniform(Uniform {})
     }
 }
 
 impl Rule {
-    /// Checks the rule's keys, for rounds that select `selected` clients.
-    ///
-    /// # Errors
-    /// If one is out of its range.
-    pub fn check(&self, selected: usize) -> Result<(), SelectionError> {
-        match self {
-            Self::PowerOfChoice(PowerOfChoice { candidates: Some(candidates) }) if *candidates < selected => {
-                Err(SelectionError::Candidates { candidates: *candidates, selected })
-            }
-            Self::Oort(config) => config.check(),
-            _ => Ok(()),
-        }
-    }
-
     /// Whether it is the default, which knows nothing of clients.
     #[must_use]
     pub fn is_uniform(&self) -> bool {
-        *self == Self::Uniform {}
+        *self == Self::Uniform(Uniform {})
     }
 }
 

@@ -2,9 +2,23 @@
 //! Decentralized Data", AISTATS 2017).
 
 use nibble_seed::{ClientId, Purpose, RoundId, Seed};
+use serde::{Deserialize, Serialize};
+
+use super::{Choice, Select};
+
+/// Everyone alike.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uniform {}
+
+impl Select for Uniform {
+    fn select(&self, choice: &Choice<'_>) -> Vec<ClientId> {
+        select(choice.available, choice.count, choice.seed, choice.round)
+    }
+}
 
 /// The first `count` of a seeded permutation of `available`, which is in ClientId order: uniform, without replacement.
-pub(super) fn select(available: &[ClientId], count: usize, seed: Seed, round: RoundId) -> Vec<ClientId> {
+fn select(available: &[ClientId], count: usize, seed: Seed, round: RoundId) -> Vec<ClientId> {
     let order = seed.derive(Purpose::Selection, round.0, 0).permutation(available.len());
     order.into_iter().take(count).map(|index| available[index as usize]).collect()
 }

@@ -3,8 +3,20 @@
 //! 2006, in logarithms). The first of them is client k with probability w_k / Σ w, the next likewise among the rest.
 
 use nibble_seed::ClientId;
+use serde::{Deserialize, Serialize};
 
-use super::{Draw, Knowledge};
+use super::{Choice, Draw, Knowledge, Select};
+
+/// By number of samples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weighted {}
+
+impl Select for Weighted {
+    fn select(&self, choice: &Choice<'_>) -> Vec<ClientId> {
+        select(choice.available, choice.count, choice.knowledge, choice.draw(1))
+    }
+}
 
 pub(super) fn select(available: &[ClientId], count: usize, knowledge: &Knowledge, draw: Draw) -> Vec<ClientId> {
     let mean = knowledge.mean_samples();

@@ -350,7 +350,7 @@ fn round(raw: &Raw) -> Result<RoundConfig, SettingsError> {
         return Err(broken("cohort.available", problem, "raise it, or lower cohort.size or cohort.over_select"));
     }
     let needed = match config.rule() {
-        Rule::Uniform {} => 0,
+        Rule::Uniform(_) => 0,
         Rule::PowerOfChoice(PowerOfChoice { candidates: Some(candidates) }) => (*candidates).max(config.selected() + 1),
         _ => config.selected() + 1,
     };
