@@ -44,6 +44,9 @@ pub struct Account {
     pub up: Spent,
     /// Received.
     pub down: Spent,
+    /// Rounds of the run that it was given a part in.
+    #[serde(default)]
+    pub rounds: u64,
 }
 
 impl Caps {
@@ -78,6 +81,17 @@ impl Caps {
 }
 
 impl Budget {
+    /// Rounds that what is left of the caps for the run is enough for, if they take what those before took; nothing where no run is
+    /// capped, or it had none.
+    #[must_use]
+    pub fn rounds_left(&self, account: &Account) -> Option<f64> {
+        let lasts = |(caps, spent): (&Caps, &Spent)| {
+            let left = caps.left_of_run(spent).filter(|_| spent.run > 0 && account.rounds > 0)?;
+            Some(left as f64 * account.rounds as f64 / spent.run as f64)
+        };
+        [(&self.up, &account.up), (&self.down, &account.down)].into_iter().filter_map(lasts).min_by(f64::total_cmp)
+    }
+
     /// Whether nothing is capped.
     #[must_use]
     pub fn is_none(&self) -> bool {
@@ -117,6 +131,21 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_lasts_as_long_as_the_direction_that_ends_first() {
+        let of_run = |run| Caps { run: Some(run), ..Caps::default() };
+        let budget = Budget { up: of_run(1000), down: of_run(500) };
+        let mut account = Account::default();
+        assert_eq!(budget.rounds_left(&account), None, "nothing was begun");
+        for _ in 0..2 {
+            account.rounds += 1;
+            account.spend(100, 100);
+        }
+        assert_eq!(budget.rounds_left(&account), Some(3.0));
+        assert_eq!(Budget { down: Caps::default(), ..budget }.rounds_left(&account), Some(8.0));
+        assert_eq!(Budget::default().rounds_left(&account), None);
+    }
 
     #[test]
     fn the_nearest_cap_decides_and_days_and_rounds_begin_anew() {

@@ -119,14 +119,16 @@ impl Purse {
         self.kept.account.begin_round();
     }
 
-    /// A round of this run is assigned. What was spent before the first run was heard of is the first one's.
+    /// A part in a round of this run is given. What was spent before the first run was heard of is the first one's.
     pub(super) fn is_of(&mut self, run: &str) {
         if self.kept.run != run {
             let before = std::mem::replace(&mut self.kept.run, run.into());
             if !before.is_empty() {
-                (self.kept.account.up.run, self.kept.account.down.run) = (0, 0);
+                let account = &mut self.kept.account;
+                (account.up.run, account.down.run, account.rounds) = (0, 0, 0);
             }
         }
+        self.kept.account.rounds += 1;
     }
 
     /// Sets bytes aside for a step that takes `needed` and may take `more`, and for a new connection.

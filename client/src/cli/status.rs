@@ -32,6 +32,11 @@ struct Status {
     /// Of a client that has a budget: most bytes on the socket, and those that it has spent.
     budget: Option<Budget>,
     spent: Option<Account>,
+    /// Bytes that may be sent and received now, of caps that there are.
+    left_up: Option<u64>,
+    left_down: Option<u64>,
+    /// Rounds that the rest of the run's caps is enough for, if they take what those before took.
+    rounds_left: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,6 +102,10 @@ impl Status {
         });
         let (budget, spent) = Purse::peek(dir)?.unzip();
         let (parameters, layout) = (layout.coordinates(), format!("{:016x}", layout.hash()));
+        let of = budget.as_ref().zip(spent.as_ref());
+        let left_up = of.and_then(|(budget, spent)| budget.up.left(&spent.up));
+        let left_down = of.and_then(|(budget, spent)| budget.down.left(&spent.down));
+        let rounds_left = of.and_then(|(budget, spent)| budget.rounds_left(spent));
         Ok(Self {
             run: Some(run).filter(|run| !run.is_empty()),
             parameters,
@@ -107,6 +116,9 @@ impl Status {
             certificate,
             budget,
             spent,
+            left_up,
+            left_down,
+            rounds_left,
         })
     }
 }
@@ -136,11 +148,19 @@ fn print(status: &Status) -> Result<(), CliError> {
         None => say(format_args!("certificate  none"))?,
     }
     let Some((budget, spent)) = status.budget.zip(status.spent) else { return Ok(()) };
-    for (way, caps, spent) in [("sent        ", budget.up, spent.up), ("received    ", budget.down, spent.down)] {
+    for (way, caps, spent, left) in [
+        ("sent        ", budget.up, spent.up, status.left_up),
+        ("received    ", budget.down, spent.down, status.left_down),
+    ] {
         let of =
             |spent: u64, cap: Option<u64>| cap.map_or_else(|| spent.to_string(), |cap| format!("{spent} of {cap}"));
         let (run, day, round) = (of(spent.run, caps.run), of(spent.day, caps.day), of(spent.round, caps.round));
-        say(format_args!("{way} {run} bytes in the run, {day} on its last day, {round} in the round"))?;
+        let left = left.map_or_else(String::new, |left| format!("; {left} left"));
+        say(format_args!("{way} {run} bytes in the run, {day} on its last day, {round} in the round{left}"))?;
+    }
+    if let Some(rounds) = status.rounds_left {
+        let (floor, begun) = (rounds.floor(), spent.rounds);
+        say(format_args!("projected    enough for {floor} more rounds like the {begun} so far"))?;
     }
     Ok(())
 }

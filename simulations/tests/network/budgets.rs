@@ -3,7 +3,7 @@
 
 use nibble_client::{agent::Purse, budget::Account};
 
-use crate::harness::{Deployment, Moments, Process};
+use crate::harness::{Deployment, Moments, Process, Program};
 
 const CLIENTS: usize = 6;
 
@@ -42,6 +42,11 @@ fn check(deployment: &Deployment, caps: fn(usize) -> (u64, u64)) {
         let (up, down) = wire[&(index as u64)];
         assert!(up <= most_up && down <= most_down, "client {index}: {up} and {down} of {most_up} and {most_down}");
         assert!(account.up.run <= most_up && account.down.run <= most_down, "client {index}: {account:?}");
+        let shown = Program::Client.ok(&["status", "--format", "json", "--state", &deployment.state_of(index)]);
+        let shown: serde_json::Value = serde_json::from_str(&shown).expect("a status as JSON");
+        assert_eq!(shown["left_up"], most_up - account.up.run);
+        assert_eq!(shown["left_down"], most_down - account.down.run);
+        assert_eq!(shown["rounds_left"].is_number(), account.rounds > 0);
         // What a client sent and the coordinator never read is in the one count and not in the other.
         assert!(account.up.run >= up, "client {index}: {account:?}, but {up} were read");
     }
