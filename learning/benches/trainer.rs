@@ -1,11 +1,12 @@
-//! Samples per second of a client's local epoch: 600 samples, batches of 32, everything included, one thread.
+//! Samples per second of a client's local epoch: 600 samples, batches of 32, everything included, one thread. And what
+//! storing numbers in bf16 would cost it (docs/local-training.md).
 //!
 //! Run `cargo bench -p nibble-learning`, and `benches/pytorch_loop.py` on the same quiet machine to compare.
 
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
 use nibble_learning::data::{Dataset, Features, Samples};
 use nibble_learning::{Model, SgdConfig, SgdTrainer, Task, Trainer};
@@ -56,5 +57,27 @@ fn local_epoch(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, local_epoch);
+/// What it takes to store numbers in bf16: those of the models, and the activations of a batch of the mlp's first layer.
+fn storage(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("storage");
+    for (name, len) in [("mlp", 199_210), ("cnn", 1_663_370), ("activations", 12_800)] {
+        let mut wide: Vec<f32> = (0..len).map(|i| Seed(1).unit_at(i) - 0.5).collect();
+        let mut narrow = vec![0u16; wide.len()];
+        group.throughput(Throughput::Elements(len));
+        group.bench_function(BenchmarkId::new("f32 to bf16", name), |bencher| {
+            let round = |value: f32| {
+                let bits = value.to_bits();
+                ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
+            };
+            bencher.iter(|| narrow.iter_mut().zip(black_box(&wide)).for_each(|(to, value)| *to = round(*value)));
+        });
+        group.bench_function(BenchmarkId::new("bf16 to f32", name), |bencher| {
+            let widen = |bits: u16| f32::from_bits(u32::from(bits) << 16);
+            bencher.iter(|| wide.iter_mut().zip(black_box(&narrow)).for_each(|(to, bits)| *to = widen(*bits)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, local_epoch, storage);
 criterion_main!(benches);

@@ -1,11 +1,14 @@
 //! `mnist-10k`: 10,000 digits that travel with the program. Source and licence are in `learning/data/mnist-10k/README.md`.
 
-use super::{DataError, Dataset, idx};
+#[cfg(feature = "mnist-10k")]
+use super::idx;
+use super::{DataError, Dataset};
 
 /// The registered name.
 pub(super) const NAME: &str = "mnist-10k";
 
 /// A file of the data set, named as in the tree.
+#[cfg(feature = "mnist-10k")]
 macro_rules! file {
     ($name:literal) => {
         idx::Source {
@@ -16,13 +19,20 @@ macro_rules! file {
 }
 
 /// 8,000 training and 2,000 test digits.
+#[cfg(feature = "mnist-10k")]
 pub(super) fn mnist_10k() -> Result<Dataset, DataError> {
     let train = [file!("train-images-idx3-ubyte.gz"), file!("train-labels-idx1-ubyte.gz")];
     let test = [file!("test-images-idx3-ubyte.gz"), file!("test-labels-idx1-ubyte.gz")];
     idx::dataset(NAME, train, test)
 }
 
-#[cfg(test)]
+/// Nothing, in a program that was built without them.
+#[cfg(not(feature = "mnist-10k"))]
+pub(super) fn mnist_10k() -> Result<Dataset, DataError> {
+    Err(DataError::LeftOut { name: NAME })
+}
+
+#[cfg(all(test, feature = "mnist-10k"))]
 mod tests {
     #[test]
     fn the_embedded_digits_are_all_there() {

@@ -16,6 +16,14 @@ pub enum DataError {
         /// Registered names, comma-separated.
         known: String,
     },
+    /// The embedded data set, in a program without it.
+    #[error(
+        "{name} was left out of this program: name a directory of IDX files or a CSV file, or build it with --features {name}"
+    )]
+    LeftOut {
+        /// The data set.
+        name: &'static str,
+    },
     /// A registered data set that is not on this machine.
     #[error("{name} is not on this machine (looked in {looked}): run `nibble-sim data fetch {name}`{or}")]
     NotHere {
