@@ -32,6 +32,9 @@ pub(crate) struct Dither {
 }
 
 impl Dither {
+    /// Coordinates that [`Dither::group`] draws for.
+    pub(crate) const GROUP: usize = 32;
+
     /// The noise of the segment that starts at coordinate `start`.
     pub(crate) fn new(seed: Seed, start: usize) -> Self {
         let key = Seed(seed.0 & SHARED).at(start as u64);
@@ -56,15 +59,13 @@ impl Dither {
 
     /// 16 random bits for each of 32 coordinates, from 32 `group`: those behind their noise, or of [`SAMPLE`].
     #[inline(always)]
-    pub(crate) fn group(self, group: u32, stream: u32) -> [u16; 32] {
-        let (mut hashes, mut bits) = ([0; 16], [0; 32]);
-        for (hash, at) in hashes.iter_mut().zip(0..) {
-            *hash = self.hash((16 * group + at) | stream);
-        }
+    pub(crate) fn group(self, group: u32, stream: u32) -> [[u32; 16]; 2] {
+        let [mut low, mut high] = [[0; 16]; 2];
         for at in 0..16 {
-            (bits[at], bits[at + 16]) = (hashes[at] as u16, (hashes[at] >> 16) as u16);
+            let hash = self.hash((16 * group + at as u32) | stream);
+            (low[at], high[at]) = (hash & 0xffff, hash >> 16);
         }
-        bits
+        [low, high]
     }
 }
 
@@ -108,8 +109,8 @@ mod tests {
     fn what_is_drawn_in_bulk_is_what_is_drawn_alone() {
         let dither = Dither::new(Seed(9), 65_536);
         for group in [0, 1, 2047] {
-            for (at, bits) in dither.group(group, 0).into_iter().enumerate() {
-                assert_eq!(noise_of(bits.into()), dither.noise(32 * group as usize + at));
+            for (at, bits) in dither.group(group, 0).into_iter().flatten().enumerate() {
+                assert_eq!(noise_of(bits), dither.noise(32 * group as usize + at));
             }
             assert_ne!(dither.group(group, 0), dither.group(group, SAMPLE));
         }

@@ -82,7 +82,7 @@ impl<'a> Frame<'a> {
     }
 
     pub(crate) fn parse_with(bytes: &[u8], layout: &'a Layout, backend: Backend) -> Result<Self, DecodeError> {
-        let header = Header::parse(bytes)?;
+        let (header, kernels) = (Header::parse(bytes)?, Kernels::new(backend));
         if header.layout != layout.hash() {
             return Err(DecodeError::Layout { found: header.layout, expected: layout.hash() });
         }
@@ -94,7 +94,7 @@ impl<'a> Frame<'a> {
         let head = Self::head_bytes(bytes, layout)?;
         let (lengths, prelude) = match header.coding {
             Coding::Auto(_) => {
-                let (lengths, decoder) = model(prelude(bytes, head)?, layout)?;
+                let (lengths, decoder) = model(kernels, prelude(bytes, head)?, layout)?;
                 (lengths, Prelude::Model(Arc::new(decoder)))
             }
             Coding::Plan(_) => {
@@ -118,7 +118,7 @@ impl<'a> Frame<'a> {
             start..end
         };
         let chunks = lengths.into_iter().map(chunk).collect();
-        Ok(Self { header, layout, head, chunks, kernels: Kernels::new(backend), prelude })
+        Ok(Self { header, layout, head, chunks, kernels, prelude })
     }
 
     /// What the payload says of itself.
@@ -400,7 +400,7 @@ fn widths(body: &[u8], layout: &Layout) -> Result<Vec<Vec<u8>>, DecodeError> {
 }
 
 /// The prelude of `auto`: lengths of all chunks, and the model.
-fn model(mut body: &[u8], layout: &Layout) -> Result<(Vec<usize>, auto::Decoder), DecodeError> {
+fn model(kernels: Kernels, mut body: &[u8], layout: &Layout) -> Result<(Vec<usize>, auto::Decoder), DecodeError> {
     let undefined = |what| DecodeError::Prelude { what };
     let mut lengths = Vec::with_capacity(layout.chunks());
     for index in 0..layout.chunks() {
@@ -411,7 +411,7 @@ fn model(mut body: &[u8], layout: &Layout) -> Result<(Vec<usize>, auto::Decoder)
         body = rest;
         lengths.push(SHORT_CHUNK_HEADER_BYTES + len as usize);
     }
-    Ok((lengths, auto::Decoder::new(layout, body).map_err(undefined)?))
+    Ok((lengths, auto::Decoder::new(kernels, layout, body).map_err(undefined)?))
 }
 
 /// A number in groups of 7 bits, lowest first, all but the last with the top bit set, in no more bytes than it takes.

@@ -94,7 +94,11 @@ fn vectors() -> Vec<Case> {
 }
 
 fn nmse(scheme: &str, layout: &Layout, x: &[f32]) -> f64 {
-    Payload::parse(&encode(scheme, layout, x, 1).unwrap(), layout).unwrap().nmse(x).unwrap()
+    nmse_of(scheme, layout, x, 1)
+}
+
+fn nmse_of(scheme: &str, layout: &Layout, x: &[f32], seed: u64) -> f64 {
+    Payload::parse(&encode(scheme, layout, x, seed).unwrap(), layout).unwrap().nmse(x).unwrap()
 }
 
 /// Standard normal values (Box and Muller 1958).
@@ -135,7 +139,9 @@ fn the_error_on_normal_values_is_below_what_rotation_codecs_reach() {
     // EDEN (Vargaftik et al. 2022) has 0.571, 0.133, 0.0358, 0.0096, 4.1e-5, and 1.571/R - 1 at R bits below 1.
     let cells = [(0.1, 14.71), (0.5, 2.05), (1.0, 0.57), (2.0, 0.101), (3.0, 0.0235), (4.0, 0.0058), (8.0, 2.26e-5)];
     for (rate, most) in cells {
-        let found = nmse(&format!("auto:{rate}"), &layout, &x);
+        // Where few coordinates have a symbol, one encoding is known to 1 %: the mean of four.
+        let scheme = format!("auto:{rate}");
+        let found = (1..5).map(|seed| nmse_of(&scheme, &layout, &x, seed)).sum::<f64>() / 4.0;
         assert!(found < most, "{rate} bits: {found}");
     }
 }

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use super::{
-    kernel::{LANES, LOW, MOST, Pushed, Reader, SHORT},
+    kernel::{LANES, LOW, MOST, Pushed, Reader, SHORT, Word},
     keys::Key,
     raw_bits::{RawBits, RawSink},
     tables::{NARROWEST, Pops, Pushes},
@@ -24,23 +24,63 @@ pub(super) struct Chosen {
     pub(super) classes: Vec<i8>,
     /// Those that have a symbol come first.
     keys: Vec<Key>,
-    /// Their places, unless all have one.
+    /// Their places, unless all have one: for decoders.
     places: Vec<u32>,
+    /// Their values, unless all have one: for encoders.
+    values: Vec<f32>,
     /// How many have a symbol.
     count: usize,
 }
 
 impl Chosen {
+    /// Keeps one group of coordinates in `every`, with their classes and what is in `x` of them.
+    pub(super) fn thin<'a>(&mut self, x: &'a [f32], every: usize, some: &'a mut Vec<f32>) -> &'a [f32] {
+        const GROUP: usize = Dither::GROUP;
+        some.clear();
+        let mut kept = 0;
+        for start in (0..x.len()).step_by(GROUP * every) {
+            let end = (start + GROUP).min(x.len());
+            some.extend_from_slice(&x[start..end]);
+            self.classes.copy_within(start..end, kept);
+            kept += end - start;
+        }
+        self.classes.truncate(kept);
+        some
+    }
+
     /// Draws the dither, and who has a symbol, for the chunk whose classes are set.
     pub(super) fn draw(&mut self, kernels: Kernels, dither: Dither) {
-        let Self { classes, keys, places, count } = self;
+        let Self { classes, keys, places, count, .. } = self;
         *count = classes.len();
-        keys.resize(*count, Key::default());
-        kernels.keys(dither, classes, keys);
-        if kernels.least(classes) < NARROWEST as i8 {
-            places.resize(*count, 0);
-            *count = kernels.choose(dither, classes, keys, places);
+        keys.resize(*count + LANES, Key::default());
+        if kernels.least(classes) >= NARROWEST as i8 {
+            kernels.keys(dither, 1, classes, &mut keys[..*count]);
+        } else {
+            places.resize(*count + LANES, 0);
+            *count = kernels.choose_places(dither, classes, (keys, places));
         }
+    }
+
+    /// Draws the same for the values `x` of the chunk whose classes are set, or of one group in `every` of it. Returns the
+    /// values of those that have a symbol, which are in steps, over the chance of it, once multiplied by what goes with them.
+    pub(super) fn draw_values<'a>(
+        &'a mut self,
+        kernels: Kernels,
+        dither: Dither,
+        every: usize,
+        x: &'a [f32],
+        inverse: f32,
+    ) -> (&'a [Key], &'a [f32], f32) {
+        let Self { classes, keys, values, count, .. } = self;
+        *count = classes.len();
+        keys.resize(*count + LANES, Key::default());
+        if kernels.least(classes) >= NARROWEST as i8 {
+            kernels.keys(dither, every as u32, classes, &mut keys[..*count]);
+            return (&keys[..*count], x, inverse);
+        }
+        values.resize(*count + LANES, 0.0);
+        *count = kernels.choose_values(dither, every as u32, classes, x, inverse, (keys, values));
+        (&keys[..*count], &values[..*count], 1.0)
     }
 
     fn keys(&self) -> &[Key] {
@@ -100,53 +140,45 @@ pub(super) fn decode(
 /// Encodes chunks.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
-    scaled: Vec<f32>,
     symbols: Vec<Pushed>,
     raw: RawSink,
-    words: Vec<u16>,
+    words: Vec<Word>,
 }
 
 impl Writer {
-    /// Quantizes a chunk. `inverses` are what values are multiplied by, from the narrowest class down, so that they are in
-    /// steps over the chance that they have a symbol. Whether all of them are in range.
+    /// Quantizes what was drawn of a chunk. Whether all values are in range, if that is to be checked.
     pub(super) fn quantize(
         &mut self,
         kernels: Kernels,
         tables: &Pushes,
-        chosen: &Chosen,
-        x: &[f32],
-        inverses: &[f32; 33],
+        (keys, values, scale): (&[Key], &[f32], f32),
+        check: bool,
     ) -> bool {
-        let (values, scale) = match chosen.places() {
-            None => (x, inverses[0]),
-            Some(places) => {
-                self.scaled.clear();
-                self.scaled.extend(places.iter().map(|&at| {
-                    let (x, class) = (x[at as usize], i32::from(chosen.classes[at as usize]));
-                    x * inverses[(NARROWEST - class).clamp(0, 32) as usize]
-                }));
-                (&self.scaled[..], 1.0)
-            }
-        };
         self.raw.clear();
-        self.symbols.resize(chosen.count, Pushed::default());
-        kernels.quantize(tables, chosen.keys(), values, scale, &mut self.symbols, &mut self.raw);
+        self.symbols.resize(keys.len(), Pushed::default());
+        kernels.quantize(tables, keys, values, scale, &mut self.symbols, &mut self.raw);
         self.raw.finish();
-        f32::from_bits(kernels.magnitude_bits(values)) * scale < (MOST - 1) as f32
+        !check || f32::from_bits(kernels.magnitude_bits(values)) * scale < (MOST - 1) as f32
+    }
+
+    /// Bits of what was quantized, of which there are `share` times as many.
+    pub(super) fn bits(&self, kernels: Kernels, share: f64) -> f64 {
+        let lanes = bytes_of_lanes((share * self.symbols.len() as f64) as usize) as f64 / share;
+        kernels.bits(&self.symbols) + self.raw.len_bits() as f64 + 8.0 * lanes
     }
 
     /// Appends what was quantized to `out`: the symbols from the last to the first, so that they are read from the first
     /// to the last.
-    pub(super) fn write(&mut self, kernels: Kernels, tables: &Pushes, out: &mut Vec<u8>) {
+    pub(super) fn write(&mut self, kernels: Kernels, out: &mut Vec<u8>) {
         if self.symbols.is_empty() {
             return;
         }
         let lanes = lanes(self.symbols.len());
         let mut states = [LOW; LANES];
-        self.words.resize(self.symbols.len(), 0);
-        let count = kernels.push(tables, &self.symbols, lanes, &mut states, &mut self.words);
+        self.words.resize(self.symbols.len(), Word::default());
+        let count = kernels.push(&self.symbols, lanes, &mut states, &mut self.words);
         out.extend(states[..lanes].iter().flat_map(|state| state.to_le_bytes()));
-        out.extend(self.words[self.words.len() - count..].iter().flat_map(|word| word.to_le_bytes()));
+        out.extend_from_slice(self.words[self.words.len() - count..].as_flattened());
         out.extend(self.raw.bytes());
     }
 }

@@ -1,7 +1,7 @@
 //! From a vector to a model and the bodies of chunks, within a number of bytes.
 //!
-//! A step is *planned* (its model, its tables, and from some of the coordinates the bytes that it will take), and if it
-//! promises well *written*. Which step is next is the search's affair.
+//! A step is *planned*: its model and its tables, under which a sample tells what this and other steps near it will take. Then
+//! all coordinates are *counted*, and at last *written*. Which step is next is the search's affair.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -10,32 +10,31 @@ use nibble_seed::Seed;
 
 use super::{
     STEPS,
-    chunk::{self, Chosen, Writer},
-    fit::{Change, Drawn, Fit, Insides, Sizes},
-    kernel::{LANES, Pushed},
-    keys::{self, Key},
-    model::{self, Model},
-    raw_bits::RawSink,
-    search::Search,
-    tables::{self, Costs, Pushes, Tables},
+    chunk::{Chosen, Writer},
+    fit::{Change, Fit},
+    kernel::MOST,
+    keys,
+    model::{LEAST, Model},
+    sample::Sample,
+    search::{Search, bisect},
+    shape::Insides,
+    tables::{Pushes, Tables},
 };
 use crate::{dither::Dither, layout::Layout, parallel, scheme::Target, simd::Kernels};
 
-/// Coordinates that tell the shape, and what a step will take: of long vectors one in so many, up to a number.
-const ENOUGH: usize = 1 << 14;
-const ONE_IN: usize = 32;
-const AMPLE: usize = 1 << 17;
 /// A budget is met within this share.
 const ENOUGH_OF_BUDGET: f64 = 0.996;
 /// Half octaves from the largest value to the finest step that is tried: a step more is beyond what a symbol holds.
 const FINEST: f64 = 46.0;
-/// 2^16 over the golden ratio: multiples of it spread evenly.
-const GOLDEN: u32 = 40_503;
-
-/// Every how many coordinates are looked at to know what all are like.
-pub(super) fn stride(len: usize) -> usize {
-    (len / ENOUGH).clamp(1, ONE_IN).max(len / AMPLE)
-}
+/// Half octaves from the step that was planned to one that needs no plan of its own: classes are as good, but for a trifle.
+const NEAR: f64 = 0.04;
+/// How often a step is planned for that; and how far off one always is.
+const PLANS: usize = 3;
+pub(super) const FAR: f64 = 0.6;
+/// Half octaves to either side of a step that tell how bytes change with it.
+const ASIDE: f64 = 0.15;
+/// Coordinates that are counted, of long vectors: about so many.
+pub(super) const COUNTED: usize = 1 << 22;
 
 /// What was encoded: the model, then the bodies of all chunks, one after the other.
 #[derive(Debug, Default)]
@@ -57,14 +56,17 @@ pub(crate) fn varint_bytes(number: u32) -> usize {
     (number | 1).ilog2() as usize / 7 + 1
 }
 
-/// Encodes vectors.
+/// Encodes vectors. Holds memory from one to the next, and nothing else.
 #[derive(Debug)]
 pub(crate) struct AutoEncoder {
     kernels: Kernels,
     /// One for each thread.
     hands: Vec<Hand>,
-    sample: Sample,
+    fit: Fit,
     insides: Insides,
+    sample: Sample,
+    tables: Tables,
+    plan: Plan,
     encoded: Encoded,
     best: Encoded,
 }
@@ -88,62 +90,80 @@ pub(crate) struct Source<'a> {
     pub(crate) seed: Seed,
 }
 
+/// Where a plan has its shape from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shaping {
+    New,
+    /// From the plan before.
+    Kept,
+}
+
 /// A step and what follows from it.
+#[derive(Debug, Default)]
 struct Plan {
     model: Model,
     tables: Pushes,
-    /// What values of a class are multiplied by, from the narrowest down.
-    inverses: [f32; 33],
-    /// Bytes that the symbols will take, about.
-    symbol_bytes: f64,
+    /// The largest magnitude of what has a symbol, in steps over the chance of it, or more.
+    reach: f32,
+}
+
+/// The step of so many half octaves.
+fn width(step: f64) -> f32 {
+    (libm::exp2(step / 2.0) as f32).clamp(STEPS.start, STEPS.end / 2.0)
+}
+
+impl Plan {
+    /// Moves to another step, with the same classes and tables.
+    fn set_step(&mut self, step: f32, largest: f32) {
+        self.model.step = step;
+        let chance = keys::chance(self.model.narrowest().max(LEAST)) as f32 / 65_536.0;
+        self.reach = largest / step / chance;
+    }
+
+    /// Whether a value may be beyond what symbols hold.
+    fn is_to_be_checked(&self) -> bool {
+        self.reach >= (MOST - 1) as f32
+    }
 }
 
 impl AutoEncoder {
     /// An encoder that writes with as many threads as it is told.
     pub(crate) fn new(kernels: Kernels, threads: usize) -> Self {
-        let ((sample, insides), (encoded, best)) = Default::default();
-        let hands = (0..threads.max(1)).map(|_| Hand::default()).collect();
-        Self { kernels, hands, sample, insides, encoded, best }
+        Self {
+            kernels,
+            hands: (0..threads.max(1)).map(|_| Hand::default()).collect(),
+            fit: Fit::default(),
+            insides: Insides::default(),
+            sample: Sample::default(),
+            tables: Tables::default(),
+            plan: Plan::default(),
+            encoded: Encoded::default(),
+            best: Encoded::default(),
+        }
     }
 
     /// Encodes a vector to at most `budget` bytes, or with the step of `target`.
     pub(crate) fn encode(&mut self, source: Source<'_>, target: Target, budget: usize) -> Result<&Encoded, Failure> {
-        let layout = source.layout;
-        let fit = |rate| Fit::new(self.kernels, source, &self.insides, rate).ok_or(Failure::Magnitude);
+        let coordinates = source.layout.coordinates().max(1) as f64;
+        let rate = if let Target::Step(_) = target { 1.0 } else { 8.0 * budget as f64 / coordinates };
+        if !self.fit.update(self.kernels, source, rate) {
+            return Err(Failure::Magnitude);
+        }
         if let Target::Step(step) = target {
-            let plan = self.plan(source, &fit(1.0)?, f32::from_bits(step), Change::Together);
-            self.write(source, &plan)?;
+            self.plan(source, Change::Together, Shaping::New, f32::from_bits(step));
+            self.write(source)?;
             return Ok(&self.encoded);
         }
-        let fit = fit(8.0 * budget as f64 / layout.coordinates().max(1) as f64)?;
+        let finest = self.fit.largest_halves() - FINEST;
+        let goal = (budget as f64 - self.fit.rough_side_bytes()).max(budget as f64 / 2.0);
+        let rough = bisect(|step| coordinates * self.fit.rough_bits(step) / 8.0, goal, finest);
+        let slope = libm::log(self.fit.rough_bits(rough + ASIDE) / self.fit.rough_bits(rough - ASIDE)) / (2.0 * ASIDE);
         let mut best = 0;
         // Where all rows are of one class, sizes jump where the class changes: a budget that falls into the gap is met with
         // rows that change it one by one.
         for change in [Change::Together, Change::RowByRow] {
-            let mut search = Search::new(budget as f64, fit.largest() - FINEST);
-            while !search.is_over() {
-                let step = search.next(|step| fit.symbol_bits(step) / 8.0);
-                let width = (libm::exp2(step / 2.0) as f32).clamp(STEPS.start, STEPS.end / 2.0);
-                let plan = self.plan(source, &fit, width, change);
-                if search.side == 0.0 {
-                    self.encoded.model.clear();
-                    plan.model.write(layout, &mut self.encoded.model);
-                    search.side = (self.encoded.model.len() + layout.chunks()) as f64;
-                }
-                if !search.expects(plan.symbol_bytes, fit.symbol_bits(step) / 8.0) {
-                    continue;
-                }
-                self.write(source, &plan)?;
-                let (len, symbols) = (self.encoded.len(), self.encoded.bodies.len());
-                search.saw((len - symbols) as f64, symbols as f64, plan.symbol_bytes);
-                if len <= budget && len > best {
-                    best = len;
-                    core::mem::swap(&mut self.best, &mut self.encoded);
-                }
-                if search.is_good(len as f64) {
-                    return Ok(&self.best);
-                }
-            }
+            let search = Search::new(budget as f64, source.layout, finest, (rough, slope));
+            self.search(source, change, budget, search, &mut best)?;
             if best as f64 >= budget as f64 * ENOUGH_OF_BUDGET {
                 break;
             }
@@ -151,43 +171,99 @@ impl AutoEncoder {
         if best == 0 { Err(Failure::Budget(self.encoded.len())) } else { Ok(&self.best) }
     }
 
-    /// What follows from a step.
-    fn plan(&mut self, source: Source<'_>, fit: &Fit, step: f32, change: Change) -> Plan {
-        let mut model = fit.model(source.layout, step, change);
-        let inverses: [f32; 33] =
-            core::array::from_fn(|below| 65_536.0 / keys::chance(tables::NARROWEST - below as i32) as f32 / step);
-        let mut sizes = Sizes::default();
-        let sample = &mut self.sample;
-        sample.clear();
-        for (codes, drawn) in model.codes.iter().zip(fit.drawn()) {
-            for &Drawn { row, column, x } in &drawn.coordinates {
-                let class = i32::from(codes.class_of(row as usize, column as usize));
-                if class != i32::from(model::ZERO) {
-                    let value = x * inverses[(tables::NARROWEST - class).max(0) as usize];
-                    sizes.count(value, class.max(tables::NARROWEST));
-                    sample.push(class, value, drawn.of);
-                }
+    /// Keeps the best of the payloads that fit, and that has more than `best` bytes.
+    fn search(
+        &mut self,
+        source: Source<'_>,
+        change: Change,
+        budget: usize,
+        mut search: Search,
+        best: &mut usize,
+    ) -> Result<(), Failure> {
+        let mut planned = f64::INFINITY;
+        for _ in 0..PLANS {
+            if (search.at - planned).abs() <= NEAR {
+                break;
             }
+            planned = search.at;
+            self.plan_for(source, change, Shaping::New, &mut search);
+            search.advance();
         }
-        model.shape = sizes.shape(&self.insides);
-        let tables = Tables::new(&model.shape, model.widest());
-        let (costs, tables) = (tables.costs(), tables.pushes());
-        let symbol_bytes = sample.bytes(self.kernels, &tables, &costs, source.layout.chunks());
-        Plan { model, tables, inverses, symbol_bytes }
+        search.counted(self.count(source, search.at));
+        search.advance();
+        while !search.is_over() {
+            // Sizes jump where the shape does, too.
+            let (far, shaping) = if change == Change::Together { (FAR, Shaping::New) } else { (0.0, Shaping::Kept) };
+            if (search.at - planned).abs() > far {
+                planned = search.at;
+                self.plan_for(source, change, shaping, &mut search);
+            }
+            self.plan.set_step(width(search.at), self.fit.largest);
+            self.write(source)?;
+            let (len, symbols) = (self.encoded.len(), self.encoded.bodies.len());
+            let is_good = search.wrote((len - symbols) as f64, symbols as f64);
+            if len <= budget && len > *best {
+                *best = len;
+                core::mem::swap(&mut self.best, &mut self.encoded);
+            }
+            if is_good {
+                break;
+            }
+            search.advance();
+        }
+        Ok(())
     }
 
-    fn write(&mut self, source: Source<'_>, plan: &Plan) -> Result<(), Failure> {
-        let kernels = self.kernels;
-        let chunks = source.layout.chunks();
+    /// Plans a step; returns the bytes that are not symbols.
+    fn plan(&mut self, source: Source<'_>, change: Change, shaping: Shaping, step: f32) -> f64 {
+        let (layout, plan) = (source.layout, &mut self.plan);
+        self.fit.classify(layout, step, change, &mut plan.model);
+        let shape = self.sample.take(self.kernels, &self.fit.drawn, &plan.model, &self.insides, layout.chunks());
+        if shaping == Shaping::New {
+            plan.model.shape = shape;
+        }
+        self.tables.make(self.kernels, &plan.model.shape, plan.model.widest());
+        plan.tables.fill(&self.tables);
+        plan.set_step(step, self.fit.largest);
+        self.encoded.model.clear();
+        plan.model.write(layout, &mut self.encoded.model);
+        // The length of a body has two bytes, or three.
+        (self.encoded.model.len() + 2 * layout.chunks()) as f64
+    }
+
+    /// Plans where the search is, and estimates what it will take there.
+    fn plan_for(&mut self, source: Source<'_>, change: Change, shaping: Shaping, search: &mut Search) {
+        let side = self.plan(source, change, shaping, width(search.at));
+        let [finer, here, coarser] = [-ASIDE, 0.0, ASIDE]
+            .map(|aside| self.sample.bytes(self.kernels, &self.plan.tables, width(search.at + aside)));
+        search.planned(side, here, libm::log(coarser / finer) / (2.0 * ASIDE));
+    }
+
+    /// Lets all hands work, each on its share of the chunks; returns how many had one.
+    fn share(&mut self, source: Source<'_>, work: impl Fn(&mut Hand, Kernels, &Plan) + Sync) -> usize {
+        let (kernels, plan, chunks) = (self.kernels, &self.plan, source.layout.chunks());
         let share = chunks.div_ceil(self.hands.len()).max(1);
         for (hand, first) in self.hands.iter_mut().zip((0..).step_by(share)) {
             hand.chunks = first.min(chunks)..(first + share).min(chunks);
         }
         let busy = chunks.div_ceil(share).max(1);
-        parallel::for_each(&mut self.hands[..busy], |hand| hand.write(kernels, source, plan));
+        parallel::for_each(&mut self.hands[..busy], |hand| work(hand, kernels, plan));
+        busy
+    }
+
+    /// Bytes that the symbols of all coordinates take at a step; of long vectors, of as many as tell.
+    fn count(&mut self, source: Source<'_>, step: f64) -> f64 {
+        self.plan.set_step(width(step), self.fit.largest);
+        let every = source.layout.coordinates().div_ceil(COUNTED).max(1);
+        let busy = self.share(source, |hand, kernels, plan| hand.count(kernels, source, plan, every));
+        self.hands[..busy].iter().map(|hand| hand.bits).sum::<u64>() as f64 / 8.0 / BIT
+    }
+
+    fn write(&mut self, source: Source<'_>) -> Result<(), Failure> {
+        let busy = self.share(source, |hand, kernels, plan| hand.write(kernels, source, plan));
         let Encoded { model, bodies, lengths } = &mut self.encoded;
         model.clear();
-        plan.model.write(source.layout, model);
+        self.plan.model.write(source.layout, model);
         bodies.clear();
         lengths.clear();
         for hand in &self.hands[..busy] {
@@ -201,6 +277,9 @@ impl AutoEncoder {
     }
 }
 
+/// Bits are counted in fractions of this, so that their sum does not depend on its order.
+const BIT: f64 = 65_536.0;
+
 /// Writes some of the chunks.
 #[derive(Debug, Default)]
 struct Hand {
@@ -211,6 +290,9 @@ struct Hand {
     lengths: Vec<u32>,
     /// Whether all coordinates were in range.
     fits: bool,
+    /// Some of the coordinates of a chunk.
+    some: Vec<f32>,
+    bits: u64,
 }
 
 impl Hand {
@@ -220,59 +302,31 @@ impl Hand {
         self.fits = self.chunks.clone().all(|index| {
             let range = source.layout.chunk_range(index);
             plan.model.classes(kernels, source.layout, index, &mut self.chosen.classes);
-            self.chosen.draw(kernels, Dither::new(source.seed, range.start));
-            let fits = self.writer.quantize(kernels, &plan.tables, &self.chosen, &source.x[range], &plan.inverses);
+            let (dither, x) = (Dither::new(source.seed, range.start), &source.x[range]);
+            let drawn = self.chosen.draw_values(kernels, dither, 1, x, 1.0 / plan.model.step);
+            let fits = self.writer.quantize(kernels, &plan.tables, drawn, plan.is_to_be_checked());
             let before = self.bodies.len();
-            self.writer.write(kernels, &plan.tables, &mut self.bodies);
+            self.writer.write(kernels, &mut self.bodies);
             self.lengths.push((self.bodies.len() - before) as u32);
             fits
         });
     }
-}
 
-/// Some of the coordinates, to tell how many bits all will take.
-#[derive(Debug, Default)]
-struct Sample {
-    keys: Vec<Key>,
-    /// In steps, over the chance that they have a symbol.
-    scaled: Vec<f32>,
-    /// For how many coordinates with a symbol each stands.
-    weights: Vec<f32>,
-    symbols: Vec<Pushed>,
-    raw: RawSink,
-}
-
-impl Sample {
-    fn clear(&mut self) {
-        self.keys.clear();
-        self.scaled.clear();
-        self.weights.clear();
-        self.raw.clear();
-    }
-
-    /// Adds a coordinate. Its dither does not matter; together they are evenly spread.
-    fn push(&mut self, class: i32, scaled: f32, of: f32) {
-        let noise = (self.keys.len() as u32).wrapping_mul(GOLDEN) as u16;
-        self.keys.push(Key::new(class, noise));
-        self.scaled.push(scaled);
-        self.weights.push(of * keys::chance(class) as f32 / 65_536.0);
-    }
-
-    /// Bytes that the coordinates they stand for take, about, in this many chunks.
-    fn bytes(&mut self, kernels: Kernels, tables: &Pushes, costs: &Costs, chunks: usize) -> f64 {
-        self.symbols.resize(self.keys.len(), Pushed::default());
-        kernels.quantize(tables, &self.keys, &self.scaled, 1.0, &mut self.symbols, &mut self.raw);
-        // Sixteen sums side by side, as one would wait for every addition.
-        let [mut bits, mut kept] = [[0.0; LANES]; 2];
-        for (symbols, weights) in self.symbols.chunks(LANES).zip(self.weights.chunks(LANES)) {
-            for (lane, (symbol, &weight)) in symbols.iter().zip(weights).enumerate() {
-                bits[lane] += f64::from(costs.of(*symbol) * weight);
-                kept[lane] += f64::from(weight);
+    /// Counts the bits of one group of coordinates in so many, and multiplies.
+    fn count(&mut self, kernels: Kernels, source: Source<'_>, plan: &Plan, every: usize) {
+        self.bits = 0;
+        for index in self.chunks.clone() {
+            let range = source.layout.chunk_range(index);
+            plan.model.classes(kernels, source.layout, index, &mut self.chosen.classes);
+            let mut x = &source.x[range.clone()];
+            if every > 1 {
+                x = self.chosen.thin(x, every, &mut self.some);
             }
+            let share = range.len() as f64 / x.len() as f64;
+            let dither = Dither::new(source.seed, range.start);
+            let drawn = self.chosen.draw_values(kernels, dither, every, x, 1.0 / plan.model.step);
+            self.writer.quantize(kernels, &plan.tables, drawn, false);
+            self.bits += (share * BIT * self.writer.bits(kernels, share)) as u64;
         }
-        let [bits, kept]: [f64; 2] = [bits, kept].map(|lanes| lanes.iter().sum());
-        let raw_bits = self.raw.len_bits() as f64 * kept / self.keys.len().max(1) as f64;
-        let symbols = kept / chunks.max(1) as f64;
-        (bits + raw_bits) / 8.0 + (chunks * chunk::bytes_of_lanes(symbols as usize)) as f64
     }
 }

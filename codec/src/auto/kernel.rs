@@ -6,8 +6,9 @@
 
 use super::{
     keys::Key,
+    logarithm::log2_of_count,
     raw_bits::{RawBits, RawSink},
-    tables::{FIRST_RAW, MOST_TABLES, Pops, Pushes, TOTAL_BITS, raw_bits_of},
+    tables::{FIRST_RAW, Pops, Pushes, TOTAL_BITS, raw_bits_of},
 };
 
 /// Lanes of a chunk with many symbols, which is what the kernels are for.
@@ -17,7 +18,7 @@ pub(super) const MOST: i32 = 1 << 24;
 /// Least value of a state.
 pub(super) const LOW: u32 = 1 << 16;
 
-/// Quantizes values, which are in steps of Δ once multiplied by `scale`.
+/// Quantizes values, which are in steps of Δ once multiplied by `scale`. `look_up` is [`look_up`], or does the same.
 #[inline(always)]
 pub(crate) fn quantize(
     tables: &Pushes,
@@ -26,25 +27,27 @@ pub(crate) fn quantize(
     scale: f32,
     symbols: &mut [Pushed],
     raw: &mut RawSink,
+    look_up: impl Fn(&[Pushed; Pushes::LEN], &[u32; LANES], &mut [Pushed; LANES]),
 ) {
     let (groups, rest) = symbols.as_chunks_mut::<LANES>();
     let (key_groups, rest_keys) = keys.as_chunks::<LANES>();
     let (value_groups, rest_values) = values.as_chunks::<LANES>();
     for ((out, keys), x) in groups.iter_mut().zip(key_groups).zip(value_groups) {
-        let [mut escapes, mut has_raw, mut huge] = [[0u32; LANES]; 3];
+        let [mut escapes, mut has_raw, mut huge, mut places] = [[0u32; LANES]; 4];
         let [mut low, mut high] = [[0; LANES]; 2];
         for lane in 0..LANES {
             let key = keys[lane];
             let value = x[lane] * scale + key.noise().value();
             let q = round_small(value);
-            let half = tables.halves[key.table() & (MOST_TABLES - 1)];
             low[lane] = q;
             high[lane] = if key.is_turned() { q.wrapping_neg() } else { q >> raw_bits_of(key.table()) };
-            let symbol = high[lane].wrapping_add(half) as u32;
+            places[lane] = Pushes::place(key.table(), high[lane]);
             huge[lane] = u32::from(value.abs() >= SMALL);
-            escapes[lane] = u32::from(symbol > 2 * half as u32);
             has_raw[lane] = u32::from(key.table() >= FIRST_RAW);
-            out[lane] = Pushed::new(key.table(), symbol & 63);
+        }
+        look_up(tables.all(), &places, out);
+        for lane in 0..LANES {
+            escapes[lane] = u32::from(out[lane] == Pushed::NONE);
         }
         let any = |flags: [u32; LANES]| flags.iter().fold(0, |any, flag| any | flag) != 0;
         if any(huge) {
@@ -63,6 +66,14 @@ pub(crate) fn quantize(
     quantize_each(tables, rest_keys, rest_values, scale, rest, raw);
 }
 
+/// The symbols at their places.
+#[inline(always)]
+pub(crate) fn look_up(all: &[Pushed; Pushes::LEN], places: &[u32; LANES], symbols: &mut [Pushed; LANES]) {
+    for lane in 0..LANES {
+        symbols[lane] = all[places[lane] as usize & (Pushes::LEN - 1)];
+    }
+}
+
 /// [`quantize`], one after the other.
 pub(crate) fn quantize_each(
     tables: &Pushes,
@@ -73,75 +84,110 @@ pub(crate) fn quantize_each(
     raw: &mut RawSink,
 ) {
     for ((symbol, &key), &value) in symbols.iter_mut().zip(keys).zip(values) {
-        *symbol = quantize_one(tables, key, value * scale, raw);
+        let q = round(value * scale + key.noise().value());
+        let high = if key.is_turned() { -q } else { q >> raw_bits_of(key.table()) };
+        *symbol = special_symbol(tables, key, high, q, raw);
     }
-}
-
-fn quantize_one(tables: &Pushes, key: Key, scaled: f32, raw: &mut RawSink) -> Pushed {
-    let q = round(scaled + key.noise().value());
-    let high = if key.is_turned() { -q } else { q >> raw_bits_of(key.table()) };
-    special_symbol(tables, key, high, q, raw)
 }
 
 /// The symbol for `high`, an escape if it has none, and the raw bits of `q` that go with it.
 #[inline(always)]
 fn special_symbol(tables: &Pushes, key: Key, high: i32, q: i32, raw: &mut RawSink) -> Pushed {
-    let half = tables.halves[key.table() & (MOST_TABLES - 1)];
-    let mut symbol = (high + half) as u32;
-    if symbol > 2 * half as u32 {
+    let mut symbol = tables.symbol(key.table(), high);
+    if symbol == Pushed::NONE {
+        let (escape, half) = tables.escape(key.table());
         raw.escape(high, half);
-        symbol = 2 * half as u32 + 1;
+        symbol = escape;
     }
     let bits = raw_bits_of(key.table());
     raw.put(q as u32 & ((1 << bits) - 1), bits);
-    Pushed::new(key.table(), symbol)
+    symbol
 }
 
-/// A table and a symbol of it.
+/// What the coder has to know of a symbol: where its frequency begins, and in the upper half what it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Pushed(u32);
 
 impl Pushed {
-    #[inline(always)]
-    pub(super) fn new(table: usize, symbol: u32) -> Self {
-        Self((table as u32) << 6 | symbol)
+    /// Stands for what has no symbol.
+    pub(super) const NONE: Self = Self(0);
+
+    pub(super) fn new(start: u32, count: u32) -> Self {
+        Self(start | count << 16)
     }
 
     #[inline(always)]
-    pub(super) fn index(self) -> usize {
-        self.0 as usize & (Pushes::LEN - 1)
+    fn start(self) -> u32 {
+        self.0 & 0xffff
     }
+
+    #[inline(always)]
+    fn count(self) -> u32 {
+        self.0 >> 16
+    }
+
+    /// Bits that it takes, about.
+    #[inline(always)]
+    fn bits(self) -> f32 {
+        TOTAL_BITS as f32 - log2_of_count(self.count())
+    }
+}
+
+/// Bits that symbols take, about, without their raw bits.
+#[inline(always)]
+pub(crate) fn bits(symbols: &[Pushed]) -> f64 {
+    let (groups, rest) = symbols.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for group in groups {
+        for lane in 0..LANES {
+            sums[lane] += group[lane].bits();
+        }
+    }
+    let rest = rest.iter().map(|symbol| symbol.bits()).sum::<f32>();
+    sums.iter().chain(&[rest]).map(|&sum| f64::from(sum)).sum()
+}
+
+/// [`bits`], each as often as its weight says.
+#[inline(always)]
+pub(crate) fn weighted_bits(symbols: &[Pushed], weights: &[f32]) -> f64 {
+    let (groups, rest) = symbols.as_chunks::<LANES>();
+    let (weight_groups, rest_weights) = weights.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (group, weights) in groups.iter().zip(weight_groups) {
+        for lane in 0..LANES {
+            sums[lane] += f64::from(group[lane].bits() * weights[lane]);
+        }
+    }
+    let rest = rest.iter().zip(rest_weights).map(|(symbol, &weight)| f64::from(symbol.bits() * weight)).sum::<f64>();
+    sums.iter().sum::<f64>() + rest
 }
 
 /// Codes `symbols` from the last to the first, symbol n in lane n mod `lanes`. Words go to the end of `words`, which has room for
 /// one a symbol; returns how many there are. `emit` is [`emit`], or does the same.
 #[inline(always)]
 pub(crate) fn push(
-    tables: &Pushes,
     symbols: &[Pushed],
     lanes: usize,
     states: &mut [u32; LANES],
-    words: &mut [u16],
-    emit: impl Fn(&[u32; LANES], &[u32; LANES], &mut [u16]) -> usize,
+    words: &mut [Word],
+    emit: impl Fn(&[u32; LANES], &[u32; LANES], &mut [Word]) -> usize,
 ) -> usize {
     if lanes < LANES {
-        return push_each(tables, symbols, lanes, states, words);
+        return push_each(symbols, lanes, states, words);
     }
     let (groups, tail) = symbols.as_chunks::<LANES>();
-    let mut free = words.len() - push_each(tables, tail, LANES, states, words);
+    let mut free = words.len() - push_each(tail, LANES, states, words);
     for group in groups.iter().rev() {
         let mut next = [0; LANES];
         let [mut full, mut low] = [[0; LANES]; 2];
         for lane in 0..LANES {
-            let symbol = group[lane].index();
-            let (range, reciprocal) = (tables.ranges[symbol], tables.reciprocals[symbol]);
-            let (start, count) = (range & 0xffff, range >> 16);
+            let symbol = group[lane];
             let state = states[lane];
-            full[lane] = u32::from(state >= count << (32 - TOTAL_BITS));
+            full[lane] = u32::from(state >= symbol.count() << (32 - TOTAL_BITS));
             low[lane] = state;
             let state = if full[lane] != 0 { state >> 16 } else { state };
-            next[lane] = advance(state, start, count, reciprocal);
+            next[lane] = advance(state, symbol);
         }
         *states = next;
         free -= emit(&full, &low, &mut words[..free]);
@@ -149,32 +195,29 @@ pub(crate) fn push(
     words.len() - free
 }
 
+/// Sixteen bits of a body.
+pub(crate) type Word = [u8; 2];
+
 /// Puts the low halves of the states that are full at the end of `room`, in the order of the lanes; returns how many.
 #[inline(always)]
-pub(crate) fn emit(full: &[u32; LANES], states: &[u32; LANES], room: &mut [u16]) -> usize {
+pub(crate) fn emit(full: &[u32; LANES], states: &[u32; LANES], room: &mut [Word]) -> usize {
     // A word of every lane is written, whether it counts or not.
     let Some(room) = room.last_chunk_mut::<LANES>() else { return 0 };
     let mut at = LANES;
     for lane in (0..LANES).rev() {
-        room[(at - 1) & (LANES - 1)] = states[lane] as u16;
+        room[(at - 1) & (LANES - 1)] = (states[lane] as u16).to_le_bytes();
         at -= full[lane] as usize;
     }
     LANES - at
 }
 
 /// [`push`], one after the other.
-pub(crate) fn push_each(
-    tables: &Pushes,
-    symbols: &[Pushed],
-    lanes: usize,
-    states: &mut [u32; LANES],
-    words: &mut [u16],
-) -> usize {
+pub(crate) fn push_each(symbols: &[Pushed], lanes: usize, states: &mut [u32; LANES], words: &mut [Word]) -> usize {
     let mut free = words.len();
     for (n, &symbol) in symbols.iter().enumerate().rev() {
-        if let Some(word) = push_one(tables, symbol, &mut states[n & (lanes - 1)]) {
+        if let Some(word) = push_one(symbol, &mut states[n & (lanes - 1)]) {
             free -= 1;
-            words[free] = word;
+            words[free] = word.to_le_bytes();
         }
     }
     words.len() - free
@@ -182,27 +225,32 @@ pub(crate) fn push_each(
 
 /// Codes one symbol, and gives the word that its state had to give up.
 #[inline(always)]
-pub(super) fn push_one(tables: &Pushes, symbol: Pushed, state: &mut u32) -> Option<u16> {
-    let (range, reciprocal) = (tables.ranges[symbol.index()], tables.reciprocals[symbol.index()]);
-    let (start, count) = (range & 0xffff, range >> 16);
-    let full = *state >= count << (32 - TOTAL_BITS);
+pub(super) fn push_one(symbol: Pushed, state: &mut u32) -> Option<u16> {
+    let full = *state >= symbol.count() << (32 - TOTAL_BITS);
     let word = *state as u16;
     if full {
         *state >>= 16;
     }
-    *state = advance(*state, start, count, reciprocal);
+    *state = advance(*state, symbol);
     full.then_some(word)
 }
 
-/// The state after a symbol: (state / count) 2^12 + state mod count + start, the division by a reciprocal (2^32 / count,
-/// rounded down) whose quotient is right or one too small.
+/// The state after a symbol: (state / count) 2^12 + state mod count + start. The state is below 2^20 count.
+///
+/// The quotient is below 2^20, so that a product of floats is within a fifth of it, and to the nearest integer it is right or
+/// one too large.
 #[inline(always)]
-fn advance(state: u32, start: u32, count: u32, reciprocal: u32) -> u32 {
-    let quotient = ((u64::from(state) * u64::from(reciprocal)) >> 32) as u32;
-    let rest = state - quotient * count;
-    let more = u32::from(rest >= count);
-    // In this order no sum is beyond 32 bits: what is left of the division and `start` are together below 2^12.
-    ((quotient + more) << TOTAL_BITS) + (rest - more * count + start)
+fn advance(state: u32, symbol: Pushed) -> u32 {
+    /// Above it floats are integers, and their bits count them.
+    const SHIFT: f32 = 8_388_608.0;
+    let count = symbol.count();
+    let quotient = (state as f32 * (1.0 / count as f32) + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits());
+    let rest = state.wrapping_sub(quotient.wrapping_mul(count));
+    let less = rest >> 31;
+    // Where less is 1, count is added to what wrapped around.
+    (quotient.wrapping_sub(less) << TOTAL_BITS)
+        .wrapping_add(rest.wrapping_add(less.wrapping_neg() & count))
+        .wrapping_add(symbol.start())
 }
 
 /// What is left of a body.
@@ -350,13 +398,12 @@ mod tests {
     fn the_state_after_a_symbol_is_that_of_a_division_up_to_the_highest() {
         let total = 1 << TOTAL_BITS;
         for count in 1..total {
-            let reciprocal = ((1u64 << 32) / u64::from(count)).min(u64::from(u32::MAX)) as u32;
             let limit = count << (32 - TOTAL_BITS);
             let near = (0..3 * count).step_by(count as usize / 7 + 1).map(|below| limit - 1 - below);
             for state in near.chain([LOW, LOW + 1, limit / 2]).filter(|state| *state < limit) {
                 let start = total - count;
                 let expected = u64::from(state / count) * u64::from(total) + u64::from(state % count + start);
-                assert_eq!(u64::from(advance(state, start, count, reciprocal)), expected, "{state} by {count}");
+                assert_eq!(u64::from(advance(state, Pushed::new(start, count))), expected, "{state} by {count}");
             }
         }
     }

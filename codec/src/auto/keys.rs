@@ -18,9 +18,9 @@ pub(crate) struct Key(u32);
 impl Key {
     /// The key of a coordinate of `class`, which is taken as the narrowest if it is narrower.
     #[inline(always)]
-    pub(super) fn new(class: i32, noise: u16) -> Self {
-        let table = super::tables::index(class, Noise::new(noise.into()).part());
-        Self((table as u32) << 16 | u32::from(noise))
+    pub(super) fn new(class: i32, noise: u32) -> Self {
+        let table = super::tables::index(class, Noise::new(noise).part());
+        Self((table as u32) << 16 | noise)
     }
 
     #[inline(always)]
@@ -48,20 +48,24 @@ pub(crate) fn classes(row: i32, columns: &[i32], out: &mut [i8]) {
     }
 }
 
-/// The keys of the first coordinates of a chunk, with these classes, which are taken as the narrowest if they are narrower.
+/// The keys of the coordinates of one group in `every` of a chunk, with these classes, which are taken as the narrowest if
+/// they are narrower.
 #[inline(always)]
-pub(crate) fn keys(dither: Dither, classes: &[i8], out: &mut [Key]) {
-    let (groups, rest) = out.as_chunks_mut::<32>();
-    let (class_groups, rest_classes) = classes.as_chunks::<32>();
+pub(crate) fn keys(dither: Dither, every: u32, classes: &[i8], out: &mut [Key]) {
+    let (groups, rest) = out.as_chunks_mut::<{ Dither::GROUP }>();
+    let (class_groups, rest_classes) = classes.as_chunks::<{ Dither::GROUP }>();
     for ((out, classes), group) in groups.iter_mut().zip(class_groups).zip(0..) {
-        let noise = dither.group(group, 0);
-        for at in 0..32 {
-            out[at] = Key::new(classes[at].into(), noise[at]);
+        let noise = dither.group(every * group, 0);
+        let halves = out.as_chunks_mut::<LANES>().0.iter_mut().zip(classes.as_chunks::<LANES>().0).zip(&noise);
+        for ((out, classes), noise) in halves {
+            for lane in 0..LANES {
+                out[lane] = Key::new(classes[lane].into(), noise[lane]);
+            }
         }
     }
-    let noise = dither.group(groups.len() as u32, 0);
-    for ((out, &class), bits) in rest.iter_mut().zip(rest_classes).zip(noise) {
-        *out = Key::new(class.into(), bits);
+    let noise = dither.group(every * groups.len() as u32, 0);
+    for ((out, &class), &noise) in rest.iter_mut().zip(rest_classes).zip(noise.as_flattened()) {
+        *out = Key::new(class.into(), noise);
     }
 }
 
@@ -81,52 +85,83 @@ pub(crate) fn least(classes: &[i8]) -> i8 {
     classes.iter().fold(i8::MAX, |least, &class| least.min(class))
 }
 
-/// Draws which coordinates have a symbol. Moves their keys to the front, in their order, with their places; returns how
-/// many there are. `compact` is [`compact`], or does the same.
+/// Draws which coordinates, of one group in `every`, have a symbol, and puts their keys into `keys`, in their order, and what
+/// `carry` makes of them into `carried`; returns how many there are. Both have room for [`LANES`] more than there are classes.
+/// `carry` gets the place of the first of sixteen, and 2^16 times the chances of all; `compact` is [`compact`], or does the
+/// same.
 #[inline(always)]
-pub(crate) fn choose(
+pub(crate) fn choose<C: Carried>(
     dither: Dither,
+    every: u32,
     classes: &[i8],
-    keys: &mut [Key],
-    places: &mut [u32],
-    compact: impl Fn(&[u32; LANES], u32, (&mut [Key], &mut [u32]), usize) -> usize,
+    (keys, carried): (&mut [Key], &mut [C]),
+    carry: impl Fn(usize, &[u32; LANES]) -> [C; LANES],
+    compact: impl Fn(&[u32; LANES], (&[Key; LANES], &[C; LANES]), (&mut [Key], &mut [C])) -> usize,
 ) -> usize {
     let mut count = 0;
-    for (classes, group) in classes.chunks(32).zip(0..) {
-        let sample = dither.group(group, SAMPLE);
-        let mut padded = [ZERO; 32];
-        match classes.as_array::<32>() {
+    for (classes, group) in classes.chunks(Dither::GROUP).zip(0..) {
+        let (noise, sample) = (dither.group(every * group, 0), dither.group(every * group, SAMPLE));
+        let mut padded = [ZERO; Dither::GROUP];
+        match classes.as_array::<{ Dither::GROUP }>() {
             Some(classes) => padded = *classes,
             None => padded[..classes.len()].copy_from_slice(classes),
         }
-        for (half, (sample, classes)) in
-            sample.as_chunks::<LANES>().0.iter().zip(padded.as_chunks::<LANES>().0).enumerate()
-        {
-            let mut chosen = [0; LANES];
+        let halves = noise.iter().zip(&sample).zip(padded.as_chunks::<LANES>().0).enumerate();
+        for (half, ((noise, sample), classes)) in halves {
+            let [mut chosen, mut chances] = [[0; LANES]; 2];
+            let mut some = [Key::default(); LANES];
             for lane in 0..LANES {
-                chosen[lane] = u32::from(u32::from(sample[lane]) < chance(classes[lane].into()));
+                chances[lane] = chance(classes[lane].into());
+                chosen[lane] = u32::from(sample[lane] < chances[lane]);
+                some[lane] = Key::new(classes[lane].into(), noise[lane]);
             }
-            let start = 32 * group + (LANES * half) as u32;
-            count = compact(&chosen, start, (keys, places), count);
+            let carry = carry(Dither::GROUP * group as usize + LANES * half, &chances);
+            count += compact(&chosen, (&some, &carry), (&mut keys[count..], &mut carried[count..]));
         }
     }
     count
 }
 
-/// Moves the keys of those of the coordinates from `start` on that are chosen to place `count`, and on; returns the place
-/// behind them.
+/// What may go with keys: 32 bits of any meaning.
+pub(crate) trait Carried: Copy {}
+
+impl Carried for u32 {}
+impl Carried for f32 {}
+
+/// What goes with the keys of a decoder: their places.
 #[inline(always)]
-pub(crate) fn compact(
+pub(crate) fn places(start: usize, _: &[u32; LANES]) -> [u32; LANES] {
+    core::array::from_fn(|lane| (start + lane) as u32)
+}
+
+/// What goes with the keys of an encoder: values times `scale`, over the chance that they have a symbol.
+#[inline(always)]
+pub(crate) fn values(x: &[f32], scale: f32) -> impl Fn(usize, &[u32; LANES]) -> [f32; LANES] {
+    move |start, chances| {
+        let mut values = [0.0; LANES];
+        let rest = x.get(start..).unwrap_or_default();
+        match rest.first_chunk::<LANES>() {
+            Some(x) => values = *x,
+            None => values[..rest.len()].copy_from_slice(rest),
+        }
+        for lane in 0..LANES {
+            values[lane] *= scale * (65_536.0 / chances[lane] as f32);
+        }
+        values
+    }
+}
+
+/// Puts the keys that are chosen, and what goes with them, to the front of `out`; returns how many there are.
+#[inline(always)]
+pub(crate) fn compact<C: Carried>(
     chosen: &[u32; LANES],
-    start: u32,
-    (keys, places): (&mut [Key], &mut [u32]),
-    mut count: usize,
+    (some, carry): (&[Key; LANES], &[C; LANES]),
+    (keys, carried): (&mut [Key], &mut [C]),
 ) -> usize {
-    let end = keys.len().min(start as usize + LANES);
-    for (at, chosen) in (start as usize..end).zip(chosen) {
-        keys[count] = keys[at];
-        places[count] = at as u32;
-        count += *chosen as usize;
+    let mut count = 0;
+    for lane in 0..LANES {
+        (keys[count], carried[count]) = (some[lane], carry[lane]);
+        count += chosen[lane] as usize;
     }
     count
 }

@@ -7,12 +7,15 @@
 //! `docs/codec.md` has the mathematics.
 //!
 //! ```text
-//! encode, search    plans steps and writes the best that fits
-//! fit               scales of rows and columns, and the shape of what they leave
+//! encode, search    plans steps, counts what they take, and writes the one that fits
+//! fit               scales of rows and columns
+//! sample, shape     some of the coordinates: what scales leave, and how many bits that takes
 //! model             what of it is sent; gives every coordinate its class
 //! tables, normal    from classes and shape to frequencies, in integers
-//! chunk, kernel     rANS for coordinates, sixteen at a time
+//! keys, kernel      which coordinates have a symbol, and which one: sixteen at a time
+//! chunk             rANS for the coordinates of a chunk
 //! raw_bits, range   what is sent as it is; a binary range coder for the model
+//! means, logarithm  what the others reckon with
 //! ```
 //!
 //! Here: decoding. Absent on purpose: what a target is and how it is written (`scheme`), checksums and lengths (`frame`).
@@ -22,12 +25,15 @@ mod encode;
 mod fit;
 pub(crate) mod kernel;
 pub(crate) mod keys;
+mod logarithm;
 pub(crate) mod means;
 mod model;
-mod normal;
+pub(crate) mod normal;
 mod range;
 pub(crate) mod raw_bits;
+pub(crate) mod sample;
 mod search;
+pub(crate) mod shape;
 pub(crate) mod tables;
 
 use alloc::vec::Vec;
@@ -73,9 +79,11 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     /// Reads a model.
-    pub(crate) fn new(layout: &Layout, bytes: &[u8]) -> Result<Self, &'static str> {
+    pub(crate) fn new(kernels: Kernels, layout: &Layout, bytes: &[u8]) -> Result<Self, &'static str> {
         let model = Model::read(layout, bytes)?;
-        let tables = Tables::new(&model.shape, model.widest()).pops();
+        let (widest, mut tables) = (model.widest(), Tables::default());
+        tables.make(kernels, &model.shape, widest);
+        let tables = tables.pops(kernels, &model.shape, widest);
         Ok(Self { model, tables })
     }
 

@@ -71,7 +71,7 @@ pub(super) struct Codes {
 }
 
 /// The model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Model {
     pub(super) step: f32,
     pub(super) shape: Shape,
@@ -114,6 +114,12 @@ impl Codes {
         }
     }
 
+    /// The narrowest class that there may be, but for that of zeros.
+    fn narrowest(&self) -> Option<i32> {
+        let least = |codes: &[i32]| codes.iter().copied().filter(|&code| code != ZEROS).min().unwrap_or_default();
+        (self.base != ZEROS).then(|| (self.base + least(&self.rows) + least(&self.columns)).clamp(LEAST, WIDEST))
+    }
+
     /// The widest class that there may be.
     pub(super) fn widest(&self) -> i32 {
         let most = |codes: &[i32]| codes.iter().copied().max().unwrap_or_default();
@@ -128,6 +134,11 @@ impl Model {
     /// The widest class that there may be.
     pub(super) fn widest(&self) -> i32 {
         self.codes.iter().map(Codes::widest).max().unwrap_or(ZEROS)
+    }
+
+    /// A class that no coordinate with a symbol is below.
+    pub(super) fn narrowest(&self) -> i32 {
+        self.codes.iter().filter_map(Codes::narrowest).min().unwrap_or(WIDEST)
     }
 
     /// Replaces `out` by the classes of the coordinates of chunk `index`.

@@ -4,13 +4,49 @@
 pub(super) const ONE: u32 = 1 << 24;
 
 /// P(Z > z / 4096) times 2^24, for a standard normal Z: by linear interpolation in [`TAIL`], nothing beyond 6 deviations.
-pub(super) fn tail(z: i64) -> u32 {
-    let upper = |z: i64| match (z >> 6) as usize {
-        at if at < TAIL.len() - 1 => TAIL[at] - (((TAIL[at] - TAIL[at + 1]) * (z & 63) as u32) >> 6),
-        _ => 0,
-    };
+pub(super) const fn tail(z: i64) -> u32 {
     if z < 0 { ONE - upper(-z) } else { upper(z) }
 }
+
+const fn upper(z: i64) -> u32 {
+    let at = (z >> 6) as usize;
+    if at < TAIL.len() - 1 { TAIL[at] - (((TAIL[at] - TAIL[at + 1]) * (z & 63) as u32) >> 6) } else { 0 }
+}
+
+/// 2^20 2^(-n/2), rounded to 20 binary digits.
+const fn scale(n: i32) -> i64 {
+    let base = if n & 1 == 0 { 1 << 20 } else { 1_482_910 };
+    let octaves = (n + 1) >> 1;
+    if octaves >= 0 { base >> octaves } else { base << -octaves }
+}
+
+/// P(y > e / 32) times 2^24 for a normal y of deviation 2^(n/2).
+pub(super) const fn tail_at(e: i64, n: i32) -> u32 {
+    tail((e * scale(n)) >> 13)
+}
+
+/// [`tail_at`] for every e from -SPAN to SPAN and n from [`NARROWEST_DEVIATION`] on: all that frequencies are made of.
+pub(super) static TAILS: [Tails; DEVIATIONS] = {
+    let mut tails = [[0; 2 * SPAN + 1]; DEVIATIONS];
+    let mut n = 0;
+    while n < DEVIATIONS {
+        let mut at = 0;
+        while at <= 2 * SPAN {
+            tails[n][at] = tail_at(at as i64 - SPAN as i64, n as i32 + NARROWEST_DEVIATION);
+            at += 1;
+        }
+        n += 1;
+    }
+    tails
+};
+
+/// P(y > e / 32) times 2^24, for every e from -SPAN to SPAN.
+pub(crate) type Tails = [u32; 2 * SPAN + 1];
+/// As far as symbols go, in 1/32.
+pub(super) const SPAN: usize = 32 * 32;
+/// Half octaves of the narrowest deviation in [`TAILS`], and how many there are.
+pub(super) const NARROWEST_DEVIATION: i32 = -9;
+const DEVIATIONS: usize = 21;
 
 /// 2^24 (1 - Φ(i / 64)), rounded.
 #[rustfmt::skip]

@@ -1,125 +1,143 @@
-//! The search for the step that meets a number of bytes.
+//! The search for the step that meets a number of bytes. Steps are in half octaves.
+//!
+//! What a step will take is *estimated* from some of the coordinates, for as many steps as it likes; what all coordinates or
+//! a payload took at one step says how far off estimates are. Absent on purpose: how anything is estimated or written.
+
+use super::encode::{COUNTED, FAR};
+use crate::layout::Layout;
 
 /// Times that a step is written before the best that fits is taken.
 const TRIES: usize = 12;
-/// Plans that are made for one that is written.
-const PLANS: usize = 4;
 /// A payload this close below its budget is good enough.
 const SLACK: f64 = 0.001;
-/// Halvings of an interval of steps: to a hundred-thousandth of half an octave.
-const HALVINGS: usize = 24;
 /// Bytes that are not worth another try, if they are no larger a share of the budget.
 const FEW: f64 = 8.0;
 const FEW_SHARE: f64 = 0.004;
+/// Bytes that chance adds to a chunk or takes from it: those of the states of its lanes that are no whole words.
+const CHANCE: f64 = 2.5;
+/// Shares of a budget that chance adds besides, or takes: where all coordinates were counted, and where only some were.
+const SURE: f64 = 3e-5;
+const UNSURE: f64 = 4e-4;
+/// Half octaves between a step that fits and one that does not, where another between them would be of no use.
+const JUMP: f64 = 1e-4;
+/// Half octaves that are gone at once, at most.
+const FARTHEST: f64 = 4.0;
+/// Logarithm of how many times as many bytes half an octave more takes: at the least and at the highest rates.
+const STEEPEST: f64 = -0.5;
+const FLATTEST: f64 = -0.02;
 
-/// Steps are in half octaves.
-///
-/// What a step will take is known three times: roughly from the fit, for any step; well from a plan, which looks at some
-/// coordinates; and then it is written. Each corrects the one before.
 pub(super) struct Search {
     budget: f64,
+    /// Bytes below it that are aimed at.
+    caution: f64,
     finest: f64,
     /// The least step that fits, and the largest that does not.
     fits: f64,
     exceeds: f64,
     /// Bytes that are not symbols, when last seen.
-    pub(super) side: f64,
-    /// Bytes of symbols over those that the plan expects, and those over what the fit predicts, when last seen.
-    over_plan: f64,
-    over_fit: f64,
+    side: f64,
+    /// Bytes of symbols over those estimated, when last seen.
+    over: f64,
     tries: usize,
     /// How far to go where it is not known how far is enough.
     stride: f64,
-    /// Plans since something was written.
-    plans: usize,
-    at: f64,
+    /// Where it is, and bytes of symbols that are expected there.
+    pub(super) at: f64,
+    symbols: f64,
+    /// Logarithm of how many times as many bytes half an octave more takes, when last seen.
+    slope: f64,
+    /// The same over a long way, on which classes change.
+    rough_slope: f64,
 }
 
 impl Search {
-    pub(super) fn new(budget: f64, finest: f64) -> Self {
-        let (fits, exceeds) = (f64::INFINITY, f64::NEG_INFINITY);
-        let (over_plan, over_fit) = (1.0, 1.0);
+    /// A search from `at` on, where bytes are thought to have this slope.
+    pub(super) fn new(budget: f64, layout: &Layout, finest: f64, (at, rough_slope): (f64, f64)) -> Self {
+        let share = if layout.coordinates() <= COUNTED { SURE } else { UNSURE };
+        let caution = 1.5 * CHANCE * libm::sqrt(layout.chunks() as f64) + budget * share;
+        let caution = caution.min(slack(budget) / 2.0);
         Self {
             budget,
+            caution,
             finest,
-            fits,
-            exceeds,
+            fits: f64::INFINITY,
+            exceeds: f64::NEG_INFINITY,
             side: 0.0,
-            over_plan,
-            over_fit,
+            over: 1.0,
             tries: 0,
             stride: 0.5,
-            plans: 0,
-            at: finest,
+            at: at.max(finest),
+            symbols: 0.0,
+            slope: STEEPEST,
+            rough_slope: if rough_slope < 0.0 { rough_slope.clamp(STEEPEST, FLATTEST) } else { STEEPEST },
         }
     }
 
-    /// What to aim at: at first the middle of what is good, as it is not known how far off plans are; and again if knowing it
-    /// did not help, as then it is chance which coordinates have a symbol.
-    fn goal(&self) -> f64 {
-        self.budget * (1.0 - if self.tries == 1 { SLACK / 4.0 } else { SLACK / 2.0 })
+    /// Notes what is estimated for where it is: bytes that are not symbols, bytes of symbols, and the slope of these.
+    pub(super) fn planned(&mut self, side: f64, symbols: f64, slope: f64) {
+        self.side = side;
+        self.symbols = self.over * symbols;
+        self.slope = if slope < 0.0 { slope.clamp(STEEPEST, FLATTEST) } else { STEEPEST };
     }
 
-    /// Bytes below the budget that are near enough.
-    fn slack(&self) -> f64 {
-        (self.budget * SLACK).max((self.budget * FEW_SHARE).clamp(1.0, FEW))
+    /// Notes what all coordinates take, where something was estimated.
+    pub(super) fn counted(&mut self, symbols: f64) {
+        if self.symbols > 1.0 && symbols > 1.0 {
+            self.over *= symbols / self.symbols;
+            self.symbols = symbols;
+        }
     }
 
-    /// The step to plan next, given bytes of symbols at any step, as the fit predicts them.
-    pub(super) fn next(&mut self, predicted: impl Fn(f64) -> f64) -> f64 {
-        let correction = self.over_plan * self.over_fit;
-        let step = bisect(|step| self.side + correction * predicted(step), self.goal(), self.finest);
-        let inside = step > self.exceeds && step < self.fits && self.tries < TRIES / 2;
-        self.at = match (inside, self.fits.is_finite(), self.exceeds.is_finite()) {
+    /// Moves to the step that is expected to meet the budget, or halfway to where it must be if that did not help.
+    pub(super) fn advance(&mut self) {
+        let goal = self.budget - self.caution - self.side;
+        let is_known = goal > 0.0 && self.symbols > 0.0;
+        let off = if is_known { libm::log(goal / self.symbols) } else { 0.0 };
+        let way = if (off / self.slope).abs() < FAR { off / self.slope } else { off / self.rough_slope };
+        let step = (self.at + way.clamp(-FARTHEST, FARTHEST)).max(self.finest);
+        let inside = is_known && step > self.exceeds && step < self.fits && self.tries < TRIES / 2;
+        let to = match (inside, self.fits.is_finite(), self.exceeds.is_finite()) {
             (true, ..) | (_, false, false) => step,
             (_, true, true) => (self.fits + self.exceeds) / 2.0,
             (_, true, false) => (self.fits - self.stride).max(self.finest),
             (_, false, true) => self.exceeds + self.stride,
         };
-        if !inside {
+        if !inside && self.tries > 0 {
             self.stride *= 4.0;
         }
-        self.at
+        self.symbols *= libm::exp((to - self.at) * self.slope);
+        self.at = to;
     }
 
-    /// Whether the plan, whose symbols take so many bytes, is worth writing; else [`Search::next`] gives a better step.
-    pub(super) fn expects(&mut self, planned: f64, predicted: f64) -> bool {
-        self.plans += 1;
-        if predicted > 1.0 {
-            self.over_fit = planned / predicted;
-        }
-        let off = self.side + self.over_plan * planned - self.goal();
-        off.abs() <= self.slack() || self.plans >= PLANS || self.at <= self.finest
-    }
-
-    /// Whether `bytes` are as many as there may be, or nearly.
-    pub(super) fn is_good(&self, bytes: f64) -> bool {
-        let left = self.budget - bytes;
-        left >= 0.0 && (left <= self.slack() || self.at <= self.finest)
-    }
-
-    /// Whether there are no more tries.
-    pub(super) fn is_over(&self) -> bool {
-        self.tries >= TRIES
-    }
-
-    /// Notes what was written of the plan.
-    pub(super) fn saw(&mut self, side: f64, symbols: f64, planned: f64) {
-        (self.tries, self.plans) = (self.tries + 1, 0);
-        if side + symbols <= self.budget {
+    /// Notes what was written. Whether it is as many bytes as there may be, or nearly.
+    pub(super) fn wrote(&mut self, side: f64, symbols: f64) -> bool {
+        self.tries += 1;
+        self.side = side;
+        self.counted(symbols);
+        let left = self.budget - side - symbols;
+        if left >= 0.0 {
             self.fits = self.fits.min(self.at);
         } else {
             self.exceeds = self.exceeds.max(self.at);
         }
-        self.side = side;
-        if planned > 1.0 {
-            self.over_plan = symbols / planned;
-        }
+        left >= 0.0 && (left <= slack(self.budget) || self.at <= self.finest)
+    }
+
+    /// Whether there are no more tries, or sizes jump.
+    pub(super) fn is_over(&self) -> bool {
+        self.tries >= TRIES || self.fits - self.exceeds < JUMP
     }
 }
 
+/// Bytes below a budget that are near enough.
+fn slack(budget: f64) -> f64 {
+    (budget * SLACK).max((budget * FEW_SHARE).clamp(1.0, FEW))
+}
+
 /// Where a falling function reaches `goal`, in half octaves, `low` at least.
-fn bisect(f: impl Fn(f64) -> f64, goal: f64, mut low: f64) -> f64 {
+pub(super) fn bisect(f: impl Fn(f64) -> f64, goal: f64, mut low: f64) -> f64 {
+    /// To a thousandth of half an octave.
+    const HALVINGS: usize = 18;
     let mut high = 199.0;
     if f(low) <= goal {
         return low;

@@ -6,13 +6,13 @@
 //! |u|: the rate is the entropy of q *given u*, far below that of q alone where the step is coarse.
 
 use alloc::{boxed::Box, vec, vec::Vec};
-use core::cell::Cell;
 
 use super::{
     kernel::Pushed,
     keys::Key,
-    normal::{ONE, tail},
+    normal::{NARROWEST_DEVIATION, ONE, SPAN, TAILS, Tails, tail_at},
 };
+use crate::simd::Kernels;
 
 /// Narrowest class: narrower ones are sampled, and then stand for this one.
 pub(super) const NARROWEST: i32 = -4;
@@ -24,15 +24,13 @@ pub(super) const WIDEST: i32 = 40;
 pub(super) const PARTS: usize = 8;
 /// Pieces of the line that approximates the offset, over |u| from 0 to 1/2.
 const PIECES: usize = 16;
-/// Tails that are kept while tables are made: of all that can have symbols.
-const SPAN: i64 = 32 * (MOST + 2);
 /// Sum of the frequencies of a table.
 pub(super) const TOTAL_BITS: u32 = 12;
 const TOTAL: u32 = 1 << TOTAL_BITS;
 /// Largest magnitude that can have a symbol of its own.
 const MOST: i64 = 31;
 /// Components of a shape, half an octave apart, from 2^(-5/2) to 2^(6/2) of the class.
-pub(super) const COMPONENTS: usize = 12;
+pub(crate) const COMPONENTS: usize = 12;
 /// The first of them.
 pub(super) const FIRST: i32 = -5;
 /// What the weights of a shape add up to.
@@ -45,15 +43,15 @@ pub(super) struct Shape(pub(super) [u8; COMPONENTS]);
 /// Most symbols of a table, escape included.
 const SYMBOLS: usize = 2 * MOST as usize + 2;
 
-/// All tables that a payload needs, one after the other.
+/// All tables that a payload needs, one after the other. Holds memory from one payload to the next.
 #[derive(Clone, Debug)]
 pub(super) struct Tables {
     /// Symbols of a table are -half..=half, and the escape.
     halves: Vec<i32>,
     /// Where the frequencies begin, symbol after symbol from -half; the escape is the last; TOTAL at the end.
     starts: Vec<[u16; SYMBOLS + 2]>,
-    /// For every dithered class, the line that approximates the offset: at |u| = j/32, and from there to the next.
-    offsets: Vec<[(f32, f32); PIECES]>,
+    /// What classes are made of: all that have no tables for |u|, without their raw bits, are one of two.
+    tails: [Tails; 2],
 }
 
 /// What decoders look up.
@@ -73,42 +71,100 @@ pub(crate) struct Pops {
 /// What encoders look up.
 #[derive(Clone, Debug)]
 pub(crate) struct Pushes {
-    pub(super) halves: [i32; MOST_TABLES],
-    /// Where the frequency of a symbol begins, and in the upper half what it is: 64 symbols for every table.
-    pub(super) ranges: Box<[u32; Self::LEN]>,
-    /// 2^32 divided by the frequency, rounded down.
-    pub(super) reciprocals: Box<[u32; Self::LEN]>,
+    /// For every table, [`Pushed::NONE`] and then the symbols from -31 to 31, where there are such.
+    symbols: Box<[Pushed; Self::LEN]>,
+    escapes: [Pushed; MOST_TABLES],
+    halves: [i32; MOST_TABLES],
 }
 
-/// Bits of every symbol of every table, as floats.
-#[derive(Debug)]
-pub(super) struct Costs(Box<[u32; Pushes::LEN]>);
+impl Default for Pushes {
+    fn default() -> Self {
+        Self { symbols: zeros(), escapes: [Pushed::NONE; MOST_TABLES], halves: [0; MOST_TABLES] }
+    }
+}
 
-impl Costs {
+impl Pushes {
+    /// Takes on the symbols of `tables`.
+    pub(super) fn fill(&mut self, tables: &Tables) {
+        for (table, (to, &half)) in self.symbols.as_chunks_mut::<64>().0.iter_mut().zip(&tables.halves).enumerate() {
+            let mut all = tables.ranges(table).map(|(start, count)| Pushed::new(start, count));
+            let first = 1 + (MOST as i32 - half) as usize;
+            to.fill(Pushed::NONE);
+            to[first..].iter_mut().zip(all.by_ref().take(2 * half as usize + 1)).for_each(|(to, symbol)| *to = symbol);
+            self.escapes[table] = all.next().unwrap_or_default();
+            self.halves[table] = half;
+        }
+    }
+
+    /// The symbol for `high` in a table, or [`Pushed::NONE`].
     #[inline(always)]
-    pub(super) fn of(&self, symbol: Pushed) -> f32 {
-        f32::from_bits(self.0[symbol.index()])
+    pub(super) fn symbol(&self, table: usize, high: i32) -> Pushed {
+        self.symbols[Self::place(table, high) as usize & (Self::LEN - 1)]
+    }
+
+    /// Where the symbol for `high` in a table is.
+    #[inline(always)]
+    pub(super) fn place(table: usize, high: i32) -> u32 {
+        let high = high.wrapping_add(MOST as i32 + 1) as u32;
+        let inside = high.wrapping_sub(1) <= 2 * MOST as u32;
+        (table as u32) << 6 | if inside { high } else { 0 }
+    }
+
+    /// The symbols at all places.
+    pub(super) fn all(&self) -> &[Pushed; Self::LEN] {
+        &self.symbols
+    }
+
+    /// The escape of a table, and how far its symbols go.
+    pub(super) fn escape(&self, table: usize) -> (Pushed, i32) {
+        (self.escapes[table & (MOST_TABLES - 1)], self.halves[table & (MOST_TABLES - 1)])
+    }
+}
+
+impl Default for Shape {
+    /// That of a normal distribution.
+    fn default() -> Self {
+        Self(core::array::from_fn(|j| if j as i32 == -FIRST { WEIGHTS as u8 } else { 0 }))
     }
 }
 
 impl Shape {
     /// P(y > e / 32) for class `k`, times 2^24.
     fn tail(&self, e: i64, k: i32) -> u32 {
-        let mut sum = 0;
-        for (j, &weight) in (FIRST..).zip(&self.0) {
-            if weight != 0 {
-                sum += u32::from(weight) as u64 * u64::from(tail((e * scale(k + j)) >> 13));
-            }
-        }
-        (sum / u64::from(WEIGHTS)) as u32
+        let terms = (FIRST..).zip(&self.0).map(|(j, &weight)| u32::from(weight) * tail_at(e, k + j));
+        terms.sum::<u32>() / WEIGHTS
+    }
+
+    /// E[q | u = i / 32] for class `k`, whose tails are `tails`: Σ P(q >= m) - P(q <= -m).
+    fn mean(&self, tails: &Tails, i: i64, k: i32) -> f32 {
+        let at = |e: i64| match tails.get((e + SPAN as i64) as usize) {
+            Some(&tail) => tail,
+            None => self.tail(e, k),
+        };
+        let terms = (1..).map(|m| (at(32 * m - 16 - i), at(32 * m - 16 + i)));
+        let terms = terms.take_while(|&(up, down)| up + down != 0);
+        let sum = terms.map(|(up, down)| i64::from(up) - i64::from(down)).sum::<i64>();
+        (sum as f64 / f64::from(ONE)) as f32
+    }
+
+    /// [`Shape::tail`] for all e that symbols need.
+    fn tails(&self, kernels: Kernels, k: i32, out: &mut Tails) {
+        let first = (k + FIRST - NARROWEST_DEVIATION) as usize;
+        let Some(components) = TAILS[first..].first_chunk() else { return };
+        kernels.mix(components, &self.0, out);
     }
 }
 
-/// 2^20 2^(-n/2), rounded to 20 binary digits.
-fn scale(n: i32) -> i64 {
-    let base = if n & 1 == 0 { 1 << 20 } else { 1_482_910 };
-    let octaves = (n + 1) >> 1;
-    if octaves >= 0 { base >> octaves } else { base << -octaves }
+/// Mixes the tails of components by their weights. No sum is beyond 32 bits.
+#[inline(always)]
+pub(crate) fn mix(components: &[Tails; COMPONENTS], weights: &[u8; COMPONENTS], out: &mut Tails) {
+    for (at, out) in out.iter_mut().enumerate() {
+        let mut sum = 0;
+        for (tails, &weight) in components.iter().zip(weights) {
+            sum += u32::from(weight) * tails[at];
+        }
+        *out = sum / WEIGHTS;
+    }
 }
 
 /// Low bits of q that are sent as they are: so many that what is left is of class 4 or 5.
@@ -142,41 +198,42 @@ pub(super) const FIRST_RAW: usize = UNDITHERED + 2;
 pub(super) const MOST_TABLES: usize = 128;
 const LINES: usize = 256;
 
+impl Default for Tables {
+    fn default() -> Self {
+        Self { halves: Vec::new(), starts: Vec::new(), tails: [[0; 2 * SPAN + 1]; 2] }
+    }
+}
+
 impl Tables {
-    /// The tables of all classes up to `widest`.
-    pub(super) fn new(shape: &Shape, widest: i32) -> Self {
-        let mut tables = Self { halves: Vec::new(), starts: Vec::new(), offsets: Vec::new() };
-        for class in NARROWEST..=widest.max(NARROWEST) {
-            if class > WIDEST_DITHERED {
-                tables.push(wide(shape, class));
-                continue;
-            }
-            // P(q >= m) at u = i/32, which several parts of |u| ask for.
-            let known = vec![Cell::new(u32::MAX); 2 * SPAN as usize];
-            let above = |m: i64, i: i64| {
-                let e = 32 * m - 16 - i;
-                let Some(known) = known.get((e + SPAN) as usize) else { return shape.tail(e, class) };
-                if known.get() == u32::MAX {
-                    known.set(shape.tail(e, class));
-                }
-                known.get()
-            };
+    /// Makes the tables of all classes up to `widest`.
+    pub(super) fn make(&mut self, kernels: Kernels, shape: &Shape, widest: i32) {
+        self.halves.clear();
+        self.starts.clear();
+        let mut tails = self.tails;
+        let at = |tails: &Tails, e: i64| tails[(e + SPAN as i64) as usize];
+        for class in NARROWEST..=widest.clamp(NARROWEST, WIDEST_DITHERED) {
+            shape.tails(kernels, class, &mut tails[0]);
             for part in 0..PARTS as i64 {
-                tables.push(|m| {
-                    let at = |i| above(m, 2 * part + i);
-                    (at(0) + 4 * at(1) + at(2)) / 6
+                self.push(|m| {
+                    // P(q >= m) at u = i/32
+                    let at = |i| at(&tails[0], 32 * m - 16 - i);
+                    (at(2 * part) + 4 * at(2 * part + 1) + at(2 * part + 2)) / 6
                 });
             }
-            // E[q | u] = Σ P(q >= m) - P(q <= -m)
-            let mean = |i: i64| {
-                let terms = (1..).map(|m| (above(m, i), above(m, -i))).take_while(|&(up, down)| up + down != 0);
-                let sum = terms.map(|(up, down)| i64::from(up) - i64::from(down)).sum::<i64>();
-                (sum as f64 / f64::from(ONE)) as f32
-            };
-            let at: [f32; PIECES + 1] = core::array::from_fn(|i| mean(i as i64));
-            tables.offsets.push(core::array::from_fn(|j| (at[j], at[j + 1] - at[j])));
         }
-        tables
+        let wide = WIDEST_DITHERED + 1..=widest;
+        for (class, tails) in wide.clone().zip(&mut tails) {
+            shape.tails(kernels, class, tails);
+        }
+        for class in wide {
+            // P(h >= m) for q without its raw bits.
+            let (half, tails) = (16 >> raw_bits(class), &tails[(class - WIDEST_DITHERED - 1) as usize & 1]);
+            self.push(|m| {
+                let edge = 32 * m - half;
+                (at(tails, edge - half) + 4 * at(tails, edge) + at(tails, edge + half)) / 6
+            });
+        }
+        self.tails = tails;
     }
 
     /// Adds the table of a symbol h of which `above` gives P(h >= m), times 2^24.
@@ -205,15 +262,6 @@ impl Tables {
         self.starts.push(starts);
     }
 
-    /// Mean bits of a symbol of table `index`, if the table is right.
-    pub(super) fn entropy(&self, index: usize) -> f64 {
-        let term = |pair: &[u16]| {
-            let chance = f64::from(pair[1] - pair[0]) / f64::from(TOTAL);
-            if chance > 0.0 { -chance * libm::log2(chance) } else { 0.0 }
-        };
-        self.starts[index].windows(2).map(term).sum()
-    }
-
     /// The frequencies of table `index`, with where they begin.
     fn ranges(&self, index: usize) -> impl Iterator<Item = (u32, u32)> {
         let symbols = 2 * self.halves[index] as usize + 2;
@@ -224,8 +272,8 @@ impl Tables {
         core::array::from_fn(|table| self.halves.get(table).copied().unwrap_or_default())
     }
 
-    /// What decoders look up.
-    pub(super) fn pops(&self) -> Pops {
+    /// What decoders look up, of tables of this shape up to this class.
+    pub(super) fn pops(&mut self, kernels: Kernels, shape: &Shape, widest: i32) -> Pops {
         let mut slots = zeros();
         let mut symbols = [0; TOTAL as usize];
         for (table, slots) in slots.chunks_exact_mut(TOTAL as usize / 4).enumerate().take(self.halves.len()) {
@@ -241,32 +289,18 @@ impl Tables {
             count << 20 | start << 8 | u32::from(high as u8)
         });
         let mut pops = Pops { slots, symbols, halves: self.all_halves(), offsets: [0.0; LINES], rises: [0.0; LINES] };
-        // Behind the dithered classes, the offset of all others: |u|.
-        let whole = core::array::from_fn(|piece| (piece as f32 / 32.0, 1.0 / 32.0));
-        for (at, &(offset, rise)) in self.offsets.iter().flatten().enumerate() {
-            (pops.offsets[at], pops.rises[at]) = (offset, rise);
+        for (class, at) in (NARROWEST..=widest.clamp(NARROWEST, WIDEST_DITHERED)).zip((0..).step_by(PIECES)) {
+            shape.tails(kernels, class, &mut self.tails[0]);
+            let means: [f32; PIECES + 1] = core::array::from_fn(|i| shape.mean(&self.tails[0], i as i64, class));
+            for (at, piece) in (at..).zip(means.windows(2)) {
+                (pops.offsets[at], pops.rises[at]) = (piece[0], piece[1] - piece[0]);
+            }
         }
-        for (at, (offset, rise)) in (DITHERED * PIECES..).zip::<[_; PIECES]>(whole) {
-            (pops.offsets[at], pops.rises[at]) = (offset, rise);
+        // Behind the dithered classes, the offset of all others: |u|.
+        for (at, piece) in (DITHERED * PIECES..).zip(0..PIECES) {
+            (pops.offsets[at], pops.rises[at]) = (piece as f32 / 32.0, 1.0 / 32.0);
         }
         pops
-    }
-
-    /// What encoders look up.
-    pub(super) fn pushes(&self) -> Pushes {
-        let ranges = self.each_symbol(|_, _, start, count| start | count << 16);
-        let mut reciprocals = zeros();
-        for (reciprocal, range) in reciprocals.iter_mut().zip(&*ranges).filter(|(_, range)| **range != 0) {
-            // That of 1 is one too small, as quotients may be.
-            *reciprocal = ((1 << 32) / u64::from(range >> 16)).min(u32::MAX.into()) as u32;
-        }
-        Pushes { halves: self.all_halves(), ranges, reciprocals }
-    }
-
-    /// Bits of every symbol.
-    pub(super) fn costs(&self) -> Costs {
-        let bits = |count: u32| f64::from(TOTAL_BITS) - libm::log2(f64::from(count));
-        Costs(self.each_symbol(|_, _, _, count| (bits(count) as f32).to_bits()))
     }
 
     /// What `f` makes of half, symbol, start and count, 64 for every table.
@@ -281,14 +315,15 @@ impl Tables {
     }
 }
 
-/// An array of zeros on the heap.
-fn zeros<const LEN: usize>() -> Box<[u32; LEN]> {
-    let Ok(array) = vec![0; LEN].into_boxed_slice().try_into() else { unreachable!("it has this length") };
+/// An array of defaults on the heap.
+fn zeros<T: Clone + Default, const LEN: usize>() -> Box<[T; LEN]> {
+    let Ok(array) = vec![T::default(); LEN].into_boxed_slice().try_into() else { unreachable!("it has this length") };
     array
 }
 
 impl Pushes {
-    pub(super) const LEN: usize = 64 * MOST_TABLES;
+    /// Places: 64 for every table.
+    pub(crate) const LEN: usize = 64 * MOST_TABLES;
 }
 
 impl Pops {
@@ -350,21 +385,10 @@ impl Noise {
     }
 }
 
-/// P(h >= m) for the symbol h of a class without tables for |u|: q without its raw bits.
-fn wide(shape: &Shape, class: i32) -> impl Fn(i64) -> u32 {
-    let raw = raw_bits(class);
-    move |m| {
-        let edge = 32 * m - (16 >> raw);
-        let at = |e: i64| shape.tail(e, class - 2 * raw as i32);
-        let half = 16 >> raw;
-        (at(edge - half) + 4 * at(edge) + at(edge + half)) / 6
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auto::kernel::{Pushed, push_one};
+    use crate::{auto::kernel::push_one, simd::Backend};
 
     fn shapes() -> [Shape; 3] {
         let normal = core::array::from_fn(|j| if j == 5 { 255 } else { 0 });
@@ -375,19 +399,28 @@ mod tests {
     #[test]
     fn frequencies_fill_every_table_and_symbols_come_back() {
         for shape in shapes() {
-            let tables = Tables::new(&shape, WIDEST);
-            let (pushes, pops) = (tables.pushes(), tables.pops());
+            let mut tables = Tables::default();
+            let kernels = Kernels::new(Backend::detect());
+            tables.make(kernels, &shape, WIDEST);
+            let mut pushes = Pushes::default();
+            pushes.fill(&tables);
+            let pops = tables.pops(kernels, &shape, WIDEST);
             assert!(tables.halves.len() <= MOST_TABLES);
             for table in 0..tables.halves.len() {
                 let half = tables.halves[table];
                 assert_eq!(tables.ranges(table).map(|(_, count)| count).sum::<u32>(), TOTAL);
-                for (symbol, (_, count)) in tables.ranges(table).enumerate() {
+                for (symbol, (start, count)) in tables.ranges(table).enumerate() {
                     assert!(count > 0, "every symbol has a frequency");
                     for state in [1 << 16, 65_537, 1_000_003, 1 << 20, u32::MAX] {
                         let state = state.min((count << (32 - TOTAL_BITS)) - 1);
                         let mut next = state;
-                        let word = push_one(&pushes, Pushed::new(table, symbol as u32), &mut next);
-                        assert_eq!(word, None);
+                        let found = if symbol as i32 > 2 * half {
+                            pushes.escape(table)
+                        } else {
+                            (pushes.symbol(table, symbol as i32 - half), half)
+                        };
+                        assert_eq!(found, (Pushed::new(start, count), half));
+                        assert_eq!(push_one(found.0, &mut next), None);
                         let (found, count, rest) = pops.pop(table, next);
                         let high = if symbol as i32 > 2 * half { Pops::ESCAPE } else { symbol as i32 - half };
                         assert_eq!((found, count * (next >> TOTAL_BITS) + rest), (high, state));
@@ -400,10 +433,11 @@ mod tests {
     #[test]
     fn offsets_run_from_none_to_half_a_step() {
         for shape in shapes() {
-            for line in Tables::new(&shape, WIDEST).offsets {
-                assert_eq!(line[0].0, 0.0);
-                let (start, rise) = line[PIECES - 1];
-                assert!((start + rise - 0.5).abs() < 1e-3, "{line:?}");
+            for class in NARROWEST..=WIDEST_DITHERED {
+                let mut tails = [0; 2 * SPAN + 1];
+                shape.tails(Kernels::new(Backend::detect()), class, &mut tails);
+                assert_eq!(shape.mean(&tails, 0, class), 0.0);
+                assert!((shape.mean(&tails, PIECES as i64, class) - 0.5).abs() < 1e-3, "{class}");
             }
         }
     }

@@ -8,11 +8,14 @@
 
 use crate::{
     auto::{
-        kernel::{self as auto, LANES, Pushed, Reader},
-        keys::{self, Key},
+        kernel::{self as auto, LANES, Pushed, Reader, Word},
+        keys::{self, Carried, Key},
         means,
+        normal::Tails,
         raw_bits::RawSink,
-        tables::{Pops, Pushes},
+        sample::{self, Asked},
+        shape::{self, Insides, Sizes},
+        tables::{self, COMPONENTS, Pops, Pushes},
     },
     block::{Level, SegmentCoding, kernel, reference},
     dither::Dither,
@@ -194,9 +197,9 @@ dispatch! {
 
 dispatch! {
     /// See [`keys::keys`].
-    fn keys(dither: Dither, classes: &[i8], out: &mut [Key]),
-    reference: keys::keys(dither, classes, out),
-    kernel: keys::keys(dither, classes, out)
+    fn keys(dither: Dither, every: u32, classes: &[i8], out: &mut [Key]),
+    reference: keys::keys(dither, every, classes, out),
+    kernel: keys::keys(dither, every, classes, out)
 }
 
 dispatch! {
@@ -207,12 +210,22 @@ dispatch! {
 }
 
 dispatch! {
-    /// See [`keys::choose`].
-    fn choose(dither: Dither, classes: &[i8], keys: &mut [Key], places: &mut [u32]) -> usize,
-    reference: keys::choose(dither, classes, keys, places, keys::compact),
-    kernel: keys::choose(dither, classes, keys, places, keys::compact),
-    avx512: keys::choose(dither, classes, keys, places, |chosen, start, out, count| {
-        compact_avx512(chosen, start, out, count)
+    /// See [`keys::choose`]: for a decoder, with their places.
+    fn choose_places(dither: Dither, classes: &[i8], out: (&mut [Key], &mut [u32])) -> usize,
+    reference: keys::choose(dither, 1, classes, out, keys::places, keys::compact),
+    kernel: keys::choose(dither, 1, classes, out, keys::places, keys::compact),
+    avx512: keys::choose(dither, 1, classes, out, keys::places, |chosen, from, out| compact_avx512(chosen, from, out))
+}
+
+dispatch! {
+    /// See [`keys::choose`]: for an encoder, with their values.
+    fn choose_values(
+        dither: Dither, every: u32, classes: &[i8], x: &[f32], scale: f32, out: (&mut [Key], &mut [f32])
+    ) -> usize,
+    reference: keys::choose(dither, every, classes, out, keys::values(x, scale), keys::compact),
+    kernel: keys::choose(dither, every, classes, out, keys::values(x, scale), keys::compact),
+    avx512: keys::choose(dither, every, classes, out, keys::values(x, scale), |chosen, from, out| {
+        compact_avx512(chosen, from, out)
     })
 }
 
@@ -222,17 +235,53 @@ dispatch! {
         tables: &Pushes, keys: &[Key], values: &[f32], scale: f32, symbols: &mut [Pushed], raw: &mut RawSink
     ),
     reference: auto::quantize_each(tables, keys, values, scale, symbols, raw),
-    kernel: auto::quantize(tables, keys, values, scale, symbols, raw)
+    kernel: auto::quantize(tables, keys, values, scale, symbols, raw, auto::look_up),
+    avx512: auto::quantize(tables, keys, values, scale, symbols, raw, |all, places, symbols| {
+        look_up_avx512(all, places, symbols);
+    })
+}
+
+dispatch! {
+    /// See [`auto::weighted_bits`].
+    fn weighted_bits(symbols: &[Pushed], weights: &[f32]) -> f64,
+    reference: auto::weighted_bits(symbols, weights),
+    kernel: auto::weighted_bits(symbols, weights)
+}
+
+dispatch! {
+    /// See [`sample::ask`].
+    fn ask(classes: &[i8], x: &[f32], inverse: f32, asked: Asked<'_>),
+    reference: sample::ask(classes, x, inverse, asked),
+    kernel: sample::ask(classes, x, inverse, asked)
+}
+
+dispatch! {
+    /// See [`shape::mixture`].
+    fn mixture(sizes: &Sizes, insides: &Insides) -> [f64; COMPONENTS],
+    reference: shape::mixture(sizes, insides),
+    kernel: shape::mixture(sizes, insides)
+}
+
+dispatch! {
+    /// See [`tables::mix`].
+    fn mix(components: &[Tails; COMPONENTS], weights: &[u8; COMPONENTS], out: &mut Tails),
+    reference: tables::mix(components, weights, out),
+    kernel: tables::mix(components, weights, out)
+}
+
+dispatch! {
+    /// See [`auto::bits`].
+    fn bits(symbols: &[Pushed]) -> f64,
+    reference: auto::bits(symbols),
+    kernel: auto::bits(symbols)
 }
 
 dispatch! {
     /// See [`auto::push`].
-    fn push(
-        tables: &Pushes, symbols: &[Pushed], lanes: usize, states: &mut [u32; LANES], words: &mut [u16]
-    ) -> usize,
-    reference: auto::push_each(tables, symbols, lanes, states, words),
-    kernel: auto::push(tables, symbols, lanes, states, words, auto::emit),
-    avx512: auto::push(tables, symbols, lanes, states, words, |full, states, room| emit_avx512(full, states, room))
+    fn push(symbols: &[Pushed], lanes: usize, states: &mut [u32; LANES], words: &mut [Word]) -> usize,
+    reference: auto::push_each(symbols, lanes, states, words),
+    kernel: auto::push(symbols, lanes, states, words, auto::emit),
+    avx512: auto::push(symbols, lanes, states, words, |full, states, room| emit_avx512(full, states, room))
 }
 
 dispatch! {
@@ -266,23 +315,42 @@ fn refill_avx512(low: &[u32; LANES], words: &[u32; LANES], states: &mut [u32; LA
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn compact_avx512(chosen: &[u32; LANES], start: u32, (keys, places): (&mut [Key], &mut [u32]), count: usize) -> usize {
+fn compact_avx512<C: Carried>(
+    chosen: &[u32; LANES],
+    (some, carry): (&[Key; LANES], &[C; LANES]),
+    (keys, carried): (&mut [Key], &mut [C]),
+) -> usize {
     use core::arch::x86_64::*;
-    let at = start as usize;
-    let (Some(from), true) = (keys.get(at..at + LANES), count <= at && at + LANES <= places.len()) else {
-        return keys::compact(chosen, start, (keys, places), count);
+    const { assert!(size_of::<C>() == 4 && size_of::<Key>() == 4) };
+    let (Some(keys), Some(carried)) = (keys.first_chunk_mut::<LANES>(), carried.first_chunk_mut::<LANES>()) else {
+        return keys::compact(chosen, (some, carry), (keys, carried));
     };
-    // SAFETY: 16 keys are read from `at` on, and 16 keys and places are written from `count` on, which is not beyond `at`;
-    // both were found to be in bounds. A key is a u32.
+    // SAFETY: all arrays are of 64 bytes, and these loads and stores do not need them aligned. A key is a u32, and what goes
+    // with it has 32 bits that may be any.
     unsafe {
         let chosen = _mm512_loadu_si512(chosen.as_ptr().cast());
         let mask = _mm512_test_epi32_mask(chosen, chosen);
-        let moved = _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(from.as_ptr().cast()));
-        let steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        let at = _mm512_add_epi32(_mm512_set1_epi32(start as i32), steps);
-        _mm512_storeu_si512(keys.as_mut_ptr().add(count).cast(), moved);
-        _mm512_storeu_si512(places.as_mut_ptr().add(count).cast(), _mm512_maskz_compress_epi32(mask, at));
-        count + mask.count_ones() as usize
+        let some = _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(some.as_ptr().cast()));
+        let carry = _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(carry.as_ptr().cast()));
+        _mm512_storeu_si512(keys.as_mut_ptr().cast(), some);
+        _mm512_storeu_si512(carried.as_mut_ptr().cast(), carry);
+        mask.count_ones() as usize
+    }
+}
+
+/// [`auto::look_up`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn look_up_avx512(all: &[Pushed; Pushes::LEN], places: &[u32; LANES], symbols: &mut [Pushed; LANES]) {
+    use core::arch::x86_64::*;
+    const { assert!(Pushes::LEN.is_power_of_two()) };
+    // SAFETY: the mask keeps places inside `all`, and the others are arrays of 64 bytes. A symbol is a u32.
+    unsafe {
+        let places = _mm512_loadu_si512(places.as_ptr().cast());
+        let places = _mm512_and_si512(places, _mm512_set1_epi32(Pushes::LEN as i32 - 1));
+        let found = _mm512_i32gather_epi32::<4>(places, all.as_ptr().cast());
+        _mm512_storeu_si512(symbols.as_mut_ptr().cast(), found);
     }
 }
 
@@ -290,19 +358,19 @@ fn compact_avx512(chosen: &[u32; LANES], start: u32, (keys, places): (&mut [Key]
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
-fn emit_avx512(full: &[u32; LANES], states: &[u32; LANES], room: &mut [u16]) -> usize {
+fn emit_avx512(full: &[u32; LANES], states: &[u32; LANES], room: &mut [Word]) -> usize {
     use core::arch::x86_64::*;
-    // SAFETY: the arrays are of 64 bytes; what is stored is as many words as `found` has.
+    let Some(room) = room.last_chunk_mut::<LANES>() else { return 0 };
+    // SAFETY: all arrays are as long as what is read and written, and these loads and stores do not need them aligned.
     unsafe {
         let full = _mm512_loadu_si512(full.as_ptr().cast());
         let mask = _mm512_test_epi32_mask(full, full);
         let count = mask.count_ones();
-        let Some(found) = room.len().checked_sub(count as usize).and_then(|start| room.get_mut(start..)) else {
-            return 0;
-        };
         let words = _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(states.as_ptr().cast()));
-        let stored = ((1u32 << count) - 1) as u16;
-        _mm256_mask_storeu_epi16(found.as_mut_ptr().cast(), stored, _mm512_cvtepi32_epi16(words));
+        // To the end of sixteen words, of which the others do not count: a store of some words is slow.
+        let steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        let turned = _mm512_permutexvar_epi32(_mm512_add_epi32(steps, _mm512_set1_epi32(count as i32)), words);
+        _mm256_storeu_si256(room.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(turned));
         count as usize
     }
 }

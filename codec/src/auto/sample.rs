@@ -1,0 +1,131 @@
+//! Some of the coordinates, to tell the shape of all and how many bits they will take: as arrays side by side, which is what
+//! kernels like.
+//!
+//! Absent on purpose: which coordinates (`fit` draws them), and what is done with the number of bits (`search`).
+
+use alloc::vec::Vec;
+
+use super::{
+    chunk,
+    kernel::Pushed,
+    keys::{self, Key},
+    model::Model,
+    raw_bits::RawSink,
+    shape::{Insides, Sizes},
+    tables::{NARROWEST, Pushes, Shape},
+};
+use crate::simd::Kernels;
+
+/// 2^16 over the golden ratio: multiples of it spread evenly.
+const GOLDEN: u32 = 40_503;
+
+/// What is drawn of the tensors, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Drawn {
+    pub(super) rows: Vec<u32>,
+    pub(super) columns: Vec<u32>,
+    pub(super) x: Vec<f32>,
+    /// Where each tensor's end, and for how many coordinates each of them stands.
+    pub(super) tensors: Vec<(usize, f32)>,
+}
+
+impl Drawn {
+    pub(super) fn clear(&mut self) {
+        self.rows.clear();
+        self.columns.clear();
+        self.x.clear();
+        self.tensors.clear();
+    }
+}
+
+/// What was drawn, under the classes of one model.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    classes: Vec<i8>,
+    bins: Vec<u8>,
+    keys: Vec<Key>,
+    /// Values over the chance that they have a symbol.
+    values: Vec<f32>,
+    /// For how many coordinates with a symbol each stands.
+    weights: Vec<f32>,
+    symbols: Vec<Pushed>,
+    raw: RawSink,
+    /// For how many coordinates each stands, on average.
+    of: f64,
+    bytes_of_lanes: f64,
+}
+
+impl Sample {
+    /// Takes on what was drawn under the classes of `model`, for a vector of so many chunks; gives its shape.
+    pub(super) fn take(
+        &mut self,
+        kernels: Kernels,
+        drawn: &Drawn,
+        model: &Model,
+        insides: &Insides,
+        chunks: usize,
+    ) -> Shape {
+        let len = drawn.x.len();
+        self.classes.clear();
+        let mut start = 0;
+        for (codes, &(end, _)) in model.codes.iter().zip(&drawn.tensors) {
+            let places = drawn.rows[start..end].iter().zip(&drawn.columns[start..end]);
+            self.classes.extend(places.map(|(&row, &column)| codes.class_of(row as usize, column as usize)));
+            start = end;
+        }
+        self.bins.resize(len, 0);
+        self.keys.resize(len, Key::default());
+        self.values.resize(len, 0.0);
+        self.weights.resize(len, 0.0);
+        self.symbols.resize(len, Pushed::default());
+        let Self { classes, bins, keys, values, weights, .. } = self;
+        kernels.ask(classes, &drawn.x, 1.0 / model.step, Asked { bins, keys, values, weights });
+        let (mut start, mut all, mut kept) = (0, 0.0, 0.0);
+        for &(end, of) in &drawn.tensors {
+            for weight in &mut weights[start..end] {
+                *weight *= of;
+                kept += f64::from(*weight);
+            }
+            all += f64::from(of) * (end - start) as f64;
+            start = end;
+        }
+        self.of = all / len.max(1) as f64;
+        self.bytes_of_lanes = (chunks * chunk::bytes_of_lanes((kept / chunks.max(1) as f64) as usize)) as f64;
+        let mut sizes = Sizes::default();
+        sizes.count(values, bins);
+        sizes.shape(kernels, insides)
+    }
+
+    /// Bytes that the symbols of all coordinates take at a step, about, under these tables.
+    pub(super) fn bytes(&mut self, kernels: Kernels, tables: &Pushes, step: f32) -> f64 {
+        self.raw.clear();
+        kernels.quantize(tables, &self.keys, &self.values, 1.0 / step, &mut self.symbols, &mut self.raw);
+        let bits = kernels.weighted_bits(&self.symbols, &self.weights) + self.raw.len_bits() as f64 * self.of;
+        bits / 8.0 + self.bytes_of_lanes
+    }
+}
+
+/// What [`ask`] fills.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    bins: &'a mut [u8],
+    keys: &'a mut [Key],
+    values: &'a mut [f32],
+    weights: &'a mut [f32],
+}
+
+/// What follows from the class of each coordinate. Their dither does not matter; together they are evenly spread.
+#[inline(always)]
+pub(crate) fn ask(classes: &[i8], x: &[f32], inverse: f32, Asked { bins, keys, values, weights }: Asked<'_>) {
+    let chances: [f32; 64] = core::array::from_fn(|below| keys::chance(NARROWEST - below as i32) as f32 / 65_536.0);
+    let inverses = chances.map(|chance| if chance > 0.0 { 1.0 / chance } else { 0.0 });
+    let places = classes.iter().zip(x).zip(bins.iter_mut().zip(keys)).zip(values.iter_mut().zip(weights));
+    for (at, (((&class, &x), (bin, key)), (value, weight))) in (0u32..).zip(places) {
+        let class = i32::from(class);
+        let below = (NARROWEST - class).clamp(0, 63) as usize;
+        *value = x * inverses[below];
+        *weight = chances[below];
+        *key = Key::new(class, at.wrapping_mul(GOLDEN) & 0xffff);
+        *bin = Sizes::bin(*value * inverse, class.max(NARROWEST));
+    }
+}
