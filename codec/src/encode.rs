@@ -6,25 +6,21 @@ use core::num::NonZeroUsize;
 use nibble_seed::{RoundId, Seed};
 
 use crate::{
-    auto::{self, AutoEncoder, Scratch},
+    auto::{self, AutoEncoder},
     block::{Level, MOST_MAGNITUDE, SegmentCoding, kernel::magnitude_bits},
     error::EncodeError,
     frame::{
-        CHUNK_HEADER_BYTES, Frame, PREFIX_BYTES, PRELUDE, SHORT_CHUNK_HEADER_BYTES, body_bytes_of_chunk,
-        chunk_checksum, put_varint,
+        CHUNK_HEADER_BYTES, PREFIX_BYTES, PRELUDE, SHORT_CHUNK_HEADER_BYTES, body_bytes_of_chunk, chunk_checksum,
+        put_varint,
     },
     header::{HEADER_BYTES, Header},
-    layout::{CHUNK_COORDINATES, Layout},
+    layout::Layout,
     parallel,
-    plan::{self, Plan},
+    plan::{self, Plan, Planner},
     raw::Raw,
     scheme::{BlockCoding, Coding, Grain, PlanCoding, Scheme, Target},
     simd::{Backend, Kernels},
-    sums,
 };
-
-/// Feedback keeps the error of an update at most this share of it, so that the residual stays bounded.
-const MOST_NMSE: f64 = 0.9;
 
 /// What a payload is for: part of its header, and of its rounding noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +34,13 @@ pub struct PayloadId {
 /// Encodes vectors under one scheme. Holds scratch memory only; nothing carries over from one call to the next.
 #[derive(Debug)]
 pub struct Encoder {
-    scheme: Scheme,
-    kernels: Kernels,
+    pub(crate) scheme: Scheme,
+    pub(crate) kernels: Kernels,
     threads: usize,
     /// One decoded chunk, for fitting the gain.
-    decoded: Vec<f32>,
+    pub(crate) decoded: Vec<f32>,
     auto: AutoEncoder,
+    planner: Planner,
     /// How much the error of each tensor counts in a plan; empty for all the same.
     weights: Vec<f64>,
 }
@@ -64,6 +61,7 @@ impl Encoder {
             threads: 1,
             decoded: Vec::new(),
             auto: AutoEncoder::new(Kernels::new(backend), 1),
+            planner: Planner::default(),
             weights: Vec::new(),
         }
     }
@@ -98,6 +96,20 @@ impl Encoder {
         if x.len() != layout.coordinates() {
             return Err(EncodeError::Length { expected: layout.coordinates(), found: x.len() });
         }
+        let (source, budget) = self.to_plan(coding, layout, x, seed)?;
+        let mut planner = Planner::default();
+        let plan = planner.plan(self.kernels, source, budget).map(|_| ());
+        Ok(plan.map(|()| planner.into_plan()))
+    }
+
+    /// What there is to plan, and the bytes for it.
+    fn to_plan<'a>(
+        &'a self,
+        coding: PlanCoding,
+        layout: &'a Layout,
+        x: &'a [f32],
+        seed: Seed,
+    ) -> Result<(plan::Source<'a>, usize), EncodeError> {
         if self.kernels.magnitude_bits(x) > MOST_MAGNITUDE.to_bits() {
             return Err(unrepresentable(self.scheme.coding, layout, x));
         }
@@ -107,8 +119,8 @@ impl Encoder {
             budget: coding.bytes.into(),
             needed: fixed as u64,
         })?;
-        let Self { kernels, weights, .. } = self;
-        Ok(plan::plan(*kernels, layout, x, seed, coding.rounding, weights, budget))
+        let source = plan::Source { layout, x, seed, rounding: coding.rounding, weights: &self.weights };
+        Ok((source, budget))
     }
 
     /// The scheme.
@@ -193,16 +205,17 @@ impl Encoder {
             }
         })?;
         let mut chunks = encoded.bodies.as_slice();
-        let bodies = encoded.lengths.iter().map(|&len| {
-            let (body, rest) = chunks.split_at(len as usize);
-            chunks = rest;
-            body
-        });
         out.clear();
         out.resize(PREFIX_BYTES, 0);
         encoded.lengths.iter().for_each(|&len| put_varint(len, out));
         out.extend_from_slice(&encoded.model);
-        finish(coding, layout, id, bodies, out);
+        seal_prelude(out);
+        for (index, &len) in encoded.lengths.iter().enumerate() {
+            let (body, rest) = chunks.split_at(len as usize);
+            chunks = rest;
+            put_chunk(index, out, |out| out.extend_from_slice(body));
+        }
+        seal(coding, layout, id, out);
         self.set_gain(layout, x, out);
         Ok(())
     }
@@ -216,52 +229,32 @@ impl Encoder {
         id: PayloadId,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        let plan = self.plan(layout, x, id.seed)?.unwrap_or_default();
-        out.clear();
-        out.resize(PREFIX_BYTES, 0);
-        plan::pack(plan.pieces.iter().map(|piece| piece.width), out);
-        let mut pieces = plan.pieces.iter();
-        let bodies: Vec<Vec<u8>> = (0..layout.chunks())
-            .map(|chunk| {
-                let mut body = Vec::new();
-                for piece in pieces.by_ref().take(plan::pieces(layout, chunk).count()) {
-                    if let Some(segment) = plan::coding(coding.rounding, piece.width, id.seed, &piece.range) {
-                        let start = body.len();
-                        body.resize(start + piece.bytes as usize, 0);
-                        self.kernels.encode(&segment, &x[piece.range.clone()], None, &mut body[start..]);
+        // Set aside while the encoder is read.
+        let mut planner = core::mem::take(&mut self.planner);
+        let written = self.to_plan(coding, layout, x, id.seed).map(|(source, budget)| {
+            let Some(plan) = planner.plan(self.kernels, source, budget) else { return };
+            out.clear();
+            out.resize(PREFIX_BYTES, 0);
+            plan::pack(plan.pieces.iter().map(|piece| piece.width), out);
+            seal_prelude(out);
+            let mut pieces = plan.pieces.iter();
+            for chunk in 0..layout.chunks() {
+                put_chunk(chunk, out, |out| {
+                    for piece in pieces.by_ref().take(plan::pieces(layout, chunk).count()) {
+                        if let Some(segment) = plan::coding(coding.rounding, piece.width, id.seed, &piece.range) {
+                            let start = out.len();
+                            out.resize(start + piece.bytes as usize, 0);
+                            self.kernels.encode(&segment, &x[piece.range.clone()], None, &mut out[start..]);
+                        }
                     }
-                }
-                body
-            })
-            .collect();
-        finish(self.scheme.coding, layout, id, bodies.iter().map(Vec::as_slice), out);
+                });
+            }
+            seal(self.scheme.coding, layout, id, out);
+        });
+        self.planner = planner;
+        written?;
         self.set_gain(layout, x, out);
         Ok(())
-    }
-
-    /// Under feedback, gives a payload without one its gain; see [`gain`].
-    fn set_gain(&mut self, layout: &Layout, x: &[f32], payload: &mut [u8]) {
-        let Ok(mut header) = Header::parse(payload) else { return };
-        if self.scheme.feedback {
-            header.gain = self.fit_gain_of(layout, x, payload);
-            payload[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
-        }
-    }
-
-    /// The gain of a payload without one.
-    fn fit_gain_of(&mut self, layout: &Layout, x: &[f32], payload: &[u8]) -> f32 {
-        let Ok(frame) = Frame::parse(payload, layout) else { return 1.0 };
-        let mut scratch = Scratch::default();
-        let mut products = [0.0; 3];
-        for chunk in 0..layout.chunks() {
-            let range = layout.chunk_range(chunk);
-            self.decoded.resize(range.len(), 0.0);
-            if frame.decode_chunk(chunk, &payload[frame.chunk_bytes(chunk)], &mut scratch, &mut self.decoded).is_ok() {
-                let chunk = sums::products(&x[range], &self.decoded);
-                products.iter_mut().zip(chunk).for_each(|(sum, chunk)| *sum += chunk);
-            }
-        }
-        gain(products)
     }
 
     /// Writes every chunk. Returns whether every coordinate could be represented.
@@ -329,26 +322,6 @@ impl Encoder {
             self.kernels.encode(&coding, &x[segment.start..][..segment.len], level, out)
         })
     }
-
-    /// The gain under feedback; see [`gain`].
-    fn fit_gain(&mut self, block: BlockCoding, layout: &Layout, x: &[f32], seed: Seed, body: &[u8]) -> f32 {
-        self.decoded.resize(CHUNK_COORDINATES.min(layout.coordinates()), 0.0);
-        let mut products = [0.0; 3];
-        let mut rest = body;
-        for chunk in 0..layout.chunks() {
-            rest = &rest[CHUNK_HEADER_BYTES..];
-            for segment in layout.segments(chunk) {
-                let coding = SegmentCoding::new(block, seed, segment.start, segment.len);
-                let (bytes, after) = rest.split_at(coding.segment_bytes(segment.len));
-                rest = after;
-                let decoded = &mut self.decoded[..segment.len];
-                self.kernels.decode(&coding, bytes, 1.0, decoded);
-                let segment = sums::products(&x[segment.start..][..segment.len], decoded);
-                products.iter_mut().zip(segment).for_each(|(sum, segment)| *sum += segment);
-            }
-        }
-        gain(products)
-    }
 }
 
 /// Why `x` could not be encoded: its first coordinate that is not finite, or beyond the coding's range.
@@ -365,21 +338,24 @@ fn unrepresentable(coding: Coding, layout: &Layout, x: &[f32]) -> EncodeError {
     }
 }
 
-/// Completes a payload of which there is the prelude, behind room for the header and the prelude's length and checksum.
-fn finish<'a>(
-    coding: Coding,
-    layout: &Layout,
-    id: PayloadId,
-    bodies: impl Iterator<Item = &'a [u8]>,
-    out: &mut Vec<u8>,
-) {
+/// Completes a prelude, behind room for the header and the prelude's length and checksum.
+fn seal_prelude(out: &mut [u8]) {
     let (len, checksum) = chunk_checksum(PRELUDE, &out[PREFIX_BYTES..]);
     out[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&len);
     out[HEADER_BYTES + 4..PREFIX_BYTES].copy_from_slice(&checksum.to_le_bytes());
-    for (index, body) in bodies.enumerate() {
-        out.extend(chunk_checksum(index, body).1.to_le_bytes());
-        out.extend_from_slice(body);
-    }
+}
+
+/// Appends a chunk, whose body `put` appends.
+fn put_chunk(index: usize, out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.resize(start + SHORT_CHUNK_HEADER_BYTES, 0);
+    put(out);
+    let (head, body) = out[start..].split_at_mut(SHORT_CHUNK_HEADER_BYTES);
+    head.copy_from_slice(&chunk_checksum(index, body).1.to_le_bytes());
+}
+
+/// Puts the header of a payload into the room for it.
+fn seal(coding: Coding, layout: &Layout, id: PayloadId, out: &mut [u8]) {
     let header = Header {
         coding,
         gain: 1.0,
@@ -403,17 +379,4 @@ fn tensor_levels(block: BlockCoding, layout: &Layout, x: &[f32]) -> Vec<Option<L
         magnitude => Some(Level::covering(magnitude)),
     };
     layout.tensors().iter().map(level).collect()
-}
-
-/// The largest gain up to 1 at which NMSE is at most [`MOST_NMSE`], given ‖x‖², <x, x̂> and ‖x̂‖²; where there is none,
-/// the gain of least error.
-fn gain([xx, xy, yy]: [f64; 3]) -> f32 {
-    // NMSE(gain) x ‖x‖² = xx - 2 gain xy + gain² yy
-    let slack = (MOST_NMSE - 1.0) * xx;
-    if yy - 2.0 * xy <= slack || yy == 0.0 {
-        return 1.0;
-    }
-    let discriminant = xy * xy + slack * yy;
-    let root = if discriminant > 0.0 { libm::sqrt(discriminant) } else { 0.0 };
-    (((xy + root) / yy) as f32).clamp(0.0, 1.0)
 }

@@ -19,6 +19,7 @@ mod dither;
 mod encode;
 mod error;
 mod frame;
+mod gain;
 mod header;
 mod layout;
 mod parallel;

@@ -3,6 +3,10 @@
 /// Calls `work` for every item, each on a thread of its own; the first runs on this one. Without `std`, one after the other.
 pub(crate) fn for_each<T: Send>(items: &mut [T], work: impl Fn(&mut T) + Sync) {
     let Some((first, others)) = items.split_first_mut() else { return };
+    // Without company no scope, which would take memory.
+    if others.is_empty() {
+        return work(first);
+    }
     #[cfg(feature = "std")]
     std::thread::scope(|scope| {
         for item in others {

@@ -7,7 +7,7 @@
 //!
 //! Where pieces are left out the update is biased, so `plan` is best with error feedback.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use nibble_seed::Seed;
@@ -105,6 +105,7 @@ pub(crate) fn unpack(bytes: &[u8], count: usize) -> Result<Vec<u8>, &'static str
 }
 
 /// A step along the hull of a piece's curve.
+#[derive(Debug)]
 struct Step {
     piece: usize,
     /// Places in [`WIDTHS`].
@@ -114,62 +115,87 @@ struct Step {
     slope: f64,
 }
 
-/// The widths of least weighted error for `x` in at most `budget` bytes of pieces; `weights` has one for each tensor, or is
-/// empty, which stands for ones. Nothing if a value cannot be represented.
-pub(crate) fn plan(
-    kernels: Kernels,
-    layout: &Layout,
-    x: &[f32],
-    seed: Seed,
-    rounding: Rounding,
-    weights: &[f64],
-    budget: usize,
-) -> Option<Plan> {
-    let mut pieces = Vec::with_capacity(count(layout));
-    let mut curves = Vec::with_capacity(pieces.capacity());
-    for (tensor, range) in (0..layout.chunks()).flat_map(|chunk| self::pieces(layout, chunk)) {
-        let curve = Curve::measure(kernels, &x[range.clone()], seed, rounding, &range)?;
-        let energy = curve.errors[0];
-        pieces.push(Piece { tensor, range, width: 0, bytes: 0, error: energy, energy });
-        curves.push(curve);
-    }
-    let weight = |piece: &Piece| weights.get(piece.tensor).copied().unwrap_or(1.0);
-    let mut steps: Vec<Step> = Vec::new();
-    for (piece, curve) in curves.iter().enumerate() {
-        curve.hull(|from, to, slope| steps.push(Step { piece, from, to, slope: slope * weight(&pieces[piece]) }));
-    }
-    // Along one hull slopes fall, so a piece's steps stay in order.
-    steps.sort_by(|a, b| b.slope.total_cmp(&a.slope).then(a.piece.cmp(&b.piece)));
-    let mut chosen = vec![0; pieces.len()];
-    let (mut left, mut price) = (budget, 0.0);
-    for step in steps {
-        let curve = &curves[step.piece];
-        let bytes = curve.bytes[step.to] - curve.bytes[step.from];
-        if chosen[step.piece] == step.from && bytes <= left {
-            (chosen[step.piece], price) = (step.to, step.slope);
-            left -= bytes;
+/// Plans vectors. Holds memory from one to the next, and nothing else but the last plan.
+#[derive(Debug, Default)]
+pub(crate) struct Planner {
+    plan: Plan,
+    curves: Vec<Curve>,
+    steps: Vec<Step>,
+    /// Places in [`WIDTHS`], for each piece.
+    chosen: Vec<usize>,
+}
+
+/// What is to be planned: a vector, its noise, and what the errors of its tensors weigh, where empty stands for ones.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) x: &'a [f32],
+    pub(crate) seed: Seed,
+    pub(crate) rounding: Rounding,
+    pub(crate) weights: &'a [f64],
+}
+
+impl Planner {
+    /// The widths of least weighted error in at most `budget` bytes of pieces. Nothing if a value cannot be represented.
+    pub(crate) fn plan(&mut self, kernels: Kernels, source: Source<'_>, budget: usize) -> Option<&Plan> {
+        let Source { layout, x, seed, rounding, weights } = source;
+        let Self { plan: Plan { pieces, price }, curves, steps, chosen } = self;
+        pieces.clear();
+        curves.clear();
+        for (tensor, range) in (0..layout.chunks()).flat_map(|chunk| self::pieces(layout, chunk)) {
+            let curve = Curve::measure(kernels, &x[range.clone()], seed, rounding, &range)?;
+            let energy = curve.errors[0];
+            pieces.push(Piece { tensor, range, width: 0, bytes: 0, error: energy, energy });
+            curves.push(curve);
         }
-    }
-    // What no step of a hull fits into may fit one beside it.
-    for (curve, chosen) in curves.iter().zip(&mut chosen) {
-        let fits =
-            |to: &usize| curve.bytes[*to] <= curve.bytes[*chosen] + left && curve.errors[*to] < curve.errors[*chosen];
-        if let Some(better) =
-            (*chosen + 1..WIDTHS.len()).filter(fits).min_by(|&a, &b| curve.errors[a].total_cmp(&curve.errors[b]))
-        {
-            left -= curve.bytes[better] - curve.bytes[*chosen];
-            *chosen = better;
+        let weight = |piece: &Piece| weights.get(piece.tensor).copied().unwrap_or(1.0);
+        steps.clear();
+        for (piece, curve) in curves.iter().enumerate() {
+            curve.hull(|from, to, slope| steps.push(Step { piece, from, to, slope: slope * weight(&pieces[piece]) }));
         }
+        // Along one hull slopes fall, so a piece's steps stay in order.
+        steps
+            .sort_unstable_by(|a, b| b.slope.total_cmp(&a.slope).then(a.piece.cmp(&b.piece)).then(a.from.cmp(&b.from)));
+        chosen.clear();
+        chosen.resize(pieces.len(), 0);
+        let mut left = budget;
+        *price = 0.0;
+        for step in &*steps {
+            let curve = &curves[step.piece];
+            let bytes = curve.bytes[step.to] - curve.bytes[step.from];
+            if chosen[step.piece] == step.from && bytes <= left {
+                (chosen[step.piece], *price) = (step.to, step.slope);
+                left -= bytes;
+            }
+        }
+        // What no step of a hull fits into may fit one beside it.
+        for (curve, chosen) in curves.iter().zip(&mut *chosen) {
+            let fits = |to: &usize| {
+                curve.bytes[*to] <= curve.bytes[*chosen] + left && curve.errors[*to] < curve.errors[*chosen]
+            };
+            if let Some(better) =
+                (*chosen + 1..WIDTHS.len()).filter(fits).min_by(|&a, &b| curve.errors[a].total_cmp(&curve.errors[b]))
+            {
+                left -= curve.bytes[better] - curve.bytes[*chosen];
+                *chosen = better;
+            }
+        }
+        for ((piece, curve), &chosen) in pieces.iter_mut().zip(&*curves).zip(&*chosen) {
+            piece.width = WIDTHS[chosen];
+            piece.bytes = curve.bytes[chosen] as u64;
+            piece.error = curve.errors[chosen];
+        }
+        Some(&self.plan)
     }
-    for ((piece, curve), &chosen) in pieces.iter_mut().zip(&curves).zip(&chosen) {
-        piece.width = WIDTHS[chosen];
-        piece.bytes = curve.bytes[chosen] as u64;
-        piece.error = curve.errors[chosen];
+
+    /// Gives up the last plan.
+    pub(crate) fn into_plan(self) -> Plan {
+        self.plan
     }
-    Some(Plan { pieces, price })
 }
 
 /// What each width costs and leaves, of one piece.
+#[derive(Debug)]
 struct Curve {
     bytes: [usize; WIDTHS.len()],
     errors: [f64; WIDTHS.len()],

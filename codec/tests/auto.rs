@@ -132,17 +132,31 @@ fn structured(rows: usize, columns: usize, seed: u64) -> Vec<f32> {
     (0..rows * columns).map(value).collect()
 }
 
+/// Independent values of three laws. The bounds for normal ones are the goals of `auto`; those of the others are 1.5 % above
+/// what was measured, as their errors hang on the few largest values.
 #[test]
-fn the_error_on_normal_values_is_below_what_rotation_codecs_reach() {
-    let layout = Layout::new([("x", vec![1 << 18])]).unwrap();
-    let x = normal(1 << 18, 1);
-    // EDEN (Vargaftik et al. 2022) has 0.571, 0.133, 0.0358, 0.0096, 4.1e-5, and 1.571/R - 1 at R bits below 1.
-    let cells = [(0.1, 14.71), (0.5, 2.05), (1.0, 0.57), (2.0, 0.101), (3.0, 0.0235), (4.0, 0.0058), (8.0, 2.26e-5)];
-    for (rate, most) in cells {
-        // Where few coordinates have a symbol, one encoding is known to 1 %: the mean of four.
-        let scheme = format!("auto:{rate}");
-        let found = (1..5).map(|seed| nmse_of(&scheme, &layout, &x, seed)).sum::<f64>() / 4.0;
-        assert!(found < most, "{rate} bits: {found}");
+fn errors_on_independent_values_stay_below_the_goals() {
+    const LEN: usize = 1 << 18;
+    let layout = Layout::new([("x", vec![LEN])]).unwrap();
+    let normal = normal(4 * LEN, 1);
+    let (signs, others) = (&normal[LEN..2 * LEN], &normal[LEN..]);
+    let lognormal = (0..LEN).map(|i| normal[i].exp().copysign(signs[i])).collect();
+    let student = |i: usize| normal[i] / (others[3 * i..][..3].iter().map(|z| z * z).sum::<f32>() / 3.0).sqrt();
+    // EDEN (Vargaftik et al. 2022) has 0.571, 0.133, 0.0358, 0.0096, 4.1e-5 at 1, 2, 3, 4 and 8 bits, and 1.571/R - 1 at R
+    // bits below 1, on any vector.
+    let rates = [0.1, 0.5, 1.0, 2.0, 3.0, 4.0, 8.0];
+    let laws: [(&str, Vec<f32>, [f64; 7]); 3] = [
+        ("normal", normal[..LEN].to_vec(), [14.71, 2.05, 0.57, 0.101, 0.0235, 0.0058, 2.26e-5]),
+        ("lognormal", lognormal, [12.5, 1.55, 0.392, 0.0631, 0.0141, 0.00345, 1.33e-5]),
+        ("student", (0..LEN).map(student).collect(), [13.4, 1.65, 0.432, 0.0714, 0.0164, 0.00400, 1.56e-5]),
+    ];
+    for (law, x, cells) in laws {
+        for (rate, most) in rates.into_iter().zip(cells) {
+            // Where few coordinates have a symbol, one encoding is known to 1 %: the mean of four.
+            let scheme = format!("auto:{rate}");
+            let found = (1..5).map(|seed| nmse_of(&scheme, &layout, &x, seed)).sum::<f64>() / 4.0;
+            assert!(found < most, "{law}, {rate} bits: {found}");
+        }
     }
 }
 
@@ -158,25 +172,32 @@ fn rows_and_columns_are_used() {
     }
 }
 
+/// n times the error of a mean of n independent encodings is that of one, which is what unbiased means.
 #[test]
 fn the_mean_of_many_encodings_is_the_vector() {
-    let layout = Layout::new([("w", vec![100, 400])]).unwrap();
-    let x: Vec<f32> = structured(100, 400, 4).iter().map(|x| x.signum() * x.abs().sqrt()).collect();
+    let layout = Layout::new([("w", vec![400, 600])]).unwrap();
+    let x: Vec<f32> = structured(400, 600, 4).iter().map(|x| x.signum() * x.abs().sqrt()).collect();
     for scheme in ["auto:0.15", "auto:0.5", "auto:1", "auto:2.5", "auto:6"] {
+        let mut encoder = Encoder::new(scheme.parse().unwrap());
+        let (mut bytes, mut decoded) = (Vec::new(), vec![0.0; x.len()]);
         let (mut sum, mut error) = (vec![0f64; x.len()], 0.0);
-        let mut decoded = vec![0.0; x.len()];
         for seed in 0..100 {
-            let bytes = encode(scheme, &layout, &x, seed).unwrap();
-            let payload = Payload::parse(&bytes, &layout).unwrap();
-            payload.decode(&mut decoded).unwrap();
+            let id = PayloadId { round: RoundId(3), seed: Seed(seed) };
+            encoder.encode(&layout, &x, id, &mut bytes).unwrap();
+            Payload::parse(&bytes, &layout).unwrap().decode(&mut decoded).unwrap();
             for ((sum, &y), &x) in sum.iter_mut().zip(&decoded).zip(&x) {
                 *sum += f64::from(y) / 100.0;
                 error += (f64::from(y) - f64::from(x)).powi(2) / 100.0;
             }
         }
-        let of_mean: f64 = sum.iter().zip(&x).map(|(sum, &x)| (sum - f64::from(x)).powi(2)).sum();
-        // 35,600 squares, of which the largest count most: known to about 1 %.
-        assert!((of_mean * 100.0 / error - 1.0).abs() < 0.04, "{scheme}: {}", of_mean * 100.0 / error);
+        let squares = sum.iter().zip(&x).map(|(sum, &x)| (sum - f64::from(x)).powi(2));
+        let (of_mean, fourth) =
+            squares.fold((0.0, 0.0), |(sum, fourth), square| (sum + square, fourth + square * square));
+        // Squares of near-normal terms, whose sum has twice the squares of their variances as its own: fourth powers over
+        // 3 are those, so that this is its deviation. Three of them are within 2 %.
+        let deviation = (2.0 / 3.0 * fourth).sqrt() / of_mean;
+        assert!(3.0 * deviation < 0.02, "{scheme}: too few coordinates, a deviation of {deviation}");
+        assert!((of_mean * 100.0 / error - 1.0).abs() < 0.02, "{scheme}: {} ± {deviation}", of_mean * 100.0 / error);
     }
 }
 

@@ -7,12 +7,17 @@
 use alloc::vec::Vec;
 
 use super::{
-    kernel::{LANES, LOW, MOST, Pushed, Reader, SHORT, Word},
+    kernel::{LANES, LOW, MOST, Reader, SHORT},
     keys::Key,
+    lookups::{Pops, Pushes},
+    push::{Pushed, Word},
     raw_bits::{RawBits, RawSink},
-    tables::{NARROWEST, Pops, Pushes},
+    tables::NARROWEST,
 };
-use crate::{dither::Dither, simd::Kernels};
+use crate::{
+    dither::Dither,
+    simd::{Kernels, prefetch},
+};
 
 /// Symbols that a lane is worth: it costs two bytes.
 const WORTH_A_LANE: usize = 2048;
@@ -40,6 +45,7 @@ impl Chosen {
         let mut kept = 0;
         for start in (0..x.len()).step_by(GROUP * every) {
             let end = (start + GROUP).min(x.len());
+            prefetch(&x[start..end]);
             some.extend_from_slice(&x[start..end]);
             self.classes.copy_within(start..end, kept);
             kept += end - start;

@@ -14,11 +14,12 @@ use super::{
     fit::{Change, Fit},
     kernel::MOST,
     keys,
+    lookups::Pushes,
     model::{LEAST, Model},
     sample::Sample,
     search::{Search, bisect},
     shape::Insides,
-    tables::{Pushes, Tables},
+    tables::Tables,
 };
 use crate::{dither::Dither, layout::Layout, parallel, scheme::Target, simd::Kernels};
 
@@ -264,12 +265,13 @@ impl AutoEncoder {
         let Encoded { model, bodies, lengths } = &mut self.encoded;
         model.clear();
         self.plan.model.write(source.layout, model);
-        bodies.clear();
-        lengths.clear();
-        for hand in &self.hands[..busy] {
-            if !hand.fits {
-                return Err(Failure::Range);
-            }
+        if self.hands[..busy].iter().any(|hand| !hand.fits) {
+            return Err(Failure::Range);
+        }
+        let Some((first, others)) = self.hands[..busy].split_first_mut() else { return Ok(()) };
+        core::mem::swap(bodies, &mut first.bodies);
+        core::mem::swap(lengths, &mut first.lengths);
+        for hand in others {
             bodies.extend_from_slice(&hand.bodies);
             lengths.extend_from_slice(&hand.lengths);
         }

@@ -6,9 +6,10 @@
 
 use super::{
     keys::Key,
-    logarithm::log2_of_count,
+    lookups::{Pops, Pushes},
+    push::Pushed,
     raw_bits::{RawBits, RawSink},
-    tables::{FIRST_RAW, Pops, Pushes, TOTAL_BITS, raw_bits_of},
+    tables::{FIRST_RAW, TOTAL_BITS, raw_bits_of},
 };
 
 /// Lanes of a chunk with many symbols, which is what the kernels are for.
@@ -37,7 +38,7 @@ pub(crate) fn quantize(
         let [mut low, mut high] = [[0; LANES]; 2];
         for lane in 0..LANES {
             let key = keys[lane];
-            let value = x[lane] * scale + key.noise().value();
+            let value = x[lane] * scale + key.dither();
             let q = round_small(value);
             low[lane] = q;
             high[lane] = if key.is_turned() { q.wrapping_neg() } else { q >> raw_bits_of(key.table()) };
@@ -57,10 +58,12 @@ pub(crate) fn quantize(
                 out[lane] = special_symbol(tables, keys[lane], high[lane], low[lane], raw);
             }
         } else if any(has_raw) {
+            let [mut bits, mut counts] = [[0; LANES]; 2];
             for lane in 0..LANES {
-                let bits = raw_bits_of(keys[lane].table());
-                raw.put(low[lane] as u32 & ((1 << bits) - 1), bits);
+                counts[lane] = raw_bits_of(keys[lane].table());
+                bits[lane] = low[lane] as u32 & ((1 << counts[lane]) - 1);
             }
+            raw.put_all(&bits, &counts);
         }
     }
     quantize_each(tables, rest_keys, rest_values, scale, rest, raw);
@@ -84,7 +87,7 @@ pub(crate) fn quantize_each(
     raw: &mut RawSink,
 ) {
     for ((symbol, &key), &value) in symbols.iter_mut().zip(keys).zip(values) {
-        let q = round(value * scale + key.noise().value());
+        let q = round(value * scale + key.dither());
         let high = if key.is_turned() { -q } else { q >> raw_bits_of(key.table()) };
         *symbol = special_symbol(tables, key, high, q, raw);
     }
@@ -102,155 +105,6 @@ fn special_symbol(tables: &Pushes, key: Key, high: i32, q: i32, raw: &mut RawSin
     let bits = raw_bits_of(key.table());
     raw.put(q as u32 & ((1 << bits) - 1), bits);
     symbol
-}
-
-/// What the coder has to know of a symbol: where its frequency begins, and in the upper half what it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(transparent)]
-pub(crate) struct Pushed(u32);
-
-impl Pushed {
-    /// Stands for what has no symbol.
-    pub(super) const NONE: Self = Self(0);
-
-    pub(super) fn new(start: u32, count: u32) -> Self {
-        Self(start | count << 16)
-    }
-
-    #[inline(always)]
-    fn start(self) -> u32 {
-        self.0 & 0xffff
-    }
-
-    #[inline(always)]
-    fn count(self) -> u32 {
-        self.0 >> 16
-    }
-
-    /// Bits that it takes, about.
-    #[inline(always)]
-    fn bits(self) -> f32 {
-        TOTAL_BITS as f32 - log2_of_count(self.count())
-    }
-}
-
-/// Bits that symbols take, about, without their raw bits.
-#[inline(always)]
-pub(crate) fn bits(symbols: &[Pushed]) -> f64 {
-    let (groups, rest) = symbols.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for group in groups {
-        for lane in 0..LANES {
-            sums[lane] += group[lane].bits();
-        }
-    }
-    let rest = rest.iter().map(|symbol| symbol.bits()).sum::<f32>();
-    sums.iter().chain(&[rest]).map(|&sum| f64::from(sum)).sum()
-}
-
-/// [`bits`], each as often as its weight says.
-#[inline(always)]
-pub(crate) fn weighted_bits(symbols: &[Pushed], weights: &[f32]) -> f64 {
-    let (groups, rest) = symbols.as_chunks::<LANES>();
-    let (weight_groups, rest_weights) = weights.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for (group, weights) in groups.iter().zip(weight_groups) {
-        for lane in 0..LANES {
-            sums[lane] += f64::from(group[lane].bits() * weights[lane]);
-        }
-    }
-    let rest = rest.iter().zip(rest_weights).map(|(symbol, &weight)| f64::from(symbol.bits() * weight)).sum::<f64>();
-    sums.iter().sum::<f64>() + rest
-}
-
-/// Codes `symbols` from the last to the first, symbol n in lane n mod `lanes`. Words go to the end of `words`, which has room for
-/// one a symbol; returns how many there are. `emit` is [`emit`], or does the same.
-#[inline(always)]
-pub(crate) fn push(
-    symbols: &[Pushed],
-    lanes: usize,
-    states: &mut [u32; LANES],
-    words: &mut [Word],
-    emit: impl Fn(&[u32; LANES], &[u32; LANES], &mut [Word]) -> usize,
-) -> usize {
-    if lanes < LANES {
-        return push_each(symbols, lanes, states, words);
-    }
-    let (groups, tail) = symbols.as_chunks::<LANES>();
-    let mut free = words.len() - push_each(tail, LANES, states, words);
-    for group in groups.iter().rev() {
-        let mut next = [0; LANES];
-        let [mut full, mut low] = [[0; LANES]; 2];
-        for lane in 0..LANES {
-            let symbol = group[lane];
-            let state = states[lane];
-            full[lane] = u32::from(state >= symbol.count() << (32 - TOTAL_BITS));
-            low[lane] = state;
-            let state = if full[lane] != 0 { state >> 16 } else { state };
-            next[lane] = advance(state, symbol);
-        }
-        *states = next;
-        free -= emit(&full, &low, &mut words[..free]);
-    }
-    words.len() - free
-}
-
-/// Sixteen bits of a body.
-pub(crate) type Word = [u8; 2];
-
-/// Puts the low halves of the states that are full at the end of `room`, in the order of the lanes; returns how many.
-#[inline(always)]
-pub(crate) fn emit(full: &[u32; LANES], states: &[u32; LANES], room: &mut [Word]) -> usize {
-    // A word of every lane is written, whether it counts or not.
-    let Some(room) = room.last_chunk_mut::<LANES>() else { return 0 };
-    let mut at = LANES;
-    for lane in (0..LANES).rev() {
-        room[(at - 1) & (LANES - 1)] = (states[lane] as u16).to_le_bytes();
-        at -= full[lane] as usize;
-    }
-    LANES - at
-}
-
-/// [`push`], one after the other.
-pub(crate) fn push_each(symbols: &[Pushed], lanes: usize, states: &mut [u32; LANES], words: &mut [Word]) -> usize {
-    let mut free = words.len();
-    for (n, &symbol) in symbols.iter().enumerate().rev() {
-        if let Some(word) = push_one(symbol, &mut states[n & (lanes - 1)]) {
-            free -= 1;
-            words[free] = word.to_le_bytes();
-        }
-    }
-    words.len() - free
-}
-
-/// Codes one symbol, and gives the word that its state had to give up.
-#[inline(always)]
-pub(super) fn push_one(symbol: Pushed, state: &mut u32) -> Option<u16> {
-    let full = *state >= symbol.count() << (32 - TOTAL_BITS);
-    let word = *state as u16;
-    if full {
-        *state >>= 16;
-    }
-    *state = advance(*state, symbol);
-    full.then_some(word)
-}
-
-/// The state after a symbol: (state / count) 2^12 + state mod count + start. The state is below 2^20 count.
-///
-/// The quotient is below 2^20, so that a product of floats is within a fifth of it, and to the nearest integer it is right or
-/// one too large.
-#[inline(always)]
-fn advance(state: u32, symbol: Pushed) -> u32 {
-    /// Above it floats are integers, and their bits count them.
-    const SHIFT: f32 = 8_388_608.0;
-    let count = symbol.count();
-    let quotient = (state as f32 * (1.0 / count as f32) + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits());
-    let rest = state.wrapping_sub(quotient.wrapping_mul(count));
-    let less = rest >> 31;
-    // Where less is 1, count is added to what wrapped around.
-    (quotient.wrapping_sub(less) << TOTAL_BITS)
-        .wrapping_add(rest.wrapping_add(less.wrapping_neg() & count))
-        .wrapping_add(symbol.start())
 }
 
 /// What is left of a body.
@@ -388,23 +242,4 @@ fn round_small(x: f32) -> i32 {
 /// To the nearest integer, ties to even.
 fn round(x: f32) -> i32 {
     if x.abs() < SMALL { round_small(x) } else { (libm::rintf(x) as i32).clamp(-MOST, MOST) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_state_after_a_symbol_is_that_of_a_division_up_to_the_highest() {
-        let total = 1 << TOTAL_BITS;
-        for count in 1..total {
-            let limit = count << (32 - TOTAL_BITS);
-            let near = (0..3 * count).step_by(count as usize / 7 + 1).map(|below| limit - 1 - below);
-            for state in near.chain([LOW, LOW + 1, limit / 2]).filter(|state| *state < limit) {
-                let start = total - count;
-                let expected = u64::from(state / count) * u64::from(total) + u64::from(state % count + start);
-                assert_eq!(u64::from(advance(state, Pushed::new(start, count))), expected, "{state} by {count}");
-            }
-        }
-    }
 }

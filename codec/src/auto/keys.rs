@@ -6,9 +6,9 @@
 use super::{
     kernel::LANES,
     model::{Codes, ZERO},
-    tables::{NARROWEST, Noise, UNDITHERED},
+    tables::{NARROWEST, UNDITHERED},
 };
-use crate::dither::{Dither, SAMPLE};
+use crate::dither::{Dither, SAMPLE, noise_of};
 
 /// The table of a coordinate that has a symbol, and the 16 bits behind its dither.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,10 +33,36 @@ impl Key {
         Noise::new(self.0 & 0xffff)
     }
 
+    /// The dither itself.
+    #[inline(always)]
+    pub(super) fn dither(self) -> f32 {
+        noise_of(self.0 & 0xffff)
+    }
+
     /// Whether its q is sent with the sign turned: the tables are those of positive dither.
     #[inline(always)]
     pub(super) fn is_turned(self) -> bool {
         self.table() < UNDITHERED && self.noise().negative
+    }
+}
+
+/// The dither u = ± (size + 1/2) / 2^16.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Noise {
+    pub(super) negative: bool,
+    pub(super) size: u32,
+}
+
+impl Noise {
+    #[inline(always)]
+    pub(super) fn new(bits: u32) -> Self {
+        let negative = bits < 0x8000;
+        Self { negative, size: bits ^ if negative { 0x7fff } else { 0x8000 } }
+    }
+
+    #[inline(always)]
+    pub(super) fn part(self) -> usize {
+        (self.size >> 12) as usize
     }
 }
 
@@ -100,12 +126,18 @@ pub(crate) fn choose<C: Carried>(
 ) -> usize {
     let mut count = 0;
     for (classes, group) in classes.chunks(Dither::GROUP).zip(0..) {
-        let (noise, sample) = (dither.group(every * group, 0), dither.group(every * group, SAMPLE));
         let mut padded = [ZERO; Dither::GROUP];
         match classes.as_array::<{ Dither::GROUP }>() {
             Some(classes) => padded = *classes,
             None => padded[..classes.len()].copy_from_slice(classes),
         }
+        // Rows and columns of zeros take no dither, and where no class is narrow nobody has to be chosen.
+        if padded.iter().fold(ZERO, |most, &class| most.max(class)) == ZERO {
+            continue;
+        }
+        let noise = dither.group(every * group, 0);
+        let sample =
+            if least(&padded) < NARROWEST as i8 { dither.group(every * group, SAMPLE) } else { [[0; LANES]; 2] };
         let halves = noise.iter().zip(&sample).zip(padded.as_chunks::<LANES>().0).enumerate();
         for (half, ((noise, sample), classes)) in halves {
             let [mut chosen, mut chances] = [[0; LANES]; 2];

@@ -12,8 +12,9 @@
 //! sample, shape     some of the coordinates: what scales leave, and how many bits that takes
 //! model             what of it is sent; gives every coordinate its class
 //! tables, normal    from classes and shape to frequencies, in integers
+//! lookups           what of it coders look up
 //! keys, kernel      which coordinates have a symbol, and which one: sixteen at a time
-//! chunk             rANS for the coordinates of a chunk
+//! push, chunk       rANS, for the coordinates of a chunk
 //! raw_bits, range   what is sent as it is; a binary range coder for the model
 //! means, logarithm  what the others reckon with
 //! ```
@@ -26,9 +27,11 @@ mod fit;
 pub(crate) mod kernel;
 pub(crate) mod keys;
 mod logarithm;
+pub(crate) mod lookups;
 pub(crate) mod means;
 mod model;
 pub(crate) mod normal;
+pub(crate) mod push;
 mod range;
 pub(crate) mod raw_bits;
 pub(crate) mod sample;
@@ -42,11 +45,7 @@ use core::ops::Range;
 use nibble_seed::Seed;
 
 pub(crate) use self::encode::{AutoEncoder, Failure, Source};
-use self::{
-    chunk::Chosen,
-    model::Model,
-    tables::{Pops, Tables},
-};
+use self::{chunk::Chosen, lookups::Pops, model::Model, tables::Tables};
 use crate::{dither::Dither, layout::Layout, scheme::Target, simd::Kernels};
 
 /// Steps are within 2^-100 and 2^100.

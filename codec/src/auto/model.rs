@@ -218,7 +218,7 @@ struct List {
 }
 
 impl Chances {
-    /// Codes `codes` and gives them back, or decodes others.
+    /// Codes `codes`, or decodes others and gives them back.
     fn codes(&mut self, coder: &mut impl Coder, matrix: Matrix, codes: &Codes) -> Codes {
         let mut read = Codes { base: ZEROS, ..Codes::default() };
         if matrix.len == 0 || coder.bit(&mut self.zero, codes.base == ZEROS) {
@@ -229,29 +229,33 @@ impl Chances {
             return read;
         }
         if coder.bit(&mut self.has_rows, !codes.rows.is_empty()) {
-            read.rows = self.list[0].codes(coder, matrix.rows, &codes.rows);
+            self.list[0].codes(coder, matrix.rows, &codes.rows, &mut read.rows);
         }
         if coder.bit(&mut self.has_columns, !codes.columns.is_empty()) {
-            read.columns = self.list[1].codes(coder, matrix.columns, &codes.columns);
+            self.list[1].codes(coder, matrix.columns, &codes.columns, &mut read.columns);
         }
         read
     }
 }
 
 impl List {
-    fn codes(&mut self, coder: &mut impl Coder, len: usize, codes: &[i32]) -> Vec<i32> {
+    /// Codes `codes`, or decodes so many others to `read`.
+    fn codes<C: Coder>(&mut self, coder: &mut C, len: usize, codes: &[i32], read: &mut Vec<i32>) {
         let (mut last, mut last_change, mut last_zero) = (0, 0, false);
-        let code = |at: usize| {
-            let code = codes.get(at).copied().unwrap_or_default();
+        for at in 0..len {
+            let mut code = codes.get(at).copied().unwrap_or_default();
             last_zero = coder.bit(&mut self.zero[usize::from(last_zero)], code == ZEROS);
             if last_zero {
-                return ZEROS;
+                code = ZEROS;
+            } else {
+                let change = self.change[last_change].code(coder, code.wrapping_sub(last));
+                last_change = change.unsigned_abs().min(2) as usize;
+                last = (last + change).clamp(-MOST_CODE, MOST_CODE);
+                code = last;
             }
-            let change: i32 = self.change[last_change].code(coder, code - last);
-            last_change = change.unsigned_abs().min(2) as usize;
-            last = (last + change).clamp(-MOST_CODE, MOST_CODE);
-            last
-        };
-        (0..len).map(code).collect()
+            if C::READS {
+                read.push(code);
+            }
+        }
     }
 }

@@ -24,6 +24,9 @@ impl Chance {
 
 /// Codes bits, one way or the other.
 pub(super) trait Coder {
+    /// Whether it decodes.
+    const READS: bool;
+
     /// Encodes `bit` and gives it back, or decodes a bit whatever is given.
     fn bit(&mut self, chance: &mut Chance, bit: bool) -> bool;
 }
@@ -69,6 +72,8 @@ impl<'a> Encode<'a> {
 }
 
 impl Coder for Encode<'_> {
+    const READS: bool = false;
+
     fn bit(&mut self, chance: &mut Chance, bit: bool) -> bool {
         let bound = (self.range >> 12) * u32::from(chance.0);
         if bit {
@@ -120,6 +125,8 @@ impl<'a> Decode<'a> {
 }
 
 impl Coder for Decode<'_> {
+    const READS: bool = true;
+
     fn bit(&mut self, chance: &mut Chance, _: bool) -> bool {
         let bound = (self.range >> 12) * u32::from(chance.0);
         let bit = self.code >= bound;

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use super::kernel::LANES;
+
 /// Bits from the end of a body backwards, lowest first.
 #[derive(Debug)]
 pub(super) struct RawBits<'a> {
@@ -72,6 +74,29 @@ impl RawSink {
             self.bytes.extend((self.held as u32).to_le_bytes());
             self.held >>= 32;
             self.count -= 32;
+        }
+    }
+
+    /// Puts so many bits of each of sixteen numbers, which have no more: neighbours together, where they fit.
+    #[inline(always)]
+    pub(super) fn put_all(&mut self, bits: &[u32; LANES], counts: &[u32; LANES]) {
+        let most = counts.iter().fold(0, |most, &count| most.max(count));
+        if most > 16 {
+            bits.iter().zip(counts).for_each(|(&bits, &count)| self.put(bits, count));
+            return;
+        }
+        let [mut pairs, mut pair_counts] = [[0; LANES / 2]; 2];
+        for at in 0..LANES / 2 {
+            pairs[at] = bits[2 * at] | bits[2 * at + 1] << counts[2 * at];
+            pair_counts[at] = counts[2 * at] + counts[2 * at + 1];
+        }
+        if most > 8 {
+            pairs.iter().zip(pair_counts).for_each(|(&bits, count)| self.put(bits, count));
+            return;
+        }
+        for at in 0..LANES / 4 {
+            let count = pair_counts[2 * at];
+            self.put(pairs[2 * at] | pairs[2 * at + 1] << count, count + pair_counts[2 * at + 1]);
         }
     }
 

@@ -7,12 +7,13 @@ use alloc::vec::Vec;
 
 use super::{
     chunk,
-    kernel::Pushed,
     keys::{self, Key},
+    lookups::Pushes,
     model::Model,
+    push::Pushed,
     raw_bits::RawSink,
     shape::{Insides, Sizes},
-    tables::{NARROWEST, Pushes, Shape},
+    tables::{NARROWEST, Shape},
 };
 use crate::simd::Kernels;
 

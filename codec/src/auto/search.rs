@@ -16,7 +16,7 @@ const FEW_SHARE: f64 = 0.004;
 /// Bytes that chance adds to a chunk or takes from it: those of the states of its lanes that are no whole words.
 const CHANCE: f64 = 2.5;
 /// Shares of a budget that chance adds besides, or takes: where all coordinates were counted, and where only some were.
-const SURE: f64 = 3e-5;
+const SURE: f64 = 1e-4;
 const UNSURE: f64 = 4e-4;
 /// Half octaves between a step that fits and one that does not, where another between them would be of no use.
 const JUMP: f64 = 1e-4;

@@ -8,14 +8,16 @@
 
 use crate::{
     auto::{
-        kernel::{self as auto, LANES, Pushed, Reader, Word},
+        kernel::{self as auto, LANES, Reader},
         keys::{self, Carried, Key},
+        lookups::{Pops, Pushes},
         means,
         normal::Tails,
+        push::{self, Pushed, Word},
         raw_bits::RawSink,
         sample::{self, Asked},
         shape::{self, Insides, Sizes},
-        tables::{self, COMPONENTS, Pops, Pushes},
+        tables::{self, COMPONENTS},
     },
     block::{Level, SegmentCoding, kernel, reference},
     dither::Dither,
@@ -242,10 +244,10 @@ dispatch! {
 }
 
 dispatch! {
-    /// See [`auto::weighted_bits`].
+    /// See [`push::weighted_bits`].
     fn weighted_bits(symbols: &[Pushed], weights: &[f32]) -> f64,
-    reference: auto::weighted_bits(symbols, weights),
-    kernel: auto::weighted_bits(symbols, weights)
+    reference: push::weighted_bits(symbols, weights),
+    kernel: push::weighted_bits(symbols, weights)
 }
 
 dispatch! {
@@ -270,18 +272,18 @@ dispatch! {
 }
 
 dispatch! {
-    /// See [`auto::bits`].
+    /// See [`push::bits`].
     fn bits(symbols: &[Pushed]) -> f64,
-    reference: auto::bits(symbols),
-    kernel: auto::bits(symbols)
+    reference: push::bits(symbols),
+    kernel: push::bits(symbols)
 }
 
 dispatch! {
-    /// See [`auto::push`].
+    /// See [`push::push`].
     fn push(symbols: &[Pushed], lanes: usize, states: &mut [u32; LANES], words: &mut [Word]) -> usize,
-    reference: auto::push_each(symbols, lanes, states, words),
-    kernel: auto::push(symbols, lanes, states, words, auto::emit),
-    avx512: auto::push(symbols, lanes, states, words, |full, states, room| emit_avx512(full, states, room))
+    reference: push::push_each(symbols, lanes, states, words),
+    kernel: push::push(symbols, lanes, states, words, push::emit),
+    avx512: push::push(symbols, lanes, states, words, |full, states, room| emit_avx512(full, states, room))
 }
 
 dispatch! {
@@ -354,7 +356,7 @@ fn look_up_avx512(all: &[Pushed; Pushes::LEN], places: &[u32; LANES], symbols: &
     }
 }
 
-/// [`auto::emit`].
+/// [`push::emit`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
