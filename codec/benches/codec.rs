@@ -16,6 +16,52 @@ fn update() -> Vec<f32> {
     (0..COORDINATES).map(|_| draw() * draw() * draw() * 0.01).collect()
 }
 
+/// As an mlp's update: rows and columns have scales of their own, some are all zeros, and chunks are few. No real one, so that
+/// the bench needs no file; `nibble-sim codec eval FILE` measures those.
+fn structured() -> (Layout, Vec<f32>) {
+    let shapes = [("w1", vec![250, 784]), ("b1", vec![250]), ("w2", vec![10, 250]), ("b2", vec![10])];
+    let layout = Layout::new(shapes.clone()).expect("four names");
+    let mut stream = Seed(2).stream();
+    let mut draw = || stream.next_unit() as f32;
+    let mut x = Vec::new();
+    for (_, shape) in shapes {
+        let columns = shape.get(1).map_or(1, |&columns| columns);
+        // Over four octaves; one in six is nothing.
+        let mut scales = |len: usize| -> Vec<f32> {
+            (0..len).map(|_| if draw() < 1.0 / 6.0 { 0.0 } else { (-4.0 * draw()).exp2() }).collect()
+        };
+        let (by_row, by_column) = (scales(shape[0]), scales(columns));
+        for row in by_row {
+            x.extend(by_column.iter().map(|column| row * column * (draw() + draw() + draw() - 1.5) * 0.01));
+        }
+    }
+    (layout, x)
+}
+
+fn auto(c: &mut Criterion) {
+    let (layout, x) = structured();
+    let id = PayloadId { round: RoundId(0), seed: Seed(7) };
+    let mut group = c.benchmark_group("structured");
+    group.throughput(Throughput::Bytes(4 * x.len() as u64));
+    for name in ["auto:4", "auto:1", "auto:0.1"] {
+        let scheme: Scheme = name.parse().expect("a scheme of this crate");
+        for &backend in Backend::available().iter().filter(|&&backend| backend != Backend::Reference) {
+            let mut encoder = Encoder::with_backend(scheme, backend);
+            let mut bytes = Vec::new();
+            group.bench_function(format!("encode/{name}/{backend:?}"), |b| {
+                b.iter(|| encoder.encode(&layout, black_box(&x), id, &mut bytes));
+            });
+            let mut decoded = vec![0.0; x.len()];
+            group.bench_function(format!("decode/{name}/{backend:?}"), |b| {
+                b.iter(|| {
+                    Payload::parse_with(black_box(&bytes), &layout, backend)
+                        .and_then(|payload| payload.decode(&mut decoded))
+                });
+            });
+        }
+    }
+}
+
 fn codec(c: &mut Criterion) {
     let x = update();
     let layout = Layout::new([("update", vec![COORDINATES])]).expect("one tensor is a layout");
@@ -61,5 +107,5 @@ fn codec(c: &mut Criterion) {
     group.bench_function("memcpy", |b| b.iter(|| copy.copy_from_slice(black_box(&x))));
 }
 
-criterion_group!(benches, codec);
+criterion_group!(benches, codec, auto);
 criterion_main!(benches);

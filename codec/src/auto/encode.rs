@@ -151,6 +151,7 @@ impl AutoEncoder {
             return Err(Failure::Magnitude);
         }
         if let Target::Step(step) = target {
+            self.fit.prepare(2.0 * libm::log2(f32::from_bits(step).into()));
             self.plan(source, Change::Together, Shaping::New, f32::from_bits(step));
             self.write(source)?;
             return Ok(&self.encoded);
@@ -158,6 +159,7 @@ impl AutoEncoder {
         let finest = self.fit.largest_halves() - FINEST;
         let goal = (budget as f64 - self.fit.rough_side_bytes()).max(budget as f64 / 2.0);
         let rough = bisect(|step| coordinates * self.fit.rough_bits(step) / 8.0, goal, finest);
+        self.fit.prepare(rough);
         let slope = libm::log(self.fit.rough_bits(rough + ASIDE) / self.fit.rough_bits(rough - ASIDE)) / (2.0 * ASIDE);
         let mut best = 0;
         // Where all rows are of one class, sizes jump where the class changes: a budget that falls into the gap is met with

@@ -10,6 +10,7 @@ use super::{
     means,
     model::{Codes, LEAST, MOST_CODE, Matrix, Model, ZEROS, matrices},
     sample::Drawn,
+    tables::NARROWEST,
 };
 use crate::{block::MOST_MAGNITUDE, layout::Layout, simd::Kernels};
 
@@ -23,9 +24,11 @@ const ONE_IN: usize = 32;
 const AMPLE: usize = 1 << 17;
 /// How many of those tell where to begin.
 const FEW: usize = 1 << 12;
-/// Half octaves that classes are above their scales. Shapes follow, so that it changes nothing but how many coordinates are
-/// asked of those below the step; on updates, errors at low rates are 1 to 2 % less for it.
+/// Half octaves that classes are above their scales where many coordinates are sampled. Shapes follow, so that it changes
+/// nothing but how many of those are asked; on updates, errors at low rates are 1 to 2 % less for it.
 const ABOVE: f64 = 0.75;
+/// What share of the coordinates is many.
+const MANY: f64 = 0.1;
 /// Bits of a coordinate of every scale from [`SAMPLED`] on, as most updates have it, and half octaves below which it is
 /// sampled: where to begin.
 const SAMPLED: f64 = -5.0;
@@ -73,6 +76,8 @@ pub(super) struct Fit {
     counts: Vec<u32>,
     /// The largest magnitude.
     pub(super) largest: f32,
+    /// Half octaves that classes are above their scales.
+    above: f64,
 }
 
 /// 2 log2.
@@ -144,6 +149,13 @@ impl Fit {
         bits / self.drawn.x.len().div_ceil(self.every()).max(1) as f64
     }
 
+    /// Prepares for steps of about `step` half octaves.
+    pub(super) fn prepare(&mut self, step: f64) {
+        let narrow = (step + f64::from(NARROWEST) + (COUNTED / 2) as f64).clamp(0.0, COUNTED as f64) as usize;
+        let [sampled, all] = [&self.counts[..narrow], &self.counts].map(|counts| counts.iter().sum::<u32>());
+        self.above = if f64::from(sampled) > MANY * f64::from(all) { ABOVE } else { 0.0 };
+    }
+
     /// Bytes of a model, very roughly.
     pub(super) fn rough_side_bytes(&self) -> f64 {
         let codes: usize = self.scales.iter().map(|scales| scales.rows.len() + scales.columns.len()).sum();
@@ -152,7 +164,7 @@ impl Fit {
 
     /// Makes the model for a step, but for its shape.
     pub(super) fn classify(&self, layout: &Layout, step: f32, change: Change, model: &mut Model) {
-        let step_halves = halves(f64::from(step)) - ABOVE;
+        let step_halves = halves(f64::from(step)) - self.above;
         model.step = step;
         model.codes.resize_with(self.scales.len(), Codes::default);
         for ((matrix, scales), codes) in matrices(layout).zip(&self.scales).zip(&mut model.codes) {

@@ -197,3 +197,55 @@ pub(crate) fn compact<C: Carried>(
     }
     count
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::simd::{Backend, Kernels};
+    use nibble_seed::Seed;
+
+    /// On every backend, with classes that are sampled, wide or zeros, and a last group that is cut short.
+    #[test]
+    fn one_group_in_three_is_drawn_as_it_is_in_the_whole() {
+        const EVERY: usize = 3;
+        let classes: Vec<i8> =
+            (0..1001i32)
+                .map(|at| {
+                    if at / 40 % 5 == 4 {
+                        ZERO
+                    } else {
+                        (at / 7 * 5 % 20 - if at / 64 % 3 == 0 { 4 } else { 14 }) as i8
+                    }
+                })
+                .collect();
+        let x: Vec<f32> = (0..classes.len()).map(|at| at as f32 + 1.0).collect();
+        let is_kept = |at: &usize| (at / Dither::GROUP).is_multiple_of(EVERY);
+        let (thin_classes, thin_x): (Vec<i8>, Vec<f32>) =
+            (0..classes.len()).filter(is_kept).map(|at| (classes[at], x[at])).unzip();
+        let draw = |kernels: Kernels, every: usize, classes: &[i8], x: &[f32]| {
+            let mut keys = alloc::vec![Key::default(); classes.len() + LANES];
+            let (mut values, mut places) = (alloc::vec![0.0; keys.len()], alloc::vec![0; keys.len()]);
+            let dither = Dither::new(Seed(5), 65_536);
+            let count = kernels.choose_values(dither, every as u32, classes, x, 0.5, (&mut keys, &mut values));
+            let drawn: Vec<_> = keys[..count].iter().map(|key| key.0).zip(values[..count].iter().copied()).collect();
+            if every == 1 {
+                assert_eq!(kernels.choose_places(dither, classes, (&mut keys, &mut places)), count);
+                for ((&place, &(key, value)), found) in places.iter().zip(&drawn).zip(&keys) {
+                    let chance = chance(classes[place as usize].into()) as f32 / 65_536.0;
+                    assert_eq!((found.0, x[place as usize] * (0.5 * (1.0 / chance))), (key, value));
+                }
+            }
+            drawn
+        };
+        let expected = draw(Kernels::new(Backend::Reference), 1, &classes, &x);
+        assert!(expected.len() > 200 && expected.len() < 900);
+        let thin = draw(Kernels::new(Backend::Reference), EVERY, &thin_classes, &thin_x);
+        assert!(thin.len() > 60 && thin.iter().all(|drawn| expected.contains(drawn)));
+        for &backend in Backend::available() {
+            assert_eq!(draw(Kernels::new(backend), 1, &classes, &x), expected, "{backend:?}");
+            assert_eq!(draw(Kernels::new(backend), EVERY, &thin_classes, &thin_x), thin, "{backend:?}");
+        }
+    }
+}
