@@ -155,6 +155,21 @@ fn threads_change_no_byte() {
     }
 }
 
+#[test]
+fn what_was_encoded_before_changes_no_byte() {
+    let (long, short) = (layout(&[65_536, 40_000]), layout(&[300, 7000]));
+    let id = PayloadId { round: RoundId(3), seed: Seed(5) };
+    for scheme in SCHEMES {
+        let mut encoder = Encoder::new(scheme.parse().unwrap());
+        for (layout, seed, scale) in [(&long, 1, 1.0), (&short, 2, 1e-3), (&long, 3, 30.0), (&short, 2, 1e-3)] {
+            let x: Vec<f32> = update(layout.coordinates(), seed).iter().map(|x| x * scale).collect();
+            let mut bytes = Vec::new();
+            encoder.encode(layout, &x, id, &mut bytes).unwrap();
+            assert!(bytes == encode(scheme, layout, &x, 5).unwrap(), "{scheme}");
+        }
+    }
+}
+
 /// Ten updates that agree in part, as those of a cohort do.
 #[test]
 fn strata_lower_the_error_of_a_cohorts_mean_whoever_drops_out() {
