@@ -25,7 +25,7 @@ const AMPLE: usize = 1 << 17;
 /// How many of those tell where to begin.
 const FEW: usize = 1 << 12;
 /// Half octaves that classes are above their scales where many coordinates are sampled. Shapes follow, so that it changes
-/// nothing but how many of those are asked; on updates, errors at low rates are 1 to 2 % less for it.
+/// nothing but how many of those are asked; on four real updates, errors at a bit or less fell by 0.1 to 1.4 %.
 const ABOVE: f64 = 0.75;
 /// What share of the coordinates is many.
 const MANY: f64 = 0.1;
