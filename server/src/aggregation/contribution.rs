@@ -52,7 +52,7 @@ pub struct Facts {
     pub samples: u64,
     /// Steps of SGD it took.
     pub steps: u64,
-    /// Mean loss of the global model on its samples, before training; where a rule [needs](super::Rule::needs_loss) it.
+    /// Mean loss of the global model on its samples, before training; where a rule [needs](super::Combine::needs_loss) it.
     pub loss: Option<f64>,
     /// Models that were made since the one it started from; 0 where rounds wait.
     pub age: u64,
