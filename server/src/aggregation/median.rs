@@ -1,5 +1,7 @@
 //! The coordinate-wise median (Yin, Chen, Ramchandran, Bartlett: "Byzantine-robust distributed learning: towards optimal
 //! statistical rates", ICML 2018, definition 1). Samples are not looked at.
+//!
+//! Absent on purpose: sorting (`columns`).
 
 use super::{Columns, Combination, Combine, Known};
 

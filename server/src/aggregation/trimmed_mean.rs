@@ -1,6 +1,8 @@
 //! The coordinate-wise trimmed mean (Yin, Chen, Ramchandran, Bartlett: "Byzantine-robust distributed learning: towards optimal
 //! statistical rates", ICML 2018, definition 2): the mean without the ⌊cut n⌋ lowest and as many highest values. Samples are
 //! not looked at.
+//!
+//! Absent on purpose: sorting (`columns`).
 
 use super::{Columns, Combination, Combine, Known};
 

@@ -9,6 +9,8 @@
 //!
 //! v begins at tau^2, the least that the paper allows; what is kept is v - tau^2, so that memory begins at 0 here, too. No
 //! bias correction, as in the paper.
+//!
+//! Absent on purpose: what v is made of, in which the three differ.
 
 use super::Step;
 

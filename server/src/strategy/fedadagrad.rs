@@ -1,4 +1,6 @@
 //! FedAdagrad (`adaptive.rs`): v <- v + update^2, so that all squares are remembered for ever.
+//!
+//! Absent on purpose: forgetting.
 
 use super::{Adaptive, Algorithm, Step};
 

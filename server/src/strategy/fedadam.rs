@@ -1,4 +1,6 @@
 //! FedAdam (`adaptive.rs`): v <- beta2 v + (1 - beta2) update^2, a moving average of the squares.
+//!
+//! Absent on purpose: bias correction, as in the paper.
 
 use super::{Adaptive, Algorithm, Step};
 

@@ -4,6 +4,8 @@
 //! ```text
 //! x <- x + lr update      (in the paper lr = 1)
 //! ```
+//!
+//! Absent on purpose: how updates become one (`aggregation`).
 
 use super::{Algorithm, Step};
 

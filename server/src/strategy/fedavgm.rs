@@ -4,6 +4,8 @@
 //! ```text
 //! v <- momentum v + update      x <- x + lr v
 //! ```
+//!
+//! Absent on purpose: momentum of the clients (`[local]`).
 
 use super::{Algorithm, Step};
 

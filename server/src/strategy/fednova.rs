@@ -1,5 +1,7 @@
 //! FedNova (Wang, Liu, Liang, Joshi, Poor: "Tackling the objective inconsistency problem in heterogeneous federated
 //! optimization", NeurIPS 2020): FedAvg of updates that are weighed by the steps they took, as `aggregation/fednova.rs` says.
+//!
+//! Absent on purpose: the paper's momentum on the server.
 
 use super::{Algorithm, FedAvg, Step};
 use crate::aggregation::{MeanPerStep, Rule};

@@ -5,6 +5,8 @@
 //! client  y <- y - lr_l (g(y) + mu (y - x))      from x, in every step
 //! server  as FedAvg
 //! ```
+//!
+//! Absent on purpose: the paper's clients that stop early: every client takes the steps it is told.
 
 use super::{Algorithm, FedAvg, Step};
 

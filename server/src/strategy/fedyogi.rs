@@ -1,4 +1,6 @@
 //! FedYogi (`adaptive.rs`): v <- v - (1 - beta2) update^2 sign(v - update^2), so that v moves by no more than the newest square.
+//!
+//! Absent on purpose: bias correction, as in the paper.
 
 use super::{Adaptive, Algorithm, Step};
 

@@ -1,5 +1,7 @@
 //! q-FedAvg (Li, Sanjabi, Beirami, Smith: "Fair resource allocation in federated learning", ICLR 2020, algorithm 2): FedAvg of
 //! updates that count by the losses they come from, as `aggregation/qfedavg.rs` says.
+//!
+//! Absent on purpose: schedules of the learning rate: L is that of `local.lr`.
 
 use super::{Algorithm, FedAvg, Step};
 use crate::aggregation::{FairMean, Rule};

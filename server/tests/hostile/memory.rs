@@ -1,6 +1,8 @@
 //! The heap of this process, peers included, while a row is played.
 //!
 //! Tests take turns ([`alone`]), so that what is measured is one row's.
+//!
+//! Absent on purpose: resident memory, which the allocator keeps beyond what is in use.
 
 use peak_alloc::PeakAlloc;
 use tokio::sync::{Mutex, MutexGuard};

@@ -1,4 +1,6 @@
 //! Devices whose data is their own: a CSV file each, or a directory of IDX files each, and what the coordinator evaluates on.
+//!
+//! Absent on purpose: broken files, which the tests of `learning` and the command line know.
 
 use std::{fmt::Write as _, fs, path::Path};
 

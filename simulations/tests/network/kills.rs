@@ -182,6 +182,21 @@ fn kill_coordinator(deployment: &mut Deployment, mut coordinator: Process, momen
     deployment.start()
 }
 
+/// Kills the coordinator, and then one of the clients, and starts both again.
+fn kill_both(
+    deployment: &mut Deployment,
+    coordinator: Process,
+    clients: &mut Vec<Process>,
+    moments: &mut Moments,
+) -> Process {
+    let victim = moments.index(CLIENTS);
+    let killed = clients.remove(victim);
+    let coordinator = kill_coordinator(deployment, coordinator, moments);
+    killed.kill();
+    clients.insert(victim, deployment.client(victim, PARTS));
+    coordinator
+}
+
 #[test]
 fn at_sixty_random_moments_the_coordinator_is_killed_and_goes_on() {
     const RUNS: u64 = 6;
@@ -239,11 +254,7 @@ fn over_mutual_tls_both_ends_are_killed_and_go_on() {
     (0..CLIENTS).for_each(|client| deployment.enrol(client));
     let mut clients = deployment.clients(CLIENTS, PARTS);
     for _ in 0..10 {
-        let victim = moments.index(CLIENTS);
-        let killed = clients.remove(victim);
-        coordinator = kill_coordinator(&mut deployment, coordinator, &mut moments);
-        killed.kill();
-        clients.insert(victim, deployment.client(victim, PARTS));
+        coordinator = kill_both(&mut deployment, coordinator, &mut clients, &mut moments);
     }
     assert_eq!(deployment.status()["state"], "going on", "every kill must hit the run");
     deployment.finish(coordinator, clients);
@@ -274,11 +285,7 @@ fn under_every_strategy_both_ends_are_killed_and_go_on() {
                     let mut coordinator = deployment.start();
                     let mut clients = deployment.clients(CLIENTS, PARTS);
                     for _ in 0..3 {
-                        let victim = moments.index(CLIENTS);
-                        let killed = clients.remove(victim);
-                        coordinator = kill_coordinator(&mut deployment, coordinator, &mut moments);
-                        killed.kill();
-                        clients.insert(victim, deployment.client(victim, PARTS));
+                        coordinator = kill_both(&mut deployment, coordinator, &mut clients, &mut moments);
                     }
                     assert_eq!(deployment.status()["state"], "going on", "{tables}: every kill must hit the run");
                     deployment.finish(coordinator, clients);

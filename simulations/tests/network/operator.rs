@@ -1,5 +1,7 @@
 //! What an operator looks at while a coordinator serves: health, reflection, metrics, and its reports as text; and what
 //! becomes of a device that is revoked.
+//!
+//! Absent on purpose: what the numbers should be after crashes (`kills`), and clients of other languages.
 
 use std::{
     collections::BTreeMap,
