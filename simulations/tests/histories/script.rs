@@ -85,12 +85,13 @@ impl History {
         let clients = 3 + dice.below(2);
         let lossy = dice.chance(0.4);
         let (round, quorum) = dice.round(clients as usize);
+        // One in twelve, whatever else is drawn.
+        let size = if seed % 12 == 7 { Size::LARGE } else { Size::SMALL };
         Self {
             seed,
             clients,
             rounds: 3 + dice.below(4),
-            // One in twelve, whatever else is drawn.
-            size: if seed % 12 == 7 { Size::LARGE } else { Size::SMALL },
+            size,
             scheme: dice.one_of(&["fp32", "fp32", "int4+ef", "int4+ef", "int8:dithered", "int2+ef"]),
             round,
             quorum,
@@ -100,7 +101,7 @@ impl History {
             repair_rate: dice.between(0.1, 0.8),
             hold: Duration::from_secs(2 + dice.below(19)),
             // Transfers are short beside the rest of a round: more faults, to break off some.
-            faults: dice.faults(clients, if seed % 12 == 7 { 3 } else { 1 }),
+            faults: dice.faults(clients, if size == Size::LARGE { 3 } else { 1 }),
         }
     }
 }
