@@ -8,6 +8,8 @@
 pub mod aggregation;
 pub mod broadcast;
 #[cfg(feature = "network")]
+pub mod budget;
+#[cfg(feature = "network")]
 pub mod clock;
 #[cfg(feature = "network")]
 pub mod coordinator;

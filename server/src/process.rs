@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use crate::{
+    budget::Budgets,
     clock::Clock,
     coordinator::{Coordinator, CoordinatorError, Handle, Ledger, Parts, Plan},
     evaluation::{Evaluate, Evaluation},
@@ -81,6 +82,8 @@ pub struct Process {
     pub threads: usize,
     /// Bounds on connections.
     pub limits: Limits,
+    /// What devices may spend.
+    pub budgets: Budgets,
     /// TLS, or none.
     pub security: Security,
     /// Certificates; `None` on an insecure coordinator.
@@ -157,6 +160,7 @@ impl Process {
             models,
             ledger,
             enrolment: self.enrolment,
+            budgets: Arc::new(self.budgets),
             clock: self.clock,
             disk: self.disk,
         };

@@ -8,20 +8,21 @@ use std::{
     sync::Arc,
 };
 
-use nibble_proto::v1::Allowance;
+use nibble_proto::v1::{self, Allowance};
 use rustls_pki_types::UnixTime;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    budget::{Account, Budget},
+    budget::{Account, Budget, Caps},
     link::Meter,
     state::{StateError, replace},
 };
 
-/// A budget, and what is left of it.
+/// Budgets, and what is left of them.
 #[derive(Debug)]
 pub struct Purse {
-    budget: Budget,
+    /// The configuration's.
+    own: Budget,
     path: PathBuf,
     kept: Kept,
     meter: Arc<Meter>,
@@ -32,8 +33,11 @@ pub struct Purse {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Kept {
     run: String,
-    /// For whoever looks at it; the configuration decides.
+    /// What the configuration and the coordinator allow, the lower of both, when it was last kept.
     budget: Budget,
+    /// What the coordinator last said that it allows.
+    #[serde(default)]
+    allowed: Budget,
     account: Account,
     /// Bytes that may have been spent beyond that, up and down.
     aside: [u64; 2],
@@ -71,17 +75,17 @@ impl Purse {
     ///
     /// # Errors
     /// If what was spent cannot be read.
-    pub fn open(dir: &Path, budget: Budget, meter: Arc<Meter>, now: fn() -> UnixTime) -> Result<Self, StateError> {
+    pub fn open(dir: &Path, own: Budget, meter: Arc<Meter>, now: fn() -> UnixTime) -> Result<Self, StateError> {
         let path = dir.join("spent.json");
         let mut kept = read(&path)?.unwrap_or_default();
         // What a crash left set aside counts as spent.
         let [up, down] = std::mem::take(&mut kept.aside);
         kept.account.spend(up, down);
-        kept.budget = budget;
-        Ok(Self { budget, path, kept, meter, now })
+        kept.budget = own.and(kept.allowed);
+        Ok(Self { own, path, kept, meter, now })
     }
 
-    /// What the client of a state directory may spend, and what it has; none, if it never had a budget.
+    /// What the client of a state directory may spend, and what it has; none, if it never ran.
     ///
     /// # Errors
     /// If that cannot be read.
@@ -95,22 +99,29 @@ impl Purse {
 
     /// What may be spent now, up and down.
     fn left(&self) -> [Option<u64>; 2] {
-        let (Budget { up, down }, account) = (self.budget, &self.kept.account);
+        let (Budget { up, down }, account) = (self.kept.budget, &self.kept.account);
         [up.left(&account.up), down.left(&account.down)]
     }
 
-    /// What a coordinator may plan with: what is left but for one new connection, which may be needed at any time.
-    pub(super) fn allowance(&self) -> Allowance {
-        let (Budget { up, down }, account) = (self.budget, &self.kept.account);
+    /// What a coordinator may plan with: what is left but for one new connection, which may be needed at any time. None, if
+    /// nothing is capped.
+    pub(super) fn allowance(&self) -> Option<Allowance> {
+        let (Budget { up, down }, account) = (self.kept.budget, &self.kept.account);
         let plan = |left: Option<u64>, way: usize| left.map(|bytes| bytes.saturating_sub(CONNECT[way]));
         let [up_now, down_now] = self.left();
-        Allowance {
+        (!self.kept.budget.is_none()).then(|| Allowance {
             up: plan(up_now, 0),
             down: plan(down_now, 1),
             up_in_run: plan(up.left_of_run(&account.up), 0),
             down_in_run: plan(down.left_of_run(&account.down), 1),
             renews_in_s: (up.day.is_some() || down.day.is_some()).then(|| self.day_ends_in() as u32),
-        }
+        })
+    }
+
+    /// The coordinator allows this much, from now on.
+    pub(super) fn is_allowed(&mut self, budget: Budget) {
+        self.kept.allowed = budget;
+        self.kept.budget = self.own.and(budget);
     }
 
     /// A new round begins, of this run.
@@ -142,7 +153,9 @@ impl Purse {
         let wanted = |way: usize| needed[way].saturating_add(more[way] + CONNECT[way]);
         let aside = |way: usize, left: Option<u64>| left.map_or(0, |left| left.min(wanted(way)));
         self.kept.aside = [aside(0, up), aside(1, down)];
-        self.keep()?;
+        if !self.kept.budget.is_none() {
+            self.keep()?;
+        }
         self.meter.restart([up.and(Some(self.kept.aside[0])), down.and(Some(self.kept.aside[1]))]);
         Ok(Ok(()))
     }
@@ -156,7 +169,8 @@ impl Purse {
     fn count(&mut self) {
         // Nothing more passes until bytes are set aside again, but where nothing is capped.
         let closed = |capped: bool| capped.then_some(0);
-        let [up, down] = self.meter.restart([closed(!self.budget.up.is_none()), closed(!self.budget.down.is_none())]);
+        let [up, down] =
+            self.meter.restart([closed(!self.kept.budget.up.is_none()), closed(!self.kept.budget.down.is_none())]);
         self.kept.account.spend(up, down);
         self.kept.aside = [0, 0];
     }
@@ -168,7 +182,7 @@ impl Purse {
     /// The cap that leaves less than `needed`, the one that lasts longest if there are several.
     fn lacks(&self, needed: [u64; 2]) -> Option<Exhausted> {
         let Account { up, down, .. } = self.kept.account;
-        let ways = [(self.budget.up, up, needed[0]), (self.budget.down, down, needed[1])];
+        let ways = [(self.kept.budget.up, up, needed[0]), (self.kept.budget.down, down, needed[1])];
         let short = |cap: Option<u64>, spent: u64, needed: u64| cap.is_some_and(|cap| spent + needed > cap);
         if ways.iter().any(|(caps, spent, needed)| short(caps.run, spent.run, *needed)) {
             return Some(Exhausted::Run);
@@ -182,6 +196,16 @@ impl Purse {
     fn keep(&self) -> Result<(), StateError> {
         let json = serde_json::to_vec(&self.kept).expect("numbers and a name are JSON");
         replace(&self.path, &json)
+    }
+}
+
+impl From<v1::Budget> for Budget {
+    fn from(budget: v1::Budget) -> Self {
+        let caps = |caps: Option<v1::Caps>| {
+            let v1::Caps { round, day, run } = caps.unwrap_or_default();
+            Caps { round, day, run }
+        };
+        Self { up: caps(budget.up), down: caps(budget.down) }
     }
 }
 
@@ -205,7 +229,6 @@ fn read(path: &Path) -> Result<Option<Kept>, StateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Caps;
 
     fn noon() -> UnixTime {
         UnixTime::since_unix_epoch(std::time::Duration::from_secs(10 * DAY_SECONDS + 43_200))
@@ -226,7 +249,7 @@ mod tests {
         std::mem::forget(purse); // as a kill does
         let mut purse = open(dir.path(), caps);
         assert_eq!(purse.left()[0], Some(10_000 - aside));
-        assert_eq!(purse.allowance().up_in_run, Some(10_000 - aside - CONNECT[0]));
+        assert_eq!(purse.allowance().unwrap().up_in_run, Some(10_000 - aside - CONNECT[0]));
         assert_eq!(purse.set_aside([1000, 0], [0; 2]).unwrap(), Ok(()));
         drop(purse);
         assert_eq!(open(dir.path(), caps).left()[0], Some(10_000 - aside), "nothing had moved");

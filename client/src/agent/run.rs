@@ -166,7 +166,8 @@ impl Agent {
         }
         self.renew().await?;
         let (held, allowance) = (self.bench().held(), self.allowance());
-        let instruction = self.link.check_in(pending.clone(), held, allowance, self.config.hold).await?;
+        let (instruction, budget) = self.link.check_in(pending.clone(), held, allowance, self.config.hold).await?;
+        self.is_allowed(budget);
         if let Some(connected) = self.connected.take() {
             connected();
         }

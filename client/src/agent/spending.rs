@@ -55,9 +55,18 @@ impl Agent {
         self.purse.iter_mut().for_each(Purse::begin_round);
     }
 
+    /// The coordinator allows this much. Without a purse nobody counts.
+    pub(super) fn is_allowed(&mut self, budget: Option<v1::Budget>) {
+        match &mut self.purse {
+            Some(purse) => purse.is_allowed(budget.unwrap_or_default().into()),
+            None if budget.is_some() => tracing::warn!("the coordinator sets a budget, and this client keeps none"),
+            None => {}
+        }
+    }
+
     /// What may be spent, for the coordinator.
     pub(super) fn allowance(&self) -> Option<v1::Allowance> {
-        self.purse.as_ref().map(Purse::allowance)
+        self.purse.as_ref().and_then(Purse::allowance)
     }
 
     /// Sets bytes aside for frames and the messages around them; says why not.

@@ -55,10 +55,7 @@ async fn take_part(config: Config, data: LocalData, until_stdin_closes: bool) ->
         }
     };
     let meter = Arc::<Meter>::default();
-    let dial: Arc<dyn Dial> = match config.budget.is_none() {
-        true => dial,
-        false => Arc::new(Metered::new(dial, Arc::clone(&meter))),
-    };
+    let dial = Arc::new(Metered::new(dial, Arc::clone(&meter)));
     tracing::info!(server = %address, samples = data.samples().len(), "starting");
     let link = Link::with_dial(address, credentials, dial).map_err(|error| IdentityError::Crypto(error.to_string()))?;
     let samples = data.samples().to_vec();
@@ -68,11 +65,8 @@ async fn take_part(config: Config, data: LocalData, until_stdin_closes: bool) ->
             tracing::warn!(%error, "the service manager could not be told");
         }
     });
-    let agent = match config.budget.is_none() {
-        true => agent,
-        false => agent.with_purse(Purse::open(&config.state, config.budget, meter, UnixTime::now)?),
-    };
-    Ok(agent.run(stop).await?)
+    let purse = Purse::open(&config.state, config.budget, meter, UnixTime::now)?;
+    Ok(agent.with_purse(purse).run(stop).await?)
 }
 
 /// Completes when standard input ends, or never.

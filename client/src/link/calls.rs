@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use nibble_proto::{
     INSECURE_CLIENT_KEY, MESSAGE_BYTES,
     v1::{
-        Allowance, CheckInRequest, DeclineRequest, GetUploadRequest, UpdateRef, check_in_response::Instruction,
+        Allowance, Budget, CheckInRequest, DeclineRequest, GetUploadRequest, UpdateRef, check_in_response::Instruction,
         coordinator_service_client::CoordinatorServiceClient, enrolment_service_client::EnrolmentServiceClient,
     },
 };
@@ -97,19 +97,20 @@ impl Link {
         EnrolmentServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES)
     }
 
-    /// Asks what to do, and waits up to `hold` for something to do.
+    /// Asks what to do, and waits up to `hold` for something to do. Also gives what the coordinator lets the client spend.
     pub(crate) async fn check_in(
         &self,
         pending: Option<UpdateRef>,
         held: Option<[u8; 32]>,
         allowance: Option<Allowance>,
         hold: Duration,
-    ) -> Result<Instruction, CallError> {
+    ) -> Result<(Instruction, Option<Budget>), CallError> {
         let hold_ms = u32::try_from(hold.as_millis()).unwrap_or(u32::MAX);
         let held_sha256 = held.map(|name| name.to_vec().into()).unwrap_or_default();
         let request = self.request(CheckInRequest { pending, hold_ms, held_sha256, allowance });
         let response = self.within(hold + GRACE, self.coordinator().check_in(request)).await?;
-        response.instruction.ok_or(CallError::Protocol("an answer to a check-in holds no instruction"))
+        let silent = CallError::Protocol("an answer to a check-in holds no instruction");
+        Ok((response.instruction.ok_or(silent)?, response.budget))
     }
 
     /// How much of an update has arrived.

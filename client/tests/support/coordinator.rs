@@ -299,7 +299,7 @@ impl CoordinatorService for Coordinator {
             None if !over => Instruction::Assignment(self.assignment(round, &request.held_sha256)),
             None => Instruction::Finished(v1::Finished { run: self.script.run.clone() }),
         };
-        Ok(Response::new(v1::CheckInResponse { instruction: Some(instruction) }))
+        Ok(Response::new(v1::CheckInResponse { instruction: Some(instruction), budget: None }))
     }
 
     type DownloadModelStream = Pin<Box<dyn Stream<Item = Result<v1::DownloadModelResponse, Status>> + Send>>;

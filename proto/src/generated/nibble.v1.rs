@@ -51,6 +51,10 @@ pub struct UpdateRef {
 /// What to do next.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckInResponse {
+    /// What the coordinator lets this client spend in its run, beside what the client lets itself; any number of bytes, if it does
+    /// not say. The count goes on where it is.
+    #[prost(message, optional, tag = "6")]
+    pub budget: ::core::option::Option<Budget>,
     #[prost(oneof = "check_in_response::Instruction", tags = "1, 2, 3, 4, 5")]
     pub instruction: ::core::option::Option<check_in_response::Instruction>,
 }
@@ -74,6 +78,29 @@ pub mod check_in_response {
         #[prost(message, tag = "5")]
         Finished(super::Finished),
     }
+}
+/// Most bytes on the socket, TLS included, in both directions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Budget {
+    /// Sent.
+    #[prost(message, optional, tag = "1")]
+    pub up: ::core::option::Option<Caps>,
+    /// Received.
+    #[prost(message, optional, tag = "2")]
+    pub down: ::core::option::Option<Caps>,
+}
+/// Most bytes in one direction. A number that is not given is any number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Caps {
+    /// In a round, from one assignment to the next.
+    #[prost(uint64, optional, tag = "1")]
+    pub round: ::core::option::Option<u64>,
+    /// In a day, from midnight to midnight UTC.
+    #[prost(uint64, optional, tag = "2")]
+    pub day: ::core::option::Option<u64>,
+    /// In the run.
+    #[prost(uint64, optional, tag = "3")]
+    pub run: ::core::option::Option<u64>,
 }
 /// Nothing to do for this client now.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -35,6 +35,12 @@ struct Status {
     payload_bytes_down: u64,
     wire_bytes_up: u64,
     wire_bytes_down: u64,
+    /// Devices with a cap for the run, what they have left together, and for how many rounds of its own that is enough for the
+    /// one that it lasts least.
+    capped: usize,
+    left_bytes_up: Option<u64>,
+    left_bytes_down: Option<u64>,
+    rounds_left: Option<f64>,
 }
 
 /// A round and what came of it.
@@ -76,11 +82,13 @@ struct Client {
     received_bytes: u64,
     /// Rounds of the run that it was selected for.
     rounds: u64,
-    /// What it said it may spend when it last checked in: in a round, and of its cap for the run; null for any number.
+    /// What it had left when it last checked in, of its own caps and the coordinator's: for a round, and for the run; null for
+    /// any number.
     may_send_bytes: Option<u64>,
     may_receive_bytes: Option<u64>,
     may_send_in_run_bytes: Option<u64>,
-    /// Rounds that the last of these is enough for, if they go on as those before.
+    may_receive_in_run_bytes: Option<u64>,
+    /// Rounds of its own that what is left for the run is enough for, if they go on as those before.
     rounds_left: Option<f64>,
     enrolled_unix: u64,
     revoked_unix: Option<u64>,
@@ -119,6 +127,9 @@ pub(super) fn status(command: &Report) -> Result<()> {
     let all = store.rounds(&run.name)?;
     let open = all.iter().find(|row| row.new_model.is_none() && row.closed.is_none());
     let total = total(&store, &run.name)?;
+    let clients = described(&store, &run.name)?;
+    let left = |of: fn(&Client) -> Option<u64>| clients.iter().filter_map(of).reduce(|a, b| a.saturating_add(b));
+    let is_capped = |client: &&Client| client.may_send_in_run_bytes.or(client.may_receive_in_run_bytes).is_some();
     let status = Status {
         state: if run.ended.is_some() { "over" } else { "going on" },
         rounds_ended: all.len() as u64 - u64::from(open.is_some()),
@@ -127,7 +138,11 @@ pub(super) fn status(command: &Report) -> Result<()> {
         open_round_state: open.map(|row| row.state.to_string()),
         model_sha256: hex(&all.iter().rev().find_map(|row| row.new_model).unwrap_or(run.initial_model)),
         accuracy: all.iter().rev().find(|row| row.new_model.is_some()).and_then(|row| row.accuracy),
-        clients: store.devices()?.len(),
+        clients: clients.len(),
+        capped: clients.iter().filter(is_capped).count(),
+        left_bytes_up: left(|client| client.may_send_in_run_bytes),
+        left_bytes_down: left(|client| client.may_receive_in_run_bytes),
+        rounds_left: least(clients.iter().map(|client| client.rounds_left)),
         training: training(&store, &run, open)?,
         payload_bytes_up: total.payload_up,
         payload_bytes_down: total.payload_down,
@@ -148,6 +163,14 @@ pub(super) fn status(command: &Report) -> Result<()> {
     text += &format!("devices    {}, {} training\n", status.clients, status.training);
     text += &format!("payloads   {} up, {} down\n", size(total.payload_up), size(total.payload_down));
     text += &format!("on sockets {} up, {} down\n", size(total.wire_up), size(total.wire_down));
+    if status.capped > 0 {
+        let [up, down] = [status.left_bytes_up, status.left_bytes_down].map(any);
+        text += &format!("budgets    {} devices capped, {up} up and {down} down left in all", status.capped);
+        text += &status.rounds_left.map_or_else(String::new, |rounds| {
+            format!("; the first is through after {:.0} more of its rounds", rounds.floor())
+        });
+        text.push('\n');
+    }
     print(&text)
 }
 
@@ -265,58 +288,83 @@ pub(super) fn clients(command: &Report) -> Result<()> {
     let settings = settings(&command.config.config, &command.config.set)?;
     let store = Store::look_at(&settings.state)?;
     let run = command.run.clone().unwrap_or(settings.run);
-    let (mut moved, mut turns) = (BTreeMap::<_, Bytes>::new(), BTreeMap::<_, u64>::new());
-    for row in store.ledger(&run)? {
-        *moved.entry(row.client).or_default() += row.bytes;
-    }
-    for row in store.rounds(&run)? {
-        store.cohort(&run, row.round)?.into_iter().for_each(|client| *turns.entry(client).or_default() += 1);
-    }
-    let describe = |device: Device| {
-        let bytes = moved.get(&Some(device.client)).copied().unwrap_or_default();
-        let rounds = turns.get(&device.client).copied().unwrap_or_default();
-        let left = device.allowance.up_in_run.filter(|_| rounds > 0 && bytes.wire_up > 0);
-        Client {
-            client: device.client.0,
-            name: device.name,
-            sent_bytes: bytes.wire_up,
-            received_bytes: bytes.wire_down,
-            rounds,
-            may_send_bytes: device.allowance.up,
-            may_receive_bytes: device.allowance.down,
-            may_send_in_run_bytes: device.allowance.up_in_run,
-            rounds_left: left.map(|left| left as f64 * rounds as f64 / bytes.wire_up as f64),
-            enrolled_unix: device.enrolled.as_secs(),
-            revoked_unix: device.revoked.map(|time| time.as_secs()),
-            seen_unix: device.seen.map(|time| time.as_secs()),
-            certificate_ends_unix: device.not_after_unix,
-        }
-    };
-    let clients: Vec<_> = store.devices()?.into_iter().map(describe).collect();
+    let clients = described(&store, &run)?;
     if command.format == Format::Json {
         return print_json(&clients);
     }
     let day = |unix: Option<u64>| unix.map_or_else(|| "-".into(), date);
     let mut text = format!(
-        "{:>6}  {:24} {:17} {:17} {:17} {:>9} {:>9} {:>9} {:>11} {}\n",
-        "client", "name", "enrolled", "last seen", "certificate to", "sent", "received", "may send", "rounds left", ""
+        "{:>6}  {:24} {:17} {:17} {:17} {:>9} {:>9} {:>9} {:>9} {:>11} {}\n",
+        "client",
+        "name",
+        "enrolled",
+        "last seen",
+        "certificate to",
+        "sent",
+        "left",
+        "received",
+        "left",
+        "rounds left",
+        ""
     );
     for client in &clients {
         text += &format!(
-            "{:>6}  {:24} {:17} {:17} {:17} {:>9} {:>9} {:>9} {:>11} {}\n",
+            "{:>6}  {:24} {:17} {:17} {:17} {:>9} {:>9} {:>9} {:>9} {:>11} {}\n",
             client.client,
             client.name,
             date(client.enrolled_unix),
             day(client.seen_unix),
             day(client.certificate_ends_unix),
             size(client.sent_bytes),
+            any(client.may_send_in_run_bytes),
             size(client.received_bytes),
-            client.may_send_bytes.map_or_else(|| "-".into(), size),
-            client.rounds_left.map_or_else(|| "-".into(), |rounds| format!("{rounds:.0}")),
+            any(client.may_receive_in_run_bytes),
+            client.rounds_left.map_or_else(|| "-".into(), |rounds| format!("{:.0}", rounds.floor())),
             client.revoked_unix.map_or_else(String::new, |at| format!("revoked {}", date(at))),
         );
     }
     print(&text)
+}
+
+/// Every device, and what it did and spent in a run.
+fn described(store: &Store, run: &str) -> Result<Vec<Client>> {
+    let (mut moved, mut turns) = (BTreeMap::<_, Bytes>::new(), BTreeMap::<_, u64>::new());
+    for row in store.ledger(run)? {
+        *moved.entry(row.client).or_default() += row.bytes;
+    }
+    for row in store.rounds(run)? {
+        store.cohort(run, row.round)?.into_iter().for_each(|client| *turns.entry(client).or_default() += 1);
+    }
+    let describe = |device: Device| {
+        let bytes = moved.get(&Some(device.client)).copied().unwrap_or_default();
+        let (rounds, left) = (turns.get(&device.client).copied().unwrap_or_default(), device.allowance);
+        let lasts = |left: Option<u64>, spent: u64| {
+            let left = left.filter(|_| rounds > 0 && spent > 0)?;
+            Some(left as f64 * rounds as f64 / spent as f64)
+        };
+        let rounds_left = [lasts(left.up_in_run, bytes.wire_up), lasts(left.down_in_run, bytes.wire_down)];
+        Client {
+            client: device.client.0,
+            name: device.name,
+            sent_bytes: bytes.wire_up,
+            received_bytes: bytes.wire_down,
+            rounds,
+            may_send_bytes: left.up,
+            may_receive_bytes: left.down,
+            may_send_in_run_bytes: left.up_in_run,
+            may_receive_in_run_bytes: left.down_in_run,
+            rounds_left: least(rounds_left),
+            enrolled_unix: device.enrolled.as_secs(),
+            revoked_unix: device.revoked.map(|time| time.as_secs()),
+            seen_unix: device.seen.map(|time| time.as_secs()),
+            certificate_ends_unix: device.not_after_unix,
+        }
+    };
+    Ok(store.devices()?.into_iter().map(describe).collect())
+}
+
+fn least(numbers: impl IntoIterator<Item = Option<f64>>) -> Option<f64> {
+    numbers.into_iter().flatten().min_by(f64::total_cmp)
 }
 
 pub(super) fn ledger(command: &Report) -> Result<()> {
@@ -364,6 +412,15 @@ pub(super) fn ledger(command: &Report) -> Result<()> {
         wire_down: all.wire_down,
     };
     row("all".into(), "all".into(), &sum);
+    for Client { client, may_send_in_run_bytes: up, may_receive_in_run_bytes: down, .. } in
+        described(&store, &run.name)?
+    {
+        if up.or(down).is_some() {
+            let [up, down] = [up, down].map(|left| left.map_or_else(|| "-".into(), |bytes| bytes.to_string()));
+            text +=
+                &format!("{:>5} {client:>6} {:>12} {:>12} {up:>12} {:>12} {:>12} {down:>12}\n", "left", "", "", "", "");
+        }
+    }
     print(&text)
 }
 
@@ -379,6 +436,11 @@ fn size(bytes: u64) -> String {
         1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
         _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
+}
+
+/// Bytes that are capped, or a dash.
+fn any(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "-".into(), size)
 }
 
 fn date(unix: u64) -> String {

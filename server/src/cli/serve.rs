@@ -100,6 +100,7 @@ async fn run(
         models: settings.models,
         threads: settings.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)),
         limits: settings.limits,
+        budgets: settings.budgets,
         security,
         enrolment,
         evaluator: ready.evaluator,

@@ -20,7 +20,7 @@ use crate::{
     round::{Assigned, Counted, DiscardReason, Effect, Event, Outcome, Record},
     selection::Knowledge,
     spool::Spool,
-    store::{Allowance, LedgerRow, ReportKind, RoundState, Store},
+    store::{Allowance, Bytes, LedgerRow, ReportKind, RoundState, Store},
 };
 
 /// Commands that share one transaction, and so one wait for the disk.
@@ -95,6 +95,8 @@ pub struct Coordinator {
     /// What the rounds that ended taught of clients; only where cohorts are chosen by it.
     pub(super) knowledge: Knowledge,
     pub(super) seen: BTreeMap<ClientId, (Duration, Allowance)>,
+    /// Bytes on the socket that clients sent and received in the run, as far as the ledger has them.
+    pub(super) spent: BTreeMap<ClientId, [u64; 2]>,
     /// When clients last declined, while that keeps them from being selected.
     pub(super) declined: BTreeMap<ClientId, Duration>,
     pub(super) wake: Option<Duration>,
@@ -129,6 +131,7 @@ impl Coordinator {
             losses: Vec::new(),
             knowledge: Knowledge::default(),
             seen: BTreeMap::new(),
+            spent: BTreeMap::new(),
             declined: BTreeMap::new(),
             wake: None,
             ledger_written: Duration::ZERO,
@@ -376,14 +379,22 @@ impl Coordinator {
 
     pub(super) fn write_ledger(&mut self, now: Duration) -> Result<(), CoordinatorError> {
         self.ledger_written = now;
-        let plan = &self.parts.plan;
+        let plan = Arc::clone(&self.parts.plan);
         let round = self.round.as_ref().map_or(RoundId(plan.rounds.saturating_sub(1)), Round::id);
         for (client, bytes) in self.parts.ledger.take() {
             counters::moved(&bytes);
+            self.count_spent(client, &bytes);
             self.parts.store.add_to_ledger(&plan.name, &LedgerRow { round, client, bytes })?;
         }
         self.parts.store.seen(&std::mem::take(&mut self.seen))?;
         Ok(())
+    }
+
+    /// Counts what a client spends.
+    pub(super) fn count_spent(&mut self, client: Option<ClientId>, bytes: &Bytes) {
+        let Some(client) = client else { return };
+        let [up, down] = self.spent.entry(client).or_default();
+        (*up, *down) = (*up + bytes.wire_up, *down + bytes.wire_down);
     }
 
     /// Answers once the transaction is durable. Whoever asked may be gone.

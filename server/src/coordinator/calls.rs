@@ -25,10 +25,11 @@ impl Coordinator {
     pub(super) fn check_in(
         &mut self,
         client: ClientId,
-        asks: Asks,
+        mut asks: Asks,
         reply: oneshot::Sender<Instruction>,
     ) -> Result<(), CoordinatorError> {
         let now = self.parts.clock.now();
+        asks.allowance = asks.budget.limit(asks.allowance, self.spent.get(&client).copied().unwrap_or_default());
         self.seen.insert(client, (now, asks.allowance));
         if let Some(update) = asks.pending.clone() {
             match self.fate(client, &update)? {

@@ -6,7 +6,7 @@ use nibble_seed::{ClientId, RoundId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Admission, Instruction, Sent, UpdateRef};
-use crate::{models::ModelName, round::Outcome, store::Allowance};
+use crate::{budget::Budget, models::ModelName, round::Outcome, store::Allowance};
 
 /// Commands that may wait; those who send more wait themselves.
 const QUEUE: usize = 1024;
@@ -18,8 +18,10 @@ pub struct Asks {
     pub pending: Option<UpdateRef>,
     /// The model it has.
     pub held: Option<ModelName>,
-    /// What it may spend.
+    /// What it says it may spend.
     pub allowance: Allowance,
+    /// What it is let spend.
+    pub budget: Budget,
     /// Longest time to hold the answer.
     pub hold: Duration,
 }

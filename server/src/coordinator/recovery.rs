@@ -11,7 +11,7 @@ use crate::{
     Round,
     models::ModelName,
     round::{Carried, Closed, Counted, Effect, Event, Outcome},
-    store::{Report, ReportKind, RoundRow, RoundState, RunRow, StoreError},
+    store::{LedgerRow, Report, ReportKind, RoundRow, RoundState, RunRow, StoreError},
 };
 
 impl Coordinator {
@@ -67,6 +67,9 @@ impl Coordinator {
             }
         }
         let mut coordinator = Self::assemble(parts, (global, memories, newest), broadcast);
+        for LedgerRow { client, bytes, .. } in coordinator.parts.store.ledger(&plan.name)? {
+            coordinator.count_spent(client, &bytes);
+        }
         coordinator.resume(&row)?;
         Ok(coordinator)
     }

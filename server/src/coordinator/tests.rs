@@ -20,13 +20,14 @@ use tokio::{
 use super::*;
 use crate::{
     aggregation::Aggregation,
+    budget::{Budget, Caps},
     clock::Clock,
     evaluation::{Evaluate, Evaluation},
     models::{Models, NewModel},
     round::{DiscardReason, Outcome, RejectReason, RoundConfig},
     selection::{PowerOfChoice, Rule},
     spool::{Place, Spool},
-    store::{Allowance, Metrics, RoundState, Store},
+    store::{Allowance, Bytes, Metrics, RoundState, Store},
 };
 
 const HOLD: Duration = Duration::from_secs(30);
@@ -72,6 +73,7 @@ struct House {
     spool: Arc<Spool>,
     models: Arc<Models>,
     clock: Arc<Hand>,
+    ledger: Arc<Ledger>,
     over: watch::Receiver<bool>,
     task: JoinHandle<Result<(), CoordinatorError>>,
 }
@@ -96,13 +98,14 @@ impl House {
     ) -> Self {
         let spool = Spool::open(directory.join("spool")).unwrap();
         let (clock, (over, is_over)) = (Arc::new(Hand::default()), watch::channel(false));
+        let ledger = Arc::new(Ledger::default());
         let parts = Parts {
             plan: Arc::new(plan),
             store: Store::open(directory).unwrap(),
             spool: Arc::clone(&spool),
             models: Arc::clone(&models),
             clock: Arc::<Hand>::clone(&clock),
-            ledger: Arc::new(Ledger::default()),
+            ledger: Arc::clone(&ledger),
             threads: 2,
             followers,
             over,
@@ -110,7 +113,7 @@ impl House {
         let coordinator = Coordinator::start(parts, initial).await.unwrap();
         let (handle, commands) = Handle::new();
         let task = tokio::spawn(coordinator.run(commands, std::future::pending()));
-        Self { handle, spool, models, clock, over: is_over, task }
+        Self { handle, spool, models, clock, ledger, over: is_over, task }
     }
 
     async fn check_in(&self, client: u64, pending: Option<UpdateRef>) -> Instruction {
@@ -405,6 +408,30 @@ async fn who_cannot_pay_is_not_assigned_and_a_run_of_such_clients_ends() {
     let store = Store::look_at(directory.path()).unwrap();
     let states: Vec<_> = store.rounds("run").unwrap().into_iter().map(|row| row.state).collect();
     assert_eq!(states, [RoundState::Committed, RoundState::Abandoned, RoundState::Abandoned]);
+}
+
+/// A client that says nothing of what it may spend is held to what the coordinator lets it spend, by the coordinator's count.
+#[tokio::test]
+async fn work_is_not_handed_out_beyond_what_the_coordinator_allows() {
+    let directory = tempfile::tempdir().unwrap();
+    let update = crate::wire::up("fp32".parse::<Scheme>().unwrap().coding.payload_bytes(&layout()));
+    let let_send = |bytes| {
+        let budget = Budget { up: Caps { run: Some(bytes), ..Caps::default() }, ..Budget::default() };
+        Asks { budget, ..Asks::default() }
+    };
+    let house = House::open(directory.path(), plan(3, RoundConfig::new(1).unwrap())).await;
+    let first = assigned(house.ask(0, let_send(2 * update)).await);
+    house.ledger.add(Some(ClientId(0)), Bytes { wire_up: update + 1, ..Bytes::default() });
+    house.clock.0.fetch_add(5_000, Ordering::SeqCst); // until the ledger is written on
+    house.send(0, &first, [1.0; 3]).await;
+    house.kill();
+    let both = RoundConfig::new(1).unwrap().select_among(2, None);
+    let house = House::open(directory.path(), plan(3, both)).await;
+    let told = house.ask(0, let_send(2 * update)).await;
+    assert!(matches!(told, Instruction::Wait(_)), "a byte too few is left, also after a restart: {told:?}");
+    let (more, less) = tokio::join!(house.ask(0, let_send(2 * update + 1)), house.ask(1, let_send(update - 1)));
+    assigned(more);
+    assert!(matches!(less, Instruction::Wait(_)), "{less:?}");
 }
 
 #[tokio::test]

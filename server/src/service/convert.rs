@@ -7,6 +7,7 @@ use nibble_seed::RoundId;
 use tonic::Status;
 
 use crate::{
+    budget::{Budget, Caps},
     coordinator::{Assignment, Instruction, ModelRef, Plan, UpdateRef},
     models::ModelName,
     round::{DiscardReason, Outcome, RejectReason},
@@ -46,7 +47,7 @@ pub(super) fn metric(field: &str, value: f64) -> Result<f64, Status> {
     }
 }
 
-pub(super) fn instruction(instruction: Instruction) -> v1::CheckInResponse {
+pub(super) fn answer(instruction: Instruction, budget: &Budget) -> v1::CheckInResponse {
     use v1::check_in_response::Instruction as I;
     let instruction = match instruction {
         Instruction::Wait(time) => I::Wait(v1::Wait { retry_after_ms: millis(time).try_into().unwrap_or(u32::MAX) }),
@@ -55,7 +56,9 @@ pub(super) fn instruction(instruction: Instruction) -> v1::CheckInResponse {
         Instruction::Receipt(update, outcome) => I::Receipt(receipt(&update, &outcome)),
         Instruction::Finished(run) => I::Finished(v1::Finished { run }),
     };
-    v1::CheckInResponse { instruction: Some(instruction) }
+    let caps = |caps: Caps| v1::Caps { round: caps.round, day: caps.day, run: caps.run };
+    let budget = (!budget.is_none()).then(|| v1::Budget { up: Some(caps(budget.up)), down: Some(caps(budget.down)) });
+    v1::CheckInResponse { instruction: Some(instruction), budget }
 }
 
 fn assignment(assigned: &Assignment) -> v1::Assignment {

@@ -33,7 +33,8 @@ impl From<Stopped> for Status {
 #[tonic::async_trait]
 impl CoordinatorService for Services {
     async fn check_in(&self, request: Request<v1::CheckInRequest>) -> Result<Response<v1::CheckInResponse>, Status> {
-        let client = identity(&request)?.client;
+        let identity = identity(&request)?;
+        let (client, budget) = (identity.client, self.budgets.of(&identity.name));
         let message = request.into_inner();
         let message_up = message.encoded_len();
         let hold = Duration::from_millis(message.hold_ms.into()).min(LONGEST_HOLD);
@@ -43,9 +44,9 @@ impl CoordinatorService for Services {
         let v1::Allowance { up, down, up_in_run, down_in_run, renews_in_s } = message.allowance.unwrap_or_default();
         let renews_in = renews_in_s.map(|seconds| Duration::from_secs(seconds.into()));
         let allowance = Allowance { up, down, up_in_run, down_in_run, renews_in };
-        let asks = Asks { pending, held, allowance, hold };
+        let asks = Asks { pending, held, allowance, budget, hold };
         let asked = self.coordinator.ask(|reply| Command::CheckIn { client, asks, reply });
-        let answer = convert::instruction(asked.await?);
+        let answer = convert::answer(asked.await?, &budget);
         self.count(client, message_up, answer.encoded_len());
         Ok(Response::new(answer))
     }

@@ -22,6 +22,7 @@ use tonic::{Request, Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    budget::Budgets,
     clock::Clock,
     coordinator::{Handle, Ledger, Plan},
     models::Models,
@@ -71,6 +72,8 @@ pub struct Services {
     pub ledger: Arc<Ledger>,
     /// Certificates for devices; `None` on an insecure coordinator.
     pub enrolment: Option<Arc<Enrolment>>,
+    /// What devices may spend.
+    pub budgets: Arc<Budgets>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where to wait for the disk.

@@ -2,6 +2,7 @@
 //!
 //! Everything is read and checked before a port is bound. `docs/deploy.md` lists every key.
 
+mod budget;
 mod raw;
 mod validated;
 

@@ -53,6 +53,9 @@ pub struct Raw {
     pub strategy: strategy::Keys,
     /// Rounds that do not wait for their clients. Default: they do.
     pub asynchronous: Option<Asynchronous>,
+    /// What devices may spend. It may change from one start to the next. Default: any number of bytes.
+    #[serde(default)]
+    pub budget: super::budget::Keys,
 }
 
 /// Certificates.

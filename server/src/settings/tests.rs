@@ -33,6 +33,18 @@ fn what_is_left_out_has_its_default_and_overrides_count() {
 }
 
 #[test]
+fn devices_have_the_budget_of_their_name_and_it_is_no_part_of_the_run() {
+    let text = format!(
+        "{GOOD}[budget]\nuplink_bytes = 50000\n[budget.devices.\"gateway-*\"]\ndownlink_bytes_per_day = 900000\n"
+    );
+    let settings = load(&text, &[]).unwrap();
+    let (pump, gateway) = (settings.budgets.of("pump-7"), settings.budgets.of("gateway-1"));
+    assert_eq!((pump.up.run, pump.down.day), (Some(50_000), None));
+    assert_eq!((gateway.up.run, gateway.down.day), (None, Some(900_000)));
+    assert_eq!(settings.config, load(GOOD, &[]).unwrap().config, "it may change from one start to the next");
+}
+
+#[test]
 fn a_rule_of_selection_is_a_name_or_a_table() {
     let rule = |set: &str| load(GOOD, &[set, "cohort.available=6"]).unwrap();
     let oort = Rule::Oort(Oort::default());
@@ -57,6 +69,9 @@ fn every_mistake_names_its_place_and_its_mend() {
         ("[run]\nname = \"a\"\nrounds = 0\n", vec![], "nibble-server.toml:3: run.rounds"),
         ("[run]\nname = \"a\"\nrounds = 1\n[cohort]\nsize = 3\nquorum = 4\n", vec![], "toml:6: cohort.quorum"),
         (GOOD, vec!["models=bucket"], "not an address"),
+        (GOOD, vec!["budget.uplink_bytes=9"], "budget.uplink_bytes: 9 bytes may be spent before"),
+        (GOOD, vec!["budget={ devices = { p = { downlink_bytes = 1 } } }"], "budget.devices.\"p\".downlink_bytes"),
+        (GOOD, vec!["budget={ devices = { p = { devices = { q = {} } } } }"], "devices have no devices"),
         (GOOD, vec!["models=ftp://host/models"], "file:///DIR"),
         (GOOD, vec!["cohort.quorum=0"], "cohort.quorum"),
         (GOOD, vec!["cohort.available=1"], "cohort.available"),

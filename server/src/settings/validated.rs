@@ -18,6 +18,7 @@ use crate::{
     RoundConfigError,
     aggregation::{Aggregation, KeyError},
     broadcast::{Downlink, Span},
+    budget::Budgets,
     coordinator::Training,
     listener::{Limits, Rate},
     policy::{Policy, PolicyError},
@@ -75,6 +76,8 @@ pub struct Settings {
     pub downlink: Option<Downlink>,
     /// Most bytes of a payload.
     pub uplink_budget_bytes: Option<u64>,
+    /// What devices may spend.
+    pub budgets: Budgets,
     /// The keys of the run as TOML, every one spelled out.
     pub config: String,
 }
@@ -154,7 +157,7 @@ impl SettingsError {
     }
 }
 
-fn broken(key: &str, problem: impl Into<String>, mend: impl Into<String>) -> SettingsError {
+pub(super) fn broken(key: &str, problem: impl Into<String>, mend: impl Into<String>) -> SettingsError {
     SettingsError::Rule { place: None, key: key.into(), problem: problem.into(), mend: mend.into() }
 }
 
@@ -228,6 +231,7 @@ impl Settings {
             strategy,
             downlink: downlink(&raw.compression)?,
             uplink_budget_bytes: raw.compression.uplink_budget_bytes,
+            budgets: raw.budget.check()?,
             config,
         })
     }

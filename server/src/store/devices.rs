@@ -187,13 +187,13 @@ impl Store {
     /// # Errors
     /// If the store fails.
     pub fn seen(&self, seen: &BTreeMap<ClientId, (Duration, Allowance)>) -> Result<(), StoreError> {
-        let sql = "UPDATE clients SET seen = ?2, may_send = ?3, may_receive = ?4, may_send_in_run = ?5 \
-                   WHERE id = ?1";
+        let sql = "UPDATE clients SET seen = ?2, may_send = ?3, may_receive = ?4, may_send_in_run = ?5, \
+                   may_receive_in_run = ?6 WHERE id = ?1";
         let mut update = self.connection.prepare_cached(sql)?;
         for (client, (at, allowance)) in seen {
-            let Allowance { up, down, up_in_run, .. } = *allowance;
-            let [up, down, up_in_run] = [up, down, up_in_run].map(|bytes| bytes.map(signed));
-            update.execute((signed(client.0), nanos(*at), up, down, up_in_run))?;
+            let Allowance { up, down, up_in_run, down_in_run, .. } = *allowance;
+            let [up, down, up_in_run, down_in_run] = [up, down, up_in_run, down_in_run].map(|bytes| bytes.map(signed));
+            update.execute((signed(client.0), nanos(*at), up, down, up_in_run, down_in_run))?;
         }
         Ok(())
     }
@@ -204,12 +204,18 @@ impl Store {
     /// If the store fails.
     pub fn devices(&self) -> Result<Vec<Device>, StoreError> {
         let sql = "SELECT id, name, enrolled, revoked, seen, (SELECT MAX(not_after) FROM certificates WHERE client = id), \
-                   may_send, may_receive, may_send_in_run FROM clients ORDER BY id";
+                   may_send, may_receive, may_send_in_run, may_receive_in_run FROM clients ORDER BY id";
         let mut rows = self.connection.prepare_cached(sql)?;
         let devices = rows.query_map([], |row| {
             let bytes = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(unsigned));
             Ok(Device {
-                allowance: Allowance { up: bytes(6)?, down: bytes(7)?, up_in_run: bytes(8)?, ..Allowance::default() },
+                allowance: Allowance {
+                    up: bytes(6)?,
+                    down: bytes(7)?,
+                    up_in_run: bytes(8)?,
+                    down_in_run: bytes(9)?,
+                    renews_in: None,
+                },
                 client: ClientId(unsigned(row.get(0)?)),
                 name: row.get(1)?,
                 enrolled: duration(row.get(2)?),

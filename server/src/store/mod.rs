@@ -23,7 +23,7 @@ pub use rounds::{Metrics, Report, ReportKind, RoundRow, RoundState};
 pub use runs::RunRow;
 
 /// The version of the tables.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 const TABLES: &str = include_str!("tables.sql");
 

@@ -75,7 +75,8 @@ CREATE TABLE clients (
     seen INTEGER,
     may_send INTEGER,                   -- bytes that it said it has left, for a round; NULL for any number
     may_receive INTEGER,
-    may_send_in_run INTEGER             -- for the rest of the run
+    may_send_in_run INTEGER,            -- for the rest of the run
+    may_receive_in_run INTEGER
 ) STRICT;
 
 CREATE TABLE certificates (

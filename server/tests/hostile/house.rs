@@ -12,6 +12,7 @@ use std::{
 use nibble_codec::{Layout, Scheme};
 use nibble_seed::{ClientId, RoundId, Seed};
 use nibble_server::{
+    budget::Budgets,
     clock::{Clock as _, SystemClock},
     coordinator::{Plan, Training},
     identity::{Authority, Clock, Issued, Token, server_config},
@@ -134,6 +135,7 @@ impl House {
             models: None,
             threads: 1,
             limits: options.limits,
+            budgets: Budgets::default(),
             security,
             enrolment: Some(Arc::new(Enrolment { authority: own, store, validity: YEAR })),
             evaluator: None,

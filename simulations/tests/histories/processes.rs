@@ -16,6 +16,7 @@ use nibble_codec::Scheme;
 use nibble_seed::{ClientId, Seed};
 use nibble_server::{
     aggregation::Aggregation,
+    budget::Budgets,
     clock::Clock,
     coordinator::{self, Plan},
     listener::{Limits, Meters, Security},
@@ -85,6 +86,7 @@ pub(crate) async fn coordinate(plan: Arc<Plan>, size: Size, state: PathBuf, stop
         threads: 1,
         // The end of a stop wakes all connections, in any order: it comes in the tick of the stop, while the links are held.
         limits: Limits { drain: TICK / 5, ..Limits::default() },
+        budgets: Budgets::default(),
         security: Security::Insecure,
         enrolment: None,
         evaluator: None,

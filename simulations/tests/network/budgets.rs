@@ -24,9 +24,13 @@ fn config(uplink: &str, rounds: u64) -> String {
     )
 }
 
-fn start(deployment: &Deployment, index: usize, (up, down): (u64, u64)) -> Process {
-    let budget = format!("[budget]\nuplink_bytes = {up}\ndownlink_bytes = {down}\n");
-    deployment.client_with(index, 50, &budget)
+fn start(deployment: &Deployment, index: usize, caps: (u64, u64)) -> Process {
+    deployment.client_with(index, 50, &table("budget", caps))
+}
+
+/// A budget of this much in a run.
+fn table(name: &str, (up, down): (u64, u64)) -> String {
+    format!("[{name}]\nuplink_bytes = {up}\ndownlink_bytes = {down}\n")
 }
 
 /// What the client says that it spent.
@@ -99,6 +103,51 @@ fn kills_and_new_connections_spend_from_the_same_purse() {
     coordinator.terminate();
     coordinator.ends_with(0);
     check(&deployment, caps);
+}
+
+/// Devices without a budget of their own keep what the coordinator allows them, by name or all alike, from their first
+/// connection on; and both ends say what is left.
+#[test]
+fn devices_keep_what_the_coordinator_allows_them() {
+    let allowed = |index| if index < 3 { (16_384, 60_000) } else { caps(index) };
+    let mut config = config("fit+ef", 30) + &table("budget", allowed(0));
+    (3..CLIENTS).for_each(|index| config += &table(&format!("budget.devices.client-{index}"), allowed(index)));
+    let mut deployment = Deployment::secure(&config);
+    let mut coordinator = deployment.start();
+    (0..CLIENTS).for_each(|index| deployment.enrol(index));
+    let mut clients: Vec<_> = (0..CLIENTS).map(|index| deployment.client(index, 50)).collect();
+    let listed = |deployment: &Deployment| -> Vec<serde_json::Value> {
+        let text = Program::Server.ok(&["clients", "--format", "json", "--config", &deployment.config()]);
+        serde_json::from_str(&text).expect("clients as JSON")
+    };
+    // Until everybody has said once what it has left: who is killed may have too little for that.
+    let has_said = |client: &serde_json::Value| client["may_send_in_run_bytes"].is_u64() && client["rounds"] != 0;
+    while !(listed(&deployment).iter().all(has_said)) {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let mut moments = Moments::of(78);
+    for _ in 0..6 {
+        std::thread::sleep(moments.below(std::time::Duration::from_millis(120)));
+        let index = moments.index(CLIENTS);
+        drop(clients.remove(index)); // killed, unless it has spent all
+        clients.insert(index, deployment.client(index, 50));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    drop(clients);
+    coordinator.terminate();
+    coordinator.ends_with(0);
+    check(&deployment, allowed);
+    for (index, client) in listed(&deployment).iter().enumerate() {
+        let (up, down) = allowed(index);
+        let (left_up, left_down) = (&client["may_send_in_run_bytes"], &client["may_receive_in_run_bytes"]);
+        assert!(left_up.as_u64().is_some_and(|left| left < up), "{client}");
+        assert!(left_down.as_u64().is_some_and(|left| left < down), "{client}");
+        assert!(client["rounds_left"].is_number(), "{client}");
+    }
+    let status = Program::Server.ok(&["status", "--config", &deployment.config()]);
+    assert!(status.contains("budgets    6 devices capped, "), "{status}");
+    let ledger = Program::Server.ok(&["ledger", "--config", &deployment.config()]);
+    assert_eq!(ledger.lines().filter(|line| line.trim_start().starts_with("left ")).count(), CLIENTS, "{ledger}");
 }
 
 /// Budgets, schemes and models that nobody chose: whatever they are, sockets stay under every cap.
