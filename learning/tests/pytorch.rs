@@ -1,4 +1,5 @@
-//! The trainer against PyTorch: initialisation, loss, gradients, plain SGD, momentum, weight decay, steps and clipping.
+//! The trainer against PyTorch: initialisation, loss, gradients, plain SGD, momentum, weight decay, steps, clipping and
+//! FedProx's pull.
 //!
 //! `data/make_golden.py` defines the tasks, it and `data/make_local.py` wrote the numbers.
 #![allow(clippy::unwrap_used)] // a failing helper is a failing test
@@ -112,6 +113,20 @@ fn steps_and_clipping_are_those_of_pytorch() {
         assert_eq!(loose.0 != delta, model.0 != "logreg", "the gradients of all but the smallest model were clipped");
         let [twice, six] = [(2, None), (1, Some(6))].map(|(epochs, steps)| SgdConfig { epochs, steps, ..sgd });
         assert!(train(&mut trainer, &twice, None) == train(&mut trainer, &six, None));
+    }
+}
+
+#[test]
+fn the_proximal_term_is_that_of_pytorch() {
+    let plain = SgdConfig { batch: 16, ..SgdConfig::default() };
+    let pulled = SgdConfig { proximal: 0.7, ..plain };
+    for (case, model) in CASES.into_iter().enumerate() {
+        let mut trainer = trainer(model);
+        let (delta, report) = train(&mut trainer, &pulled, None);
+        check(case, "proximal", &delta, 1e-4);
+        check(case, "proximal_loss", &[report.mean_loss as f32], 1e-5);
+        let norm = |delta: &[f32]| delta.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        assert!(norm(&delta) < 0.95 * norm(&train(&mut trainer, &plain, None).0), "it holds back");
     }
 }
 

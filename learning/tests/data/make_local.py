@@ -2,7 +2,8 @@
 
 Run: python3 make_local.py. The file is like golden.txt: case, quantity, index, value. `clipped` is seven steps over
 reshuffled passes with `clip_grad_norm_`, momentum and weight decay, `clipped_once` the first of them. `qat_int4` and the like are
-one step of quantization-aware training with a straight-through gradient, on the widths that they name.
+one step of quantization-aware training with a straight-through gradient, on the widths that they name. `proximal` is three
+steps on FedProx's local objective (Li et al. 2020, equation 2), differentiated by PyTorch.
 """
 
 import pathlib
@@ -11,7 +12,7 @@ import make_golden as golden
 import numpy as np
 import torch
 
-STEPS, CLIP = 7, 0.5
+STEPS, CLIP, MU = 7, 0.5, 0.7
 
 
 def batches(steps):
@@ -69,14 +70,16 @@ def main():
         parameters = list(model.parameters())
         x, y = golden.samples(100, golden.TRAIN, shape, classes)
 
-        def train(steps, clip, forward=model, **options):
+        def train(steps, clip, forward=model, mu=0.0, **options):
             golden.init(model, 7)
             start, losses = flat(), []
+            begun = [p.detach().clone() for p in parameters]
             optimiser = torch.optim.SGD(parameters, golden.LR, **options)
             for batch in batches(steps):
                 optimiser.zero_grad()
                 loss = torch.nn.functional.cross_entropy(forward(x[batch]), y[batch])
-                loss.backward()
+                pull = sum(((p - at) ** 2).sum() for p, at in zip(parameters, begun))
+                (loss + mu / 2 * pull).backward()
                 losses.append(loss.item())
                 # clip_grad_norm_, but for the sum in f64: in f32 the norm of the cnn's gradient is 2e-5 off.
                 norm = torch.nn.utils.get_total_norm([p.grad.double() for p in parameters])
@@ -97,6 +100,7 @@ def main():
 
         for quantity, steps in [("clipped_once", 1), ("clipped", STEPS)]:
             note(quantity, *train(steps, CLIP, momentum=0.9, weight_decay=0.01))
+        note("proximal", *train(3, 1e9, mu=MU))
         for quantity, *bits in QAT:
             note("qat_" + quantity, *train(1, 1e9, forward=lambda x: quantised(model, x, *bits)))
     pathlib.Path(__file__).with_name("local.txt").write_text("\n".join(lines) + "\n")
@@ -104,5 +108,6 @@ def main():
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    torch.backends.mkldnn.enabled = False  # its convolutions differ from processor to processor
     np.seterr(over="ignore")
     main()
