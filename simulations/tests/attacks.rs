@@ -25,14 +25,24 @@ fn load(text: &str) -> (Experiment, Federation) {
 #[test]
 fn one_round_is_the_mean_of_what_the_formulas_say() {
     let directory = tempfile::tempdir().unwrap();
-    for (kind, strength) in [("sign-flip", 3.0), ("scaling", 4.0), ("inner-product", 2.0), ("alie", 1.5), ("alie", 0.0)]
-    {
+    // The first buffer of rounds that do not wait is a round of all nine.
+    for (kind, strength, waits) in [
+        ("sign-flip", 3.0, true),
+        ("scaling", 4.0, true),
+        ("inner-product", 2.0, true),
+        ("alie", 1.5, true),
+        ("alie", 0.0, true),
+        ("sign-flip", 3.0, false),
+        ("inner-product", 2.0, false),
+        ("alie", 0.0, false),
+    ] {
+        let waiting = if waits { "" } else { "[asynchronous]\nconcurrency = 9\n" };
         let given = if strength > 0.0 { format!("strength = {strength}\n") } else { String::new() };
         let (experiment, federation) = load(&format!(
             "seeds = [3]\nrounds = 1\n[model]\nname = \"logreg\"\n[data]\nclients = 9\n[cohort]\nsize = 9\n\
-                 [compression]\nuplink = [\"fp32\"]\n[aggregation]\nnorm_bound = \"off\"\n[attack]\nkind = \"{kind}\"\nfraction = 0.33\n{given}"
+                 [compression]\nuplink = [\"fp32\"]\n[aggregation]\nnorm_bound = \"off\"\n[attack]\nkind = \"{kind}\"\nfraction = 0.33\n{given}{waiting}"
         ));
-        let state = directory.path().join(format!("{kind}-{strength}"));
+        let state = directory.path().join(format!("{kind}-{strength}-{waits}"));
         let mut run = open(&experiment, &federation, 2, &state);
         let before = run.progress().global.clone();
         run.save_updates(&state.join("updates")).unwrap();
@@ -75,15 +85,17 @@ fn one_round_is_the_mean_of_what_the_formulas_say() {
 #[test]
 fn every_attack_ends_in_one_model_on_any_number_of_threads_and_resumed() {
     let mut models = Vec::new();
-    for kind in KINDS {
+    for (kind, asynchronous) in
+        KINDS.into_iter().flat_map(|kind| [(kind, ""), (kind, "[asynchronous]\nconcurrency = 12\n")])
+    {
         let (experiment, federation) = load(&format!(
             "seeds = [5]\nrounds = 6\n[model]\nname = \"logreg\"\n[data]\nclients = 30\n[availability]\ndropout = 0.1\n\
                  [cohort]\nsize = 8\n[compression]\nuplink = [\"int4+ef/auto:1\"]\n[attack]\nkind = \"{kind}\"\n\
-                 fraction = 0.3\n"
+                 fraction = 0.3\n{asynchronous}"
         ));
         let (model, _) = play(&experiment, &federation, 1, &[]);
-        assert_eq!(play(&experiment, &federation, 3, &[2, 4]).0, model, "{kind}");
-        assert!(!models.contains(&model), "{kind} does what another does");
+        assert_eq!(play(&experiment, &federation, 3, &[2, 4]).0, model, "{kind} {asynchronous}");
+        assert!(!models.contains(&model), "{kind} {asynchronous} does what another does");
         models.push(model);
     }
 }

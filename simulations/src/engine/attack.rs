@@ -19,11 +19,11 @@ impl Run<'_> {
     }
 
     /// Attackers that act together look at what the honest send, tile by tile, and send what they make of it. Where
-    /// nobody honest takes part there is nothing to look at, and what they learnt stands.
+    /// nobody honest takes part there is nothing to look at, and what they learnt stands. `assigned` are theirs and others' parts,
+    /// each of its round.
     pub(super) fn plot(
         &mut self,
-        round: RoundId,
-        assigned: &[Assigned],
+        assigned: &[(RoundId, Assigned)],
         sent: &mut BTreeMap<ClientId, Sent>,
     ) -> Result<(), SimError> {
         let crafts = |client| self.attackers.as_ref().is_some_and(|attackers: &Attackers| attackers.crafts(client));
@@ -43,12 +43,12 @@ impl Run<'_> {
         let fold = |chunk: usize, tile: &Mutex<&mut [f32]>| plot.tile(&payloads, chunk, &mut lock(tile));
         self.workers.each(&tiles, |_, (chunk, tile)| Ok(fold(*chunk, tile)?))?;
         let tasks: Vec<_> =
-            assigned.iter().filter(|task| crafts(task.client) && sent.contains_key(&task.client)).collect();
-        let coded = self.workers.each(&tasks, |_, task| {
+            assigned.iter().filter(|(_, task)| crafts(task.client) && sent.contains_key(&task.client)).collect();
+        let coded = self.workers.each(&tasks, |_, &&(round, ref task)| {
             let coded = encode(layout, task, round, &crafted, Vec::new());
             coded.map_err(|error| SimError::Client { round, client: task.client, error })
         })?;
-        for (task, (payload, nmse)) in tasks.iter().zip(coded) {
+        for ((_, task), (payload, nmse)) in tasks.into_iter().zip(coded) {
             if let Some(sent) = sent.get_mut(&task.client) {
                 (sent.payload, sent.nmse) = (payload, nmse);
             }

@@ -186,7 +186,9 @@ impl Run<'_> {
                     Effect::Aggregate(counted) => {
                         self.train_flights(filling)?;
                         filling.took = counted.iter().filter_map(|counted| self.took(counted.client)).collect();
+                        let parts = self.parts(&counted);
                         filling.counted = self.take_counted(&counted);
+                        self.plot(&parts, &mut filling.counted)?;
                         self.aggregate(id, &counted, &filling.counted)?;
                         filling.outcomes.counted = counted;
                         more.extend(filling.round.step(Event::Aggregated, self.progress.clock));
@@ -255,6 +257,12 @@ impl Run<'_> {
     fn took(&self, client: ClientId) -> Option<(ClientId, Duration)> {
         let flight = self.under_way.flights.get(&client)?;
         Some((client, flight.arrives?.saturating_sub(flight.began)))
+    }
+
+    /// What those were assigned whose updates count.
+    fn parts(&self, counted: &[Counted]) -> Vec<(RoundId, Assigned)> {
+        let part = |counted: &Counted| Some((counted.round, self.under_way.flights.get(&counted.client)?.assigned));
+        counted.iter().filter_map(part).collect()
     }
 
     /// The updates that count, which are then no longer under way.

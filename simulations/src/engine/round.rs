@@ -79,7 +79,8 @@ impl Run<'_> {
         let (assigned, abandoned) = self.select(&mut round, &mut queue, &able, whole);
         let now = self.progress.clock;
         let mut sent = self.train(id, &assigned, &held)?;
-        self.plot(id, &assigned, &mut sent)?;
+        let parts: Vec<_> = assigned.iter().map(|task| (id, *task)).collect();
+        self.plot(&parts, &mut sent)?;
         let mut arrivals = BTreeMap::new();
         for task @ &Assigned { client, works, .. } in &assigned {
             match (works, sent.get(&client)) {

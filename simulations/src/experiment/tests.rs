@@ -171,7 +171,6 @@ fn what_does_not_go_with_rounds_that_do_not_wait_is_refused() {
         (&["cohort.uplink_bytes=9000"], "cohort.uplink_bytes: clients that start one by one"),
         (&["cohort.selection=oort"], "cohort.selection"),
         (&["strategy.name=scaffold", "aggregation.norm_bound=off"], "strategy.name: control variates"),
-        (&["attack.kind=alie", "attack.fraction=0.2"], "attack.kind"),
     ] {
         let error = refused(sets);
         assert!(error.contains(says), "{error}");

@@ -154,10 +154,6 @@ fn asynchronous(
     strategy: &Strategy,
 ) -> Result<RoundConfig, ExperimentError> {
     let Some(keys) = &raw.asynchronous else { return Ok(round) };
-    if raw.attack.is_some() {
-        let problem = "attackers that act together look at a round's updates, and here rounds have none of their own";
-        return Err(broken("attack.kind", problem, "leave [attack] out, or [asynchronous]"));
-    }
     keys.check(round, aggregation, strategy, raw.cohort.uplink_bytes).map_err(rule)
 }
 
