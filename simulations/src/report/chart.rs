@@ -1,10 +1,11 @@
-//! Figures as SVG and PNG: what [`figure`] and [`rates`] draw, on plotters' two backends.
+//! Figures as SVG and PNG: what [`figure`], [`front`] and [`rates`] draw, on plotters' two backends.
 //!
 //! Text in the PNG is set in a subset of Inter that is part of the program, so it needs no font of the system. Both are
 //! drawn on a grid [`SCALE`] times finer than a page's pixel; the bitmap is then halved, since plotters does not smooth
 //! thick lines.
 
 pub(super) mod figure;
+pub(super) mod front;
 mod lettering;
 pub(super) mod pen;
 pub(super) mod rates;

@@ -20,7 +20,7 @@ pub use files::summary_json;
 pub use table::table;
 
 use crate::{codec_eval::CodecRow, results::Comparison};
-use chart::{figure::AccuracyVsBytes, rates::Rates};
+use chart::{figure::AccuracyVsBytes, front::Front, rates::Rates};
 use stats::Overview;
 
 /// How text for a terminal is made. The caller knows whether there is one and what `NO_COLOR` says.
@@ -65,27 +65,30 @@ pub fn headline(comparison: &Comparison) -> String {
     units::visible(&words::headline(comparison, &Overview::of(comparison)).join(" "))
 }
 
-/// Writes `rounds.csv`, `summary.json`, where there are links or budgets `clients.csv`, `accuracy_vs_bytes.svg`, `accuracy_vs_bytes.png` and `report.html` into `dir`,
-/// which is made if it is not there. Each file is replaced as a whole or not at all.
+/// Writes `rounds.csv`, `summary.json`, where there are links or budgets `clients.csv`, `accuracy_vs_bytes` and, of three schemes
+/// or more, `pareto` as `.svg` and `.png`, and `report.html` into `dir`, which is made if it is not there. Each file is replaced as a whole or not at all.
 pub fn write(comparison: &Comparison, dir: &Path) -> Result<(), ReportError> {
     std::fs::create_dir_all(dir).map_err(|source| ReportError::Io { path: dir.to_owned(), source })?;
     let overview = Overview::of(comparison);
-    let figure = AccuracyVsBytes(&overview);
+    let (figure, front) = (AccuracyVsBytes(&overview), Front::of(&overview));
     let svg = chart::svg(&figure)?;
-    let files: [(&str, Vec<u8>); 5] = [
-        ("rounds.csv", files::rounds_csv(comparison)?),
-        ("summary.json", summary_json(comparison)?.into_bytes()),
-        ("accuracy_vs_bytes.png", chart::png(&figure)?),
-        ("report.html", page::html(comparison, &overview, &svg)?.into_bytes()),
-        ("accuracy_vs_bytes.svg", svg.into_bytes()),
+    let front_svg = front.as_ref().map(chart::svg).transpose()?;
+    let page = page::html(comparison, &overview, (&svg, front_svg.as_deref()))?;
+    // What an earlier comparison left and this one has not goes.
+    let files: [(&str, Option<Vec<u8>>); 8] = [
+        ("rounds.csv", Some(files::rounds_csv(comparison)?)),
+        ("summary.json", Some(summary_json(comparison)?.into_bytes())),
+        ("accuracy_vs_bytes.png", Some(chart::png(&figure)?)),
+        ("report.html", Some(page.into_bytes())),
+        ("accuracy_vs_bytes.svg", Some(svg.into_bytes())),
+        ("pareto.png", front.as_ref().map(chart::png).transpose()?),
+        ("pareto.svg", front_svg.map(String::into_bytes)),
+        ("clients.csv", files::clients_csv(comparison)?),
     ];
-    for (name, content) in files {
-        files::write_atomically(&dir.join(name), &content)?;
-    }
-    match files::clients_csv(comparison)? {
-        Some(content) => files::write_atomically(&dir.join("clients.csv"), &content),
-        None => files::remove(&dir.join("clients.csv")), // of an earlier comparison
-    }
+    files.into_iter().try_for_each(|(name, content)| match content {
+        Some(content) => files::write_atomically(&dir.join(name), &content),
+        None => files::remove(&dir.join(name)),
+    })
 }
 
 /// Writes the figure of error against rate to `path`, as its ending says: `svg` or `png`.

@@ -21,8 +21,12 @@ const SCRIPT: &str = include_str!("../../assets/report.js");
 const UPLOT_STYLE: &str = include_str!("../../assets/uplot/uPlot.min.css");
 const UPLOT_SCRIPT: &str = include_str!("../../assets/uplot/uPlot.iife.min.js");
 
-/// The whole page; `figure` is the SVG shown on paper and where scripts do not run.
-pub(super) fn html(comparison: &Comparison, overview: &Overview<'_>, figure: &str) -> Result<String, ReportError> {
+/// The whole page; of the SVGs the first is shown on paper and where scripts do not run, the other, if there is one, always.
+pub(super) fn html(
+    comparison: &Comparison,
+    overview: &Overview<'_>,
+    (figure, pareto): (&str, Option<&str>),
+) -> Result<String, ReportError> {
     let data = payload::json(overview)?;
     Ok(fill(TEMPLATE, |place| match place {
         "name" => escape(&comparison.name),
@@ -37,6 +41,7 @@ pub(super) fn html(comparison: &Comparison, overview: &Overview<'_>, figure: &st
         "target" => target(comparison, overview),
         "clients" => clients_section(overview) + &after_section(overview),
         "figure" => figure.into(),
+        "pareto" => pareto.map_or_else(String::new, |svg| format!("<div class=\"card drawn\">{svg}</div>")),
         "data" => escape(&comparison.data),
         "model" => escape(&comparison.model),
         "update" => escape(&update(comparison)),

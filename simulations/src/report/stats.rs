@@ -126,6 +126,11 @@ pub(super) struct Scheme<'a> {
 }
 
 impl Scheme<'_> {
+    /// Payload bytes of a run in both directions.
+    pub(super) fn all_bytes(&self) -> f64 {
+        self.uplink_bytes + self.downlink_bytes
+    }
+
     pub(super) fn is_baseline(&self) -> bool {
         self.runs.first().is_some_and(|run| run.summary.scheme == BASELINE)
     }
@@ -212,7 +217,7 @@ fn compare(schemes: &mut [Scheme<'_>]) {
 
 /// Marks the Pareto front: who is not beaten both in final accuracy and in bytes of both directions.
 fn find_front(schemes: &mut [Scheme<'_>]) {
-    let points: Vec<_> = schemes.iter().map(|s| (s.accuracy.mean, s.uplink_bytes + s.downlink_bytes)).collect();
+    let points: Vec<_> = schemes.iter().map(|s| (s.accuracy.mean, s.all_bytes())).collect();
     for (scheme, (accuracy, bytes)) in schemes.iter_mut().zip(&points) {
         let beaten = points.iter().any(|(a, b)| a >= accuracy && b <= bytes && (a > accuracy || b < bytes));
         scheme.on_front = accuracy.is_finite() && !beaten;

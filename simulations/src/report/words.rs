@@ -65,7 +65,7 @@ pub(super) fn front(overview: &Overview<'_>) -> Option<String> {
     if overview.schemes.len() < 3 || front.len() == overview.schemes.len() {
         return None;
     }
-    front.sort_by(|a, b| (a.uplink_bytes + a.downlink_bytes).total_cmp(&(b.uplink_bytes + b.downlink_bytes)));
+    front.sort_by(|a, b| a.all_bytes().total_cmp(&b.all_bytes()));
     let names: Vec<_> = front.iter().map(|s| s.name.as_str()).collect();
     Some(format!("Pareto front of accuracy and bytes in both directions: {}.", names.join(", ")))
 }

@@ -12,6 +12,7 @@ use nibble_sim::report::{Style, headline, summary_json, table, write};
 use nibble_sim::results::{Comparison, RoundRow};
 use sample::{LEVELS, comparison};
 
+/// What every report has.
 pub(crate) const FILES: [&str; 5] =
     ["rounds.csv", "summary.json", "accuracy_vs_bytes.svg", "accuracy_vs_bytes.png", "report.html"];
 
@@ -161,6 +162,24 @@ fn the_svg_is_well_formed_and_names_every_scheme() {
 }
 
 #[test]
+fn the_front_is_drawn_where_there_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&comparison(&LEVELS, 3, 20), dir.path()).unwrap();
+    let svg = fs::read_to_string(dir.path().join("pareto.svg")).unwrap();
+    let document = roxmltree::Document::parse(&svg).unwrap();
+    let dots = |radius: &str| {
+        let is_such = |n: &roxmltree::Node<'_, '_>| n.has_tag_name("circle") && n.attribute("r") == Some(radius);
+        document.descendants().filter(is_such).count()
+    };
+    // The four of the table's front, and int2; five more are the key's.
+    assert_eq!((dots("24"), dots("16")), (4, 1 + 5));
+    assert!(fs::read_to_string(dir.path().join("report.html")).unwrap().contains("What bytes buy"));
+    assert!(dir.path().join("pareto.png").exists());
+    write(&comparison(&LEVELS[..2], 3, 20), dir.path()).unwrap();
+    assert!(!dir.path().join("pareto.svg").exists() && !dir.path().join("pareto.png").exists(), "of an earlier report");
+}
+
+#[test]
 fn the_png_decodes_and_has_curves_and_text() {
     let dir = tempfile::tempdir().unwrap();
     write(&comparison(&LEVELS, 3, 20), dir.path()).unwrap();
@@ -209,7 +228,7 @@ fn files_are_replaced_and_nothing_else_is_left() {
     let mut names: Vec<_> =
         fs::read_dir(&report).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    let mut expected = FILES;
+    let mut expected = [&FILES[..], &["pareto.png", "pareto.svg"]].concat();
     expected.sort_unstable();
     assert_eq!(names, expected);
     assert_eq!(fs::read_to_string(report.join("rounds.csv")).unwrap().lines().count(), 1 + 5 * 3 * 20);

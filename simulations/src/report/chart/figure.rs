@@ -43,8 +43,10 @@ impl Figure for AccuracyVsBytes<'_> {
         let under = format!("Top-1 accuracy on the test part, %. {}", spread_words(overview));
         pen.text(&under, (LEFT, 49.0), 13.0, QUIET, Weight::Regular, HPos::Left);
 
-        let axes = Axes::over(overview);
-        pen.axes(&axes)?;
+        let points = || overview.schemes.iter().flat_map(|s| &s.curve).filter(|p| drawable(p));
+        let ends = points().flat_map(|p| [p.accuracy.band().0, p.accuracy.band().1]);
+        let axes = Axes::over(points().map(|p| p.uplink_bytes.log2()), ends);
+        pen.axes(&axes, "Payload bytes sent by all clients so far (log scale)")?;
         let mut order: Vec<(&Scheme<'_>, Option<usize>)> =
             overview.schemes.iter().zip(color_places(overview)).filter(|(s, _)| s.curve.iter().any(drawable)).collect();
         for (scheme, place) in &order {
@@ -68,26 +70,26 @@ fn drawable(point: &Point) -> bool {
     point.accuracy.n > 0 && point.uplink_bytes > 0.0
 }
 
-struct Axes {
+/// Bytes to the right, percent upwards.
+pub(super) struct Axes {
     log2_bytes: Span,
     percent: Span,
 }
 
 impl Axes {
-    fn over(overview: &Overview<'_>) -> Axes {
-        let points = || overview.schemes.iter().flat_map(|s| &s.curve).filter(|p| drawable(p));
-        let ends = points().flat_map(|p| [p.accuracy.band().0, p.accuracy.band().1]);
+    /// Axes that hold these.
+    pub(super) fn over(log2_bytes: impl Iterator<Item = f64>, shares: impl Iterator<Item = f64>) -> Axes {
         Axes {
-            log2_bytes: Span::over(points().map(|p| p.uplink_bytes.log2())).widened(0.02),
-            percent: Span::over(ends.map(|share| 100.0 * share)).widened(0.04),
+            log2_bytes: Span::over(log2_bytes).widened(0.02),
+            percent: Span::over(shares.map(|share| 100.0 * share)).widened(0.04),
         }
     }
 
-    fn x(&self, log2_bytes: f64) -> f64 {
+    pub(super) fn x(&self, log2_bytes: f64) -> f64 {
         LEFT + (RIGHT - LEFT) * self.log2_bytes.part(log2_bytes)
     }
 
-    fn y(&self, percent: f64) -> f64 {
+    pub(super) fn y(&self, percent: f64) -> f64 {
         BOTTOM - (BOTTOM - TOP) * self.percent.part(percent)
     }
 
@@ -97,7 +99,7 @@ impl Axes {
 }
 
 impl<DB: DrawingBackend> Pen<'_, DB> {
-    fn axes(&mut self, axes: &Axes) -> Drawn<DB> {
+    pub(super) fn axes(&mut self, axes: &Axes, across: &str) -> Drawn<DB> {
         for (value, text) in linear_ticks(axes.percent) {
             let y = axes.y(value);
             self.line(&[(LEFT, y), (RIGHT, y)], GRID, 1.0)?;
@@ -108,8 +110,8 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
             self.line(&[(x, TOP), (x, BOTTOM)], GRID, 1.0)?;
             self.text(&text, (x, BOTTOM + 18.0), 13.0, QUIET, Weight::Regular, HPos::Center);
         }
-        let (what, middle) = ("Payload bytes sent by all clients so far (log scale)", (LEFT + RIGHT) / 2.0);
-        self.text(what, (middle, BOTTOM + 44.0), 13.0, QUIET, Weight::Regular, HPos::Center);
+        let middle = (LEFT + RIGHT) / 2.0;
+        self.text(across, (middle, BOTTOM + 44.0), 13.0, QUIET, Weight::Regular, HPos::Center);
         self.line(&[(LEFT, BOTTOM), (RIGHT, BOTTOM)], QUIET, 1.0)
     }
 
@@ -138,7 +140,7 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         points.last().map_or(Ok(()), |end| self.dot(*end, 4.0, color(place)))
     }
 
-    fn key(&mut self, order: &[(&Scheme<'_>, Option<usize>)]) -> Drawn<DB> {
+    pub(super) fn key(&mut self, order: &[(&Scheme<'_>, Option<usize>)]) -> Drawn<DB> {
         let rows = order.len().clamp(1, KEY_ROWS);
         let pitch = KEY_PITCH.min((BOTTOM - TOP) / rows as f64);
         let text = KEY + 38.0;
