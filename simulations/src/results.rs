@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{experiment::Codecs, model_file};
 
 /// One round of one run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoundRow {
     /// Round, counted from 0.
     pub round: u64,

@@ -63,6 +63,30 @@ fn a_killed_run_goes_on_to_the_same_model() {
     assert_eq!(hashes(&resumed), whole);
 }
 
+#[test]
+fn a_killed_sweep_goes_on_where_it_was() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", &SMALL.replace("int2+ef/auto:1\", \"int4", "fp32"));
+    let sweep = ["--sweep", "local.lr=0.05,0.1,0.2", "--sweep", "cohort.size=4,5"];
+    let args = [&["compare", "small.toml", "--format", "json", "--checkpoint-every", "0"], &sweep[..]].concat();
+    let whole = hashes(&sandbox.ok(&[&args[..], &["--out", "whole"]].concat()));
+    assert_eq!(whole.iter().collect::<std::collections::BTreeSet<_>>().len(), 6);
+    let broken = [&args[..], &["--out", "broken"]].concat();
+    let mut child = sandbox.command(&broken).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Some runs of it are done, one is under way.
+    let is_under_way = |name: &str| name.contains("lr-0.1-size-5");
+    support::wait_for(Duration::from_secs(120), || {
+        let runs = fs::read_dir(sandbox.path("broken/state")).ok()?.flatten();
+        let mut under_way = runs.filter(|run| is_under_way(&run.file_name().to_string_lossy()));
+        under_way.any(|run| run.path().join("checkpoint.json").exists()).then_some(())
+    })
+    .expect("its fourth run begins");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!sandbox.path("broken/summary.json").exists(), "it was killed before its end");
+    assert_eq!(hashes(&sandbox.ok(&[&broken[..], &["--resume"]].concat())), whole);
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_says_so_keeps_what_there_is_and_goes_on() {

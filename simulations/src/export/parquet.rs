@@ -45,3 +45,38 @@ pub(super) fn table(rows: &[Row]) -> Result<Vec<u8>, ParquetError> {
     writer.close()?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use parquet::{
+        file::reader::{FileReader as _, SerializedFileReader},
+        record::RowAccessor as _,
+    };
+
+    use super::*;
+    use crate::results::RoundRow;
+
+    #[test]
+    fn a_reader_finds_what_was_written() {
+        let row = |seed: u64, accuracy: f64| Row {
+            scheme: "int4+ef".into(),
+            variant: "lr=0.1".into(),
+            seed,
+            round: RoundRow { accuracy, uplink_bytes: 7 * seed, closed_by: "quorum".into(), ..RoundRow::default() },
+        };
+        let rows = [row(1, 0.25), row(u64::from(u32::MAX) + 9, 0.5)];
+        let reader = SerializedFileReader::new(bytes::Bytes::from(table(&rows).unwrap())).unwrap();
+        let schema = reader.metadata().file_metadata().schema_descr_ptr();
+        let place = |name: &str| schema.columns().iter().position(|column| column.name() == name).unwrap();
+        let found: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+        assert_eq!(found.len(), rows.len());
+        for (found, row) in found.iter().zip(&rows) {
+            assert_eq!(found.get_string(place("scheme")).unwrap(), "int4+ef");
+            assert_eq!(found.get_string(place("variant")).unwrap(), "lr=0.1");
+            assert_eq!(found.get_string(place("closed_by")).unwrap(), "quorum");
+            assert_eq!(found.get_long(place("seed")).unwrap(), row.seed.cast_signed());
+            assert_eq!(found.get_double(place("accuracy")).unwrap(), row.round.accuracy);
+            assert_eq!(found.get_double(place("uplink_bytes")).unwrap(), row.round.uplink_bytes as f64);
+        }
+    }
+}
