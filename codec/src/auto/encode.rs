@@ -19,6 +19,7 @@ use super::{
     sample::Sample,
     search::{Search, bisect},
     shape::Insides,
+    survey::Crew,
     tables::Tables,
 };
 use crate::{dither::Dither, layout::Layout, parallel, scheme::Target, simd::Kernels};
@@ -151,7 +152,8 @@ impl AutoEncoder {
     pub(crate) fn encode(&mut self, source: Source<'_>, target: Target, budget: usize) -> Result<&Encoded, Failure> {
         let coordinates = source.layout.coordinates().max(1) as f64;
         let rate = if let Target::Step(_) = target { 1.0 } else { 8.0 * budget as f64 / coordinates };
-        if !self.fit.update(self.kernels, source, rate) {
+        let crew = Crew { kernels: self.kernels, threads: self.hands.len() };
+        if !self.fit.update(crew, source, rate) {
             return Err(Failure::Magnitude);
         }
         if let Target::Step(step) = target {

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! encode, search    plans steps, counts what they take, and writes the one that fits
-//! fit               scales of rows and columns
+//! fit, survey       scales of rows and columns, from passes over all coordinates
 //! sample, shape     some of the coordinates: what scales leave, and how many bits that takes
 //! model             what of it is sent; gives every coordinate its class
 //! tables, normal    from classes and shape to frequencies, in integers
@@ -41,6 +41,7 @@ pub(crate) mod sample;
 mod search;
 pub(crate) mod shape;
 pub(crate) mod steps;
+mod survey;
 pub(crate) mod tables;
 
 use alloc::vec::Vec;

@@ -36,6 +36,13 @@ impl Drawn {
         self.x.clear();
         self.tensors.clear();
     }
+
+    /// Takes on more coordinates of the last tensor.
+    pub(super) fn append(&mut self, more: &Self) {
+        self.rows.extend_from_slice(&more.rows);
+        self.columns.extend_from_slice(&more.columns);
+        self.x.extend_from_slice(&more.x);
+    }
 }
 
 /// What was drawn, under the classes of one model.
