@@ -229,7 +229,7 @@ impl<'a> Frame<'a> {
         if let Prelude::Model(decoder) = &self.prelude {
             let decoded = decoder.decode(self.kernels, self.layout, index, self.header.seed, body, scratch);
             self.in_chunk(index, decoded)?;
-            decoder.values(scratch, gain, out);
+            decoder.values(self.kernels, scratch, gain, out);
             return Ok(());
         }
         match self.header.coding.raw() {
@@ -264,7 +264,7 @@ impl<'a> Frame<'a> {
         if let Prelude::Model(decoder) = &self.prelude {
             let decoded = decoder.decode(self.kernels, self.layout, index, self.header.seed, body, scratch);
             self.in_chunk(index, decoded)?;
-            decoder.fold(scratch, gain, weight, sum);
+            decoder.fold(self.kernels, scratch, gain, weight, sum);
             return Ok(());
         }
         match self.header.coding.raw() {

@@ -357,3 +357,25 @@ proptest! {
         }
     }
 }
+
+/// Tensors that are passed over in parts, short ones, and more threads than there are chunks.
+#[test]
+fn threads_change_no_byte() {
+    let layout = Layout::new([("w", vec![900, 500]), ("b", vec![900]), ("flat", vec![150_000])]).unwrap();
+    let mut x = structured(900, 500, 21);
+    x.extend(normal(900, 22));
+    x.extend(flat(3, 150_000, 23));
+    let id = PayloadId { round: RoundId(1), seed: Seed(4) };
+    for scheme in ["auto:0.1", "auto:1", "auto:4", "auto:step=0.05"] {
+        let mut expected = Vec::new();
+        Encoder::new(scheme.parse().unwrap()).encode(&layout, &x, id, &mut expected).unwrap();
+        for threads in [2, 3, 8, 13] {
+            let mut encoder = Encoder::new(scheme.parse().unwrap()).with_threads(threads.try_into().unwrap());
+            for _ in 0..2 {
+                let mut bytes = Vec::new();
+                encoder.encode(&layout, &x, id, &mut bytes).unwrap();
+                assert!(bytes == expected, "{scheme}, {threads} threads");
+            }
+        }
+    }
+}

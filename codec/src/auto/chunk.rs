@@ -7,6 +7,7 @@
 use alloc::vec::Vec;
 
 use super::{
+    count::Counted,
     kernel::{LANES, LOW, MOST, Reader, SHORT},
     keys::Key,
     lookups::{Pops, Pushes},
@@ -35,6 +36,40 @@ pub(super) struct Chosen {
     values: Vec<f32>,
     /// How many have a symbol.
     count: usize,
+    /// Whether that was drawn, for some of them.
+    is_sampled: bool,
+}
+
+/// What an encoder drew of a chunk of which few coordinates have a symbol, kept for the next step that is tried.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// The number of the plan that it was drawn for.
+    plan: u64,
+    keys: Vec<Key>,
+    values: Vec<f32>,
+}
+
+impl Kept {
+    /// Whether it was drawn for this plan.
+    pub(super) fn is_of(&self, plan: u64) -> bool {
+        self.plan == plan
+    }
+
+    /// Keys of what has a symbol, and values over the chance of it.
+    pub(super) fn drawn(&self) -> (&[Key], &[f32]) {
+        (&self.keys, &self.values)
+    }
+
+    /// Keeps what was drawn for a plan, if that is little enough to be faster read than drawn again.
+    pub(super) fn keep(&mut self, plan: u64, chosen: &Chosen) {
+        if chosen.is_sampled && 2 * chosen.count < chosen.classes.len() {
+            self.plan = plan;
+            self.keys.clear();
+            self.keys.extend_from_slice(chosen.keys());
+            self.values.clear();
+            self.values.extend_from_slice(&chosen.values[..chosen.count]);
+        }
+    }
 }
 
 impl Chosen {
@@ -54,6 +89,13 @@ impl Chosen {
         some
     }
 
+    /// Of how many coordinates each that [`Chosen::thin`] keeps is one, of so many.
+    pub(super) fn share(len: usize, every: usize) -> f64 {
+        let whole = len / (Dither::GROUP * every);
+        let rest = (len % (Dither::GROUP * every)).min(Dither::GROUP);
+        len as f64 / (whole * Dither::GROUP + rest) as f64
+    }
+
     /// Draws the dither, and who has a symbol, for the chunk whose classes are set.
     pub(super) fn draw(&mut self, kernels: Kernels, dither: Dither) {
         let Self { classes, keys, places, count, .. } = self;
@@ -67,26 +109,24 @@ impl Chosen {
         }
     }
 
-    /// Draws the same for the values `x` of the chunk whose classes are set, or of one group in `every` of it. Returns the
-    /// values of those that have a symbol, which are in steps, over the chance of it, once multiplied by what goes with them.
-    pub(super) fn draw_values<'a>(
-        &'a mut self,
-        kernels: Kernels,
-        dither: Dither,
-        every: usize,
-        x: &'a [f32],
-        inverse: f32,
-    ) -> (&'a [Key], &'a [f32], f32) {
+    /// Draws the same for the values `x` of the chunk whose classes are set, or of one group in `every` of it.
+    pub(super) fn draw_values(&mut self, kernels: Kernels, dither: Dither, every: usize, x: &[f32]) {
         let Self { classes, keys, values, count, .. } = self;
+        let every = every as u32;
         *count = classes.len();
         keys.resize(*count + LANES, Key::default());
-        if kernels.least(classes) >= NARROWEST as i8 {
-            kernels.keys(dither, every as u32, classes, &mut keys[..*count]);
-            return (&keys[..*count], x, inverse);
+        self.is_sampled = kernels.least(classes) < NARROWEST as i8;
+        if self.is_sampled {
+            values.resize(*count + LANES, 0.0);
+            *count = kernels.choose_values(dither, every, classes, x, (keys, values));
+        } else {
+            kernels.keys(dither, every, classes, &mut keys[..*count]);
         }
-        values.resize(*count + LANES, 0.0);
-        *count = kernels.choose_values(dither, every as u32, classes, x, inverse, (keys, values));
-        (&keys[..*count], &values[..*count], 1.0)
+    }
+
+    /// What was drawn of `x`: the keys of those that have a symbol, and their values over the chance of it.
+    pub(super) fn drawn<'a>(&'a self, x: &'a [f32]) -> (&'a [Key], &'a [f32]) {
+        (self.keys(), if self.is_sampled { &self.values[..self.count] } else { x })
     }
 
     fn keys(&self) -> &[Key] {
@@ -108,6 +148,13 @@ fn lanes(symbols: usize) -> usize {
 /// What the lanes of a chunk with so many symbols cost: of their states, three bytes say nothing.
 pub(super) fn bytes_of_lanes(symbols: usize) -> usize {
     if symbols == 0 { 0 } else { 3 * lanes(symbols) }
+}
+
+/// Bits of a body with what was drawn of a chunk, or of one coordinate in `share`, about.
+pub(super) fn bits(kernels: Kernels, tables: &Pushes, (keys, values): (&[Key], &[f32]), scale: f32, share: f64) -> f64 {
+    let Counted { symbols, raw } = kernels.count(tables, keys, values, scale);
+    let lanes = bytes_of_lanes((share * keys.len() as f64) as usize) as f64 / share;
+    symbols + 8.0 * (raw.div_ceil(8) as f64 + lanes)
 }
 
 /// Decodes the body of a chunk to the values, in steps, of the coordinates that have a symbol.
@@ -152,25 +199,20 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Quantizes what was drawn of a chunk. Whether all values are in range, if that is to be checked.
+    /// Quantizes what was drawn of a chunk, which is in steps once multiplied by `scale`. Whether all values are in range, if
+    /// that is to be checked.
     pub(super) fn quantize(
         &mut self,
         kernels: Kernels,
         tables: &Pushes,
-        (keys, values, scale): (&[Key], &[f32], f32),
+        (keys, values): (&[Key], &[f32]),
+        scale: f32,
         check: bool,
     ) -> bool {
         self.raw.clear();
         self.symbols.resize(keys.len(), Pushed::default());
         kernels.quantize(tables, keys, values, scale, &mut self.symbols, &mut self.raw);
-        self.raw.finish();
         !check || f32::from_bits(kernels.magnitude_bits(values)) * scale < (MOST - 1) as f32
-    }
-
-    /// Bits of what was quantized, of which there are `share` times as many.
-    pub(super) fn bits(&self, kernels: Kernels, share: f64) -> f64 {
-        let lanes = bytes_of_lanes((share * self.symbols.len() as f64) as usize) as f64 / share;
-        kernels.bits(&self.symbols) + self.raw.len_bits() as f64 + 8.0 * lanes
     }
 
     /// Appends what was quantized to `out`: the symbols from the last to the first, so that they are read from the first

@@ -10,15 +10,16 @@ use nibble_seed::Seed;
 
 use super::{
     STEPS,
-    chunk::{Chosen, Writer},
+    chunk::{self, Chosen, Kept, Writer},
     fit::{Change, Fit},
     kernel::MOST,
-    keys,
+    keys::{self, Key},
     lookups::Pushes,
     model::{LEAST, Model},
     sample::Sample,
     search::{Search, bisect},
     shape::Insides,
+    survey::Crew,
     tables::Tables,
 };
 use crate::{dither::Dither, layout::Layout, parallel, scheme::Target, simd::Kernels};
@@ -36,6 +37,8 @@ pub(super) const FAR: f64 = 0.6;
 const ASIDE: f64 = 0.15;
 /// Coordinates that are counted, of long vectors: about so many.
 pub(super) const COUNTED: usize = 1 << 22;
+/// Coordinates of a vector of which what was drawn is kept until the next plan, where that is less than half: four bytes for each.
+const KEPT: usize = 1 << 21;
 
 /// What was encoded: the model, then the bodies of all chunks, one after the other.
 #[derive(Debug, Default)]
@@ -102,6 +105,8 @@ enum Shaping {
 /// A step and what follows from it.
 #[derive(Debug, Default)]
 struct Plan {
+    /// Which of all that were ever made.
+    number: u64,
     model: Model,
     tables: Pushes,
     /// The largest magnitude of what has a symbol, in steps over the chance of it, or more.
@@ -147,7 +152,8 @@ impl AutoEncoder {
     pub(crate) fn encode(&mut self, source: Source<'_>, target: Target, budget: usize) -> Result<&Encoded, Failure> {
         let coordinates = source.layout.coordinates().max(1) as f64;
         let rate = if let Target::Step(_) = target { 1.0 } else { 8.0 * budget as f64 / coordinates };
-        if !self.fit.update(self.kernels, source, rate) {
+        let crew = Crew { kernels: self.kernels, threads: self.hands.len() };
+        if !self.fit.update(crew, source, rate) {
             return Err(Failure::Magnitude);
         }
         if let Target::Step(step) = target {
@@ -220,6 +226,7 @@ impl AutoEncoder {
     /// Plans a step; returns the bytes that are not symbols.
     fn plan(&mut self, source: Source<'_>, change: Change, shaping: Shaping, step: f32) -> f64 {
         let (layout, plan) = (source.layout, &mut self.plan);
+        plan.number += 1;
         self.fit.classify(layout, step, change, &mut plan.model);
         let shape = self.sample.take(self.kernels, &self.fit.drawn, &plan.model, &self.insides, layout.chunks());
         if shaping == Shaping::New {
@@ -246,8 +253,10 @@ impl AutoEncoder {
     fn share(&mut self, source: Source<'_>, work: impl Fn(&mut Hand, Kernels, &Plan) + Sync) -> usize {
         let (kernels, plan, chunks) = (self.kernels, &self.plan, source.layout.chunks());
         let share = chunks.div_ceil(self.hands.len()).max(1);
+        let may_keep = source.layout.coordinates() <= KEPT;
         for (hand, first) in self.hands.iter_mut().zip((0..).step_by(share)) {
             hand.chunks = first.min(chunks)..(first + share).min(chunks);
+            hand.kept.resize_with(if may_keep { hand.chunks.len() } else { 0 }, Kept::default);
         }
         let busy = chunks.div_ceil(share).max(1);
         parallel::for_each(&mut self.hands[..busy], |hand| work(hand, kernels, plan));
@@ -289,6 +298,8 @@ const BIT: f64 = 65_536.0;
 struct Hand {
     chunks: Range<usize>,
     chosen: Chosen,
+    /// One for each chunk, of vectors that are not too long.
+    kept: Vec<Kept>,
     writer: Writer,
     bodies: Vec<u8>,
     lengths: Vec<u32>,
@@ -303,34 +314,54 @@ impl Hand {
     fn write(&mut self, kernels: Kernels, source: Source<'_>, plan: &Plan) {
         self.bodies.clear();
         self.lengths.clear();
-        self.fits = self.chunks.clone().all(|index| {
-            let range = source.layout.chunk_range(index);
-            plan.model.classes(kernels, source.layout, index, &mut self.chosen.classes);
-            let (dither, x) = (Dither::new(source.seed, range.start), &source.x[range]);
-            let drawn = self.chosen.draw_values(kernels, dither, 1, x, 1.0 / plan.model.step);
-            let fits = self.writer.quantize(kernels, &plan.tables, drawn, plan.is_to_be_checked());
+        self.fits = true;
+        for chunk in self.chunks.clone() {
+            let Self { chosen, kept, writer, some, .. } = self;
+            let kept = kept.get_mut(chunk - self.chunks.start);
+            let drawn = draw(kernels, source, plan, (chunk, 1), (chosen, kept, some));
+            self.fits &= writer.quantize(kernels, &plan.tables, drawn, 1.0 / plan.model.step, plan.is_to_be_checked());
             let before = self.bodies.len();
-            self.writer.write(kernels, &mut self.bodies);
+            writer.write(kernels, &mut self.bodies);
             self.lengths.push((self.bodies.len() - before) as u32);
-            fits
-        });
+        }
     }
 
     /// Counts the bits of one group of coordinates in so many, and multiplies.
     fn count(&mut self, kernels: Kernels, source: Source<'_>, plan: &Plan, every: usize) {
         self.bits = 0;
-        for index in self.chunks.clone() {
-            let range = source.layout.chunk_range(index);
-            plan.model.classes(kernels, source.layout, index, &mut self.chosen.classes);
-            let mut x = &source.x[range.clone()];
-            if every > 1 {
-                x = self.chosen.thin(x, every, &mut self.some);
-            }
-            let share = range.len() as f64 / x.len() as f64;
-            let dither = Dither::new(source.seed, range.start);
-            let drawn = self.chosen.draw_values(kernels, dither, every, x, 1.0 / plan.model.step);
-            self.writer.quantize(kernels, &plan.tables, drawn, false);
-            self.bits += (share * BIT * self.writer.bits(kernels, share)) as u64;
+        for chunk in self.chunks.clone() {
+            let Self { chosen, kept, some, .. } = self;
+            let kept = kept.get_mut(chunk - self.chunks.start);
+            let drawn = draw(kernels, source, plan, (chunk, every), (chosen, kept, some));
+            let share = Chosen::share(source.layout.chunk_range(chunk).len(), every);
+            let bits = chunk::bits(kernels, &plan.tables, drawn, 1.0 / plan.model.step, share);
+            self.bits += (share * BIT * bits) as u64;
         }
     }
+}
+
+/// Draws which coordinates of a chunk, or of one group in `every` of it, have a symbol, unless that was kept. Returns their keys,
+/// and their values over the chance of it.
+fn draw<'a>(
+    kernels: Kernels,
+    source: Source<'a>,
+    plan: &Plan,
+    (chunk, every): (usize, usize),
+    (chosen, kept, some): (&'a mut Chosen, Option<&'a mut Kept>, &'a mut Vec<f32>),
+) -> (&'a [Key], &'a [f32]) {
+    let range = source.layout.chunk_range(chunk);
+    let (dither, mut x) = (Dither::new(source.seed, range.start), &source.x[range]);
+    let kept = match kept {
+        Some(kept) if kept.is_of(plan.number) => return kept.drawn(),
+        kept => kept,
+    };
+    plan.model.classes(kernels, source.layout, chunk, &mut chosen.classes);
+    if every > 1 {
+        x = chosen.thin(x, every, some);
+    }
+    chosen.draw_values(kernels, dither, every, x);
+    if let Some(kept) = kept {
+        kept.keep(plan.number, chosen);
+    }
+    chosen.drawn(x)
 }

@@ -1,23 +1,21 @@
 //! The scales of a vector's rows and columns, and what classes they give at a step.
 //!
-//! Absent on purpose: the shape of what scales leave (`shape`), and how many bytes that takes (`sample`).
+//! Absent on purpose: passes over memory (`survey`), the shape of what scales leave (`shape`), and how many bytes that takes (`sample`).
 
 use alloc::vec::Vec;
 
 use super::{
     Source,
     logarithm::log2,
-    means,
     model::{Codes, LEAST, MOST_CODE, Matrix, Model, ZEROS, matrices},
     sample::Drawn,
+    survey::{Crew, Means},
     tables::NARROWEST,
 };
-use crate::{block::MOST_MAGNITUDE, layout::Layout, simd::Kernels};
+use crate::{block::MOST_MAGNITUDE, layout::Layout};
 
 /// Bits that a code costs, about.
 const CODE_BITS: f64 = 2.5;
-/// Coordinates that are looked at while they are in the cache.
-const TILE: usize = 1 << 14;
 /// Coordinates that tell the shape, and what a step will take: of long vectors one in so many, up to a number.
 const ENOUGH: usize = 1 << 14;
 const ONE_IN: usize = 32;
@@ -53,18 +51,6 @@ struct Scales {
     columns: Vec<f64>,
 }
 
-/// Means of |x| by row and by column, and by column of |x| over its row's.
-#[derive(Debug, Default)]
-struct Means {
-    rows: Vec<f64>,
-    plain: Vec<f64>,
-    balanced: Vec<f64>,
-    /// By row, of |x| over its column's.
-    again: Vec<f64>,
-    /// What |x| counts in its row, by column.
-    weights: Vec<f32>,
-}
-
 /// What is known of a vector before the step is. Holds memory from one vector to the next.
 #[derive(Debug, Default)]
 pub(super) struct Fit {
@@ -98,7 +84,7 @@ fn nearest(scale: f64) -> i32 {
 impl Fit {
     /// Fits scales to a vector, for rates of about `rate` bits a coordinate. Whether all values are finite, and none beyond
     /// what any coding takes.
-    pub(super) fn update(&mut self, kernels: Kernels, source: Source<'_>, rate: f64) -> bool {
+    pub(super) fn update(&mut self, crew: Crew, source: Source<'_>, rate: f64) -> bool {
         let Source { layout, x, .. } = source;
         let stride = stride(x.len());
         self.drawn.clear();
@@ -106,8 +92,8 @@ impl Fit {
         let mut largest = 0;
         for (matrix, scales) in matrices(layout).zip(&mut self.scales) {
             let x = &x[matrix.start..][..matrix.len];
-            largest = self.means.survey(kernels, matrix, x, stride, &mut self.drawn).max(largest);
-            scales.fit(kernels, matrix, x, &mut self.means, rate);
+            largest = self.means.survey(crew, matrix, x, stride, &mut self.drawn).max(largest);
+            scales.fit(crew, matrix, x, &mut self.means, rate);
         }
         self.largest = f32::from_bits(largest);
         self.count();
@@ -188,12 +174,11 @@ fn bits_of_class(class: f64) -> f64 {
 
 impl Scales {
     /// Fits scales to a tensor whose means are known.
-    fn fit(&mut self, kernels: Kernels, matrix: Matrix, x: &[f32], means: &mut Means, rate: f64) {
+    fn fit(&mut self, crew: Crew, matrix: Matrix, x: &[f32], means: &mut Means, rate: f64) {
         self.rows.clear();
         self.columns.clear();
         self.base = f64::NEG_INFINITY;
-        let Means { rows, plain, balanced: columns, again, weights } = means;
-        let lens = rows.iter().zip(x.chunks(matrix.columns.max(1)));
+        let lens = means.rows.iter().zip(x.chunks(matrix.columns.max(1)));
         let total: f64 = lens.map(|(mean, row)| mean * row.len() as f64).sum();
         if total == 0.0 {
             return;
@@ -205,7 +190,7 @@ impl Scales {
         // Bits of all coordinates but for a constant: half the mean of their scales in half octaves, where zeros cost nothing.
         let weight = rate.min(1.0) * matrix.len as f64 / 2.0;
         let cost = |scale: f64, share: f64, codes: usize| weight * share * scale + CODE_BITS * codes as f64;
-        let (by_rows, by_columns) = (Logs::of(rows), Logs::of(plain));
+        let (by_rows, by_columns) = (Logs::of(&means.rows), Logs::of(&means.plain));
         let both = |rows: &Logs, columns: &Logs| {
             cost(rows.mean + columns.mean, rows.share * columns.share, matrix.rows + matrix.columns)
         };
@@ -213,23 +198,20 @@ impl Scales {
         let only_rows = cost(by_rows.mean, by_rows.share, matrix.rows);
         let only_columns = cost(by_columns.mean, by_columns.share, matrix.columns);
         let one = flat.min(only_rows).min(only_columns);
-        if both(&by_rows, &Logs::of(columns)) < one {
+        if both(&by_rows, &Logs::of(&means.balanced)) < one {
             // Each again, now that the other is known.
-            weights.iter_mut().zip(&*columns).for_each(|(weight, &mean)| *weight = means::inverse(mean));
-            columns.fill(0.0);
-            again.resize(matrix.rows, 0.0);
-            kernels.means(x, weights, again, columns, &mut []);
-            columns.iter_mut().for_each(|sum| *sum /= matrix.rows as f64);
-            let (by_rows, by_columns) = (Logs::of(again), Logs::of(columns));
+            means.refine(crew, matrix, x);
+            let Means { again: rows, balanced: columns, .. } = &*means;
+            let (by_rows, by_columns) = (Logs::of(rows), Logs::of(columns));
             if both(&by_rows, &by_columns) < one {
-                self.base = by_rows.centre(again, &mut self.rows) + by_columns.centre(columns, &mut self.columns);
+                self.base = by_rows.centre(rows, &mut self.rows) + by_columns.centre(columns, &mut self.columns);
                 return;
             }
         }
         if only_rows == one && only_rows < flat {
-            self.base = by_rows.centre(rows, &mut self.rows);
+            self.base = by_rows.centre(&means.rows, &mut self.rows);
         } else if only_columns == one && only_columns < flat {
-            self.base = by_columns.centre(plain, &mut self.columns);
+            self.base = by_columns.centre(&means.plain, &mut self.columns);
         }
     }
 
@@ -287,40 +269,5 @@ impl Logs {
         let centre = libm::round(self.mean);
         out.extend(means.iter().map(|&mean| halves(mean) - centre));
         centre
-    }
-}
-
-impl Means {
-    /// The first pass over a tensor's memory: its means, some of its coordinates, and the largest magnitude as the bits of
-    /// a float.
-    fn survey(&mut self, kernels: Kernels, matrix: Matrix, x: &[f32], stride: usize, drawn: &mut Drawn) -> u32 {
-        let zeros = |sums: &mut Vec<f64>, len| {
-            sums.clear();
-            sums.resize(len, 0.0);
-        };
-        zeros(&mut self.rows, matrix.rows);
-        zeros(&mut self.plain, matrix.columns);
-        zeros(&mut self.balanced, matrix.columns);
-        self.weights.clear();
-        self.weights.resize(matrix.columns, 1.0);
-        let (of, every) = matrix.every(stride);
-        let mut every = every.peekable();
-        let mut largest = 0;
-        // Rows at a time that stay in the cache while some of their coordinates are drawn.
-        let tile = (TILE / matrix.columns.max(1)).max(1);
-        let tiles = x.chunks((tile * matrix.columns).max(1)).zip(self.rows.chunks_mut(tile));
-        for (start, (x, rows)) in (0..).step_by((tile * matrix.columns).max(1)).zip(tiles) {
-            largest = kernels.means(x, &self.weights, rows, &mut self.balanced, &mut self.plain).max(largest);
-            while let Some((at, row, column)) = every.next_if(|&(at, ..)| at < start + x.len()) {
-                drawn.rows.push(row as u32);
-                drawn.columns.push(column as u32);
-                drawn.x.push(x[at - start]);
-            }
-        }
-        drawn.tensors.push((drawn.x.len(), of as f32));
-        for sum in self.plain.iter_mut().chain(&mut self.balanced) {
-            *sum /= matrix.rows as f64;
-        }
-        largest
     }
 }

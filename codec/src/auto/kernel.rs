@@ -9,7 +9,7 @@ use super::{
     lookups::{Pops, Pushes},
     push::Pushed,
     raw_bits::{RawBits, RawSink},
-    tables::{FIRST_RAW, TOTAL_BITS, raw_bits_of},
+    tables::{FIRST_RAW, MOST as MOST_HIGH, MOST_RAW_BITS, TOTAL_BITS, raw_bits_of},
 };
 
 /// Lanes of a chunk with many symbols, which is what the kernels are for.
@@ -34,46 +34,41 @@ pub(crate) fn quantize(
     let (key_groups, rest_keys) = keys.as_chunks::<LANES>();
     let (value_groups, rest_values) = values.as_chunks::<LANES>();
     for ((out, keys), x) in groups.iter_mut().zip(key_groups).zip(value_groups) {
-        let [mut escapes, mut has_raw, mut huge, mut places] = [[0u32; LANES]; 4];
+        let [mut special, mut huge, mut places] = [[0u32; LANES]; 3];
         let [mut low, mut high] = [[0; LANES]; 2];
         for lane in 0..LANES {
             let key = keys[lane];
             let value = x[lane] * scale + key.dither();
             let q = round_small(value);
             low[lane] = q;
-            high[lane] = if key.is_turned() { q.wrapping_neg() } else { q >> raw_bits_of(key.table()) };
+            high[lane] = key.high(q);
             places[lane] = Pushes::place(key.table(), high[lane]);
             huge[lane] = u32::from(value.abs() >= SMALL);
-            has_raw[lane] = u32::from(key.table() >= FIRST_RAW);
         }
         look_up(tables.all(), &places, out);
         for lane in 0..LANES {
-            escapes[lane] = u32::from(out[lane] == Pushed::NONE);
+            special[lane] = u32::from(out[lane] == Pushed::NONE) | u32::from(keys[lane].table() >= FIRST_RAW);
         }
-        let any = |flags: [u32; LANES]| flags.iter().fold(0, |any, flag| any | flag) != 0;
-        if any(huge) {
+        if any(&huge) {
             quantize_each(tables, keys, x, scale, out, raw);
-        } else if any(escapes) {
-            for lane in 0..LANES {
-                out[lane] = special_symbol(tables, keys[lane], high[lane], low[lane], raw);
-            }
-        } else if any(has_raw) {
-            let [mut bits, mut counts] = [[0; LANES]; 2];
-            for lane in 0..LANES {
-                counts[lane] = raw_bits_of(keys[lane].table());
-                bits[lane] = low[lane] as u32 & ((1 << counts[lane]) - 1);
-            }
-            raw.put_all(&bits, &counts);
+        } else if any(&special) {
+            put_special(tables, keys, (&high, &low), out, raw);
         }
     }
     quantize_each(tables, rest_keys, rest_values, scale, rest, raw);
 }
 
-/// The symbols at their places.
+/// Whether a flag is set.
 #[inline(always)]
-pub(crate) fn look_up(all: &[Pushed; Pushes::LEN], places: &[u32; LANES], symbols: &mut [Pushed; LANES]) {
+pub(super) fn any(flags: &[u32; LANES]) -> bool {
+    flags.iter().fold(0, |any, flag| any | flag) != 0
+}
+
+/// What is at some places.
+#[inline(always)]
+pub(crate) fn look_up<T: Copy>(all: &[T; Pushes::LEN], places: &[u32; LANES], found: &mut [T; LANES]) {
     for lane in 0..LANES {
-        symbols[lane] = all[places[lane] as usize & (Pushes::LEN - 1)];
+        found[lane] = all[places[lane] as usize & (Pushes::LEN - 1)];
     }
 }
 
@@ -88,23 +83,48 @@ pub(crate) fn quantize_each(
 ) {
     for ((symbol, &key), &value) in symbols.iter_mut().zip(keys).zip(values) {
         let q = round(value * scale + key.dither());
-        let high = if key.is_turned() { -q } else { q >> raw_bits_of(key.table()) };
-        *symbol = special_symbol(tables, key, high, q, raw);
+        let high = key.high(q);
+        *symbol = tables.symbol(key.table(), high);
+        if *symbol == Pushed::NONE {
+            *symbol = escape(tables, key, high, raw);
+        }
+        let bits = raw_bits_of(key.table());
+        raw.put(q as u32 & ((1 << bits) - 1), bits);
     }
 }
 
-/// The symbol for `high`, an escape if it has none, and the raw bits of `q` that go with it.
+/// Puts escapes in the place of what has no symbol, and the raw bits of all.
 #[inline(always)]
-fn special_symbol(tables: &Pushes, key: Key, high: i32, q: i32, raw: &mut RawSink) -> Pushed {
-    let mut symbol = tables.symbol(key.table(), high);
-    if symbol == Pushed::NONE {
-        let (escape, half) = tables.escape(key.table());
-        raw.escape(high, half);
-        symbol = escape;
+fn put_special(
+    tables: &Pushes,
+    keys: &[Key; LANES],
+    (high, low): (&[i32; LANES], &[i32; LANES]),
+    out: &mut [Pushed; LANES],
+    raw: &mut RawSink,
+) {
+    let [mut escapes, mut counts, mut bits] = [[0; LANES]; 3];
+    for lane in 0..LANES {
+        escapes[lane] = u32::from(out[lane] == Pushed::NONE);
+        counts[lane] = raw_bits_of(keys[lane].table());
+        bits[lane] = low[lane] as u32 & ((1 << counts[lane]) - 1);
     }
-    let bits = raw_bits_of(key.table());
-    raw.put(q as u32 & ((1 << bits) - 1), bits);
-    symbol
+    if !any(&escapes) {
+        return raw.put_all(&bits, &counts);
+    }
+    for lane in 0..LANES {
+        if out[lane] == Pushed::NONE {
+            out[lane] = escape(tables, keys[lane], high[lane], raw);
+        }
+        raw.put(bits[lane], counts[lane]);
+    }
+}
+
+/// The escape that stands for `high`, which has no symbol, and goes with raw bits.
+#[inline(always)]
+fn escape(tables: &Pushes, key: Key, high: i32, raw: &mut RawSink) -> Pushed {
+    let (escape, half) = tables.escape(key.table());
+    raw.escape(high, half);
+    escape
 }
 
 /// What is left of a body.
@@ -122,31 +142,63 @@ impl Reader<'_> {
     /// The value, in steps, of the next coordinate.
     #[inline(always)]
     fn next(&mut self, tables: &Pops, key: Key, lane: usize) -> Result<f32, &'static str> {
-        let state = &mut self.states[lane];
-        let (high, count, rest) = tables.pop(key.table(), *state);
-        *state = count * (*state >> TOTAL_BITS) + rest;
-        if *state < LOW {
-            let (word, rest) = self.words.split_first_chunk::<2>().ok_or(SHORT)?;
-            self.words = rest;
-            *state = *state << 16 | u32::from(u16::from_le_bytes(*word));
-        }
+        let state = self.states[lane];
+        let (high, count, rest) = tables.pop(key.table(), state);
+        let state = count * (state >> TOTAL_BITS) + rest;
+        let is_low = state < LOW;
+        let word = match self.words.first_chunk::<2>() {
+            Some(word) => u16::from_le_bytes(*word),
+            None if is_low => return Err(SHORT),
+            None => 0,
+        };
+        self.words = &self.words[2 * usize::from(is_low)..];
+        self.states[lane] = core::hint::select_unpredictable(is_low, state << 16 | u32::from(word), state);
         let (high, low) = self.special(tables, key, high)?;
-        let q = quantized(key, high, low);
-        if q.unsigned_abs() > MOST as u32 { Err(BEYOND) } else { Ok(q as f32 + tables.offset(key)) }
+        Ok(quantized(key, high, low) as f32 + tables.offset(key))
+    }
+
+    /// The raw bits of sixteen; what was an escape becomes what it stands for.
+    #[inline(always)]
+    fn take_special(
+        &mut self,
+        tables: &Pops,
+        keys: &[Key; LANES],
+        high: &mut [i32; LANES],
+    ) -> Result<[u32; LANES], &'static str> {
+        let [mut escapes, mut counts, mut low] = [[0; LANES]; 3];
+        for lane in 0..LANES {
+            escapes[lane] = u32::from(high[lane] == Pops::ESCAPE);
+            counts[lane] = raw_bits_of(keys[lane].table());
+        }
+        let all = if any(&escapes) { None } else { self.raw.take_all(&counts) };
+        if let Some(all) = all {
+            return Ok(all);
+        }
+        for lane in 0..LANES {
+            (high[lane], low[lane]) = self.special(tables, keys[lane], high[lane])?;
+        }
+        Ok(low)
     }
 
     /// The symbol, which may have been an escape, and the raw bits that go with it.
     #[inline(always)]
-    fn special(&mut self, tables: &Pops, key: Key, high: i32) -> Result<(i32, i32), &'static str> {
-        let high = if high == Pops::ESCAPE { self.raw.escaped(tables.half(key.table())).ok_or(SHORT)? } else { high };
-        Ok((high, self.raw.take(raw_bits_of(key.table())).ok_or(SHORT)? as i32))
+    fn special(&mut self, tables: &Pops, key: Key, high: i32) -> Result<(i32, u32), &'static str> {
+        let count = raw_bits_of(key.table());
+        if high != Pops::ESCAPE {
+            // Such are never beyond what a symbol may be.
+            const { assert!((MOST_HIGH as i32 + 1) << MOST_RAW_BITS <= MOST) };
+            return Ok((high, if count == 0 { 0 } else { self.raw.take(count).ok_or(SHORT)? }));
+        }
+        let high = self.raw.escaped(tables.half(key.table())).ok_or(SHORT)?;
+        let low = self.raw.take(count).ok_or(SHORT)?;
+        if quantized(key, high, low).unsigned_abs() > MOST as u32 { Err(BEYOND) } else { Ok((high, low)) }
     }
 }
 
 /// q from its symbol and its raw bits.
 #[inline(always)]
-fn quantized(key: Key, high: i32, low: i32) -> i32 {
-    let sent = (high << raw_bits_of(key.table())) + low;
+fn quantized(key: Key, high: i32, low: u32) -> i32 {
+    let sent = (high << raw_bits_of(key.table())) + low as i32;
     if key.is_turned() { -sent } else { sent }
 }
 
@@ -173,7 +225,8 @@ pub(crate) fn pop(
     values: &mut [f32],
     refill: impl Fn(&[u32; LANES], &[u32; LANES], &mut [u32; LANES]) -> usize,
 ) -> Result<(), &'static str> {
-    let mut done = 0;
+    // What lives across groups is no part of the reader, so that it stays in registers.
+    let (mut states, mut done) = (reader.states, 0);
     let groups = keys.as_chunks::<LANES>().0.iter().zip(values.as_chunks_mut::<LANES>().0);
     for (keys, values) in groups.take(if lanes == LANES { keys.len() } else { 0 }) {
         // As long as there are words for all.
@@ -181,40 +234,31 @@ pub(crate) fn pop(
         let mut fresh = [0; LANES];
         let words = fresh.iter_mut().zip(front.as_chunks::<2>().0);
         words.for_each(|(word, bytes)| *word = u16::from_le_bytes(*bytes).into());
-        let states = reader.states;
-        let [mut next, mut special] = [[0u32; LANES]; 2];
-        let [mut high, mut low] = [[0; LANES]; 2];
+        let [mut next, mut special, mut low] = [[0u32; LANES]; 3];
+        let mut high = [0; LANES];
         for lane in 0..LANES {
             let key = keys[lane];
             let (symbol, count, rest) = tables.pop(key.table(), states[lane]);
             high[lane] = symbol;
             next[lane] = count * (states[lane] >> TOTAL_BITS) + rest;
-            special[lane] = u32::from(symbol == Pops::ESCAPE || key.table() >= FIRST_RAW);
+            special[lane] = u32::from(symbol == Pops::ESCAPE) | u32::from(key.table() >= FIRST_RAW);
         }
-        let used = refill(&next, &fresh, &mut reader.states);
+        let used = refill(&next, &fresh, &mut states);
         reader.words = &reader.words[2 * used..];
-        if special.iter().fold(0, |any, flag| any | flag) != 0 {
-            for lane in 0..LANES {
-                if special[lane] != 0 {
-                    (high[lane], low[lane]) = reader.special(tables, keys[lane], high[lane])?;
-                }
-            }
+        if any(&special) {
+            low = reader.take_special(tables, keys, &mut high)?;
         }
-        let mut largest = 0;
         for lane in 0..LANES {
-            let q = quantized(keys[lane], high[lane], low[lane]);
-            largest = largest.max(q.unsigned_abs());
-            values[lane] = q as f32 + tables.offset(keys[lane]);
-        }
-        if largest > MOST as u32 {
-            return Err(BEYOND);
+            values[lane] = quantized(keys[lane], high[lane], low[lane]) as f32 + tables.offset(keys[lane]);
         }
         done += LANES;
     }
+    reader.states = states;
     pop_each(tables, &keys[done..], lanes, reader, &mut values[done..])
 }
 
 /// [`pop`], one after the other.
+#[inline(always)]
 pub(crate) fn pop_each(
     tables: &Pops,
     keys: &[Key],
@@ -229,17 +273,17 @@ pub(crate) fn pop_each(
 }
 
 /// Values from here on are not rounded by [`round_small`].
-const SMALL: f32 = 4_194_304.0;
+pub(super) const SMALL: f32 = 4_194_304.0;
 
 /// To the nearest integer, ties to even, if `x` is small.
 #[inline(always)]
-fn round_small(x: f32) -> i32 {
+pub(super) fn round_small(x: f32) -> i32 {
     /// Above it floats are integers, and their bits count them.
     const SHIFT: f32 = 12_582_912.0;
     (x + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i32
 }
 
 /// To the nearest integer, ties to even.
-fn round(x: f32) -> i32 {
+pub(super) fn round(x: f32) -> i32 {
     if x.abs() < SMALL { round_small(x) } else { (libm::rintf(x) as i32).clamp(-MOST, MOST) }
 }

@@ -6,7 +6,8 @@
 use super::{
     kernel::LANES,
     model::{Codes, ZERO},
-    tables::{NARROWEST, UNDITHERED},
+    push::Pushed,
+    tables::{NARROWEST, UNDITHERED, raw_bits_of},
 };
 use crate::dither::{Dither, SAMPLE, noise_of};
 
@@ -37,6 +38,12 @@ impl Key {
     #[inline(always)]
     pub(super) fn dither(self) -> f32 {
         noise_of(self.0 & 0xffff)
+    }
+
+    /// What its symbol stands for.
+    #[inline(always)]
+    pub(super) fn high(self, q: i32) -> i32 {
+        if self.is_turned() { q.wrapping_neg() } else { q >> raw_bits_of(self.table()) }
     }
 
     /// Whether its q is sent with the sign turned: the tables are those of positive dither.
@@ -112,75 +119,105 @@ pub(crate) fn least(classes: &[i8]) -> i8 {
 }
 
 /// Draws which coordinates, of one group in `every`, have a symbol, and puts their keys into `keys`, in their order, and what
-/// `carry` makes of them into `carried`; returns how many there are. Both have room for [`LANES`] more than there are classes.
-/// `carry` gets the place of the first of sixteen, and 2^16 times the chances of all; `compact` is [`compact`], or does the
-/// same.
+/// goes with them into `carried`; returns how many there are. Both have room for [`LANES`] more than there are classes.
+/// `compact` is [`compact`], or does the same.
 #[inline(always)]
 pub(crate) fn choose<C: Carried>(
     dither: Dither,
     every: u32,
     classes: &[i8],
     (keys, carried): (&mut [Key], &mut [C]),
-    carry: impl Fn(usize, &[u32; LANES]) -> [C; LANES],
+    carry: &impl Carry<C>,
     compact: impl Fn(&[u32; LANES], (&[Key; LANES], &[C; LANES]), (&mut [Key], &mut [C])) -> usize,
 ) -> usize {
+    let (groups, rest) = classes.as_chunks::<{ Dither::GROUP }>();
+    let mut last = [ZERO; Dither::GROUP];
+    last[..rest.len()].copy_from_slice(rest);
     let mut count = 0;
-    for (classes, group) in classes.chunks(Dither::GROUP).zip(0..) {
-        let mut padded = [ZERO; Dither::GROUP];
-        match classes.as_array::<{ Dither::GROUP }>() {
-            Some(classes) => padded = *classes,
-            None => padded[..classes.len()].copy_from_slice(classes),
-        }
-        // Rows and columns of zeros take no dither, and where no class is narrow nobody has to be chosen.
-        if padded.iter().fold(ZERO, |most, &class| most.max(class)) == ZERO {
+    for (classes, group) in groups.iter().chain([&last]).zip(0..) {
+        // Rows and columns of zeros take no dither.
+        if classes.iter().fold(ZERO, |most, &class| most.max(class)) == ZERO {
             continue;
         }
-        let noise = dither.group(every * group, 0);
-        let sample =
-            if least(&padded) < NARROWEST as i8 { dither.group(every * group, SAMPLE) } else { [[0; LANES]; 2] };
-        let halves = noise.iter().zip(&sample).zip(padded.as_chunks::<LANES>().0).enumerate();
-        for (half, ((noise, sample), classes)) in halves {
-            let [mut chosen, mut chances] = [[0; LANES]; 2];
-            let mut some = [Key::default(); LANES];
-            for lane in 0..LANES {
-                chances[lane] = chance(classes[lane].into());
-                chosen[lane] = u32::from(sample[lane] < chances[lane]);
-                some[lane] = Key::new(classes[lane].into(), noise[lane]);
-            }
-            let carry = carry(Dither::GROUP * group as usize + LANES * half, &chances);
-            count += compact(&chosen, (&some, &carry), (&mut keys[count..], &mut carried[count..]));
+        let [noise, sample] = [dither.group(every * group, 0), dither.group(every * group, SAMPLE)];
+        let [first, second] = classes.as_chunks::<LANES>().0 else { continue };
+        let drawn = [draw(first, &noise[0], &sample[0]), draw(second, &noise[1], &sample[1])];
+        for ((some, chances, chosen), sixteen) in drawn.iter().zip(2 * group as usize..) {
+            let carry = carry.sixteen(sixteen, chances);
+            count += compact(chosen, (some, &carry), (&mut keys[count..], &mut carried[count..]));
         }
     }
     count
 }
 
-/// What may go with keys: 32 bits of any meaning.
+/// The keys of sixteen coordinates; 2^16 times the chances that they have a symbol, and which of them do.
+#[inline(always)]
+fn draw(
+    classes: &[i8; LANES],
+    noise: &[u32; LANES],
+    sample: &[u32; LANES],
+) -> ([Key; LANES], [u32; LANES], [u32; LANES]) {
+    let [mut chances, mut chosen] = [[0; LANES]; 2];
+    let mut some = [Key::default(); LANES];
+    for lane in 0..LANES {
+        chances[lane] = chance(classes[lane].into());
+        chosen[lane] = u32::from(sample[lane] < chances[lane]);
+        some[lane] = Key::new(classes[lane].into(), noise[lane]);
+    }
+    (some, chances, chosen)
+}
+
+/// What may go with keys, or be looked up: 32 bits of any meaning.
 pub(crate) trait Carried: Copy {}
 
 impl Carried for u32 {}
 impl Carried for f32 {}
+impl Carried for Pushed {}
 
-/// What goes with the keys of a decoder: their places.
-#[inline(always)]
-pub(crate) fn places(start: usize, _: &[u32; LANES]) -> [u32; LANES] {
-    core::array::from_fn(|lane| (start + lane) as u32)
+/// Where what goes with keys comes from.
+pub(crate) trait Carry<C> {
+    /// What goes with a sixteen of coordinates, by its number, of which 2^16 times the chances of a symbol are given.
+    fn sixteen(&self, number: usize, chances: &[u32; LANES]) -> [C; LANES];
 }
 
-/// What goes with the keys of an encoder: values times `scale`, over the chance that they have a symbol.
-#[inline(always)]
-pub(crate) fn values(x: &[f32], scale: f32) -> impl Fn(usize, &[u32; LANES]) -> [f32; LANES] {
-    move |start, chances| {
-        let mut values = [0.0; LANES];
-        let rest = x.get(start..).unwrap_or_default();
-        match rest.first_chunk::<LANES>() {
-            Some(x) => values = *x,
-            None => values[..rest.len()].copy_from_slice(rest),
+/// What goes with the keys of a decoder: their places.
+pub(crate) struct Places;
+
+impl Carry<u32> for Places {
+    #[inline(always)]
+    fn sixteen(&self, number: usize, _: &[u32; LANES]) -> [u32; LANES] {
+        let mut places = [0; LANES];
+        for (place, at) in places.iter_mut().zip(LANES * number..) {
+            *place = at as u32;
         }
+        places
+    }
+}
+
+/// What goes with the keys of an encoder: values over the chance that they have a symbol.
+pub(crate) struct Values<'a>(pub(crate) &'a [f32]);
+
+impl Carry<f32> for Values<'_> {
+    #[inline(always)]
+    fn sixteen(&self, number: usize, chances: &[u32; LANES]) -> [f32; LANES] {
+        let (sixteens, rest) = self.0.as_chunks();
+        let mut values = match sixteens.get(number) {
+            Some(x) => *x,
+            None => padded(rest),
+        };
         for lane in 0..LANES {
-            values[lane] *= scale * (65_536.0 / chances[lane] as f32);
+            values[lane] *= 65_536.0 / chances[lane] as f32;
         }
         values
     }
+}
+
+/// The last few of a chunk, and then zeros.
+#[cold]
+fn padded(x: &[f32]) -> [f32; LANES] {
+    let mut padded = [0.0; LANES];
+    padded[..x.len()].copy_from_slice(x);
+    padded
 }
 
 /// Puts the keys that are chosen, and what goes with them, to the front of `out`; returns how many there are.
@@ -228,13 +265,13 @@ mod tests {
             let mut keys = alloc::vec![Key::default(); classes.len() + LANES];
             let (mut values, mut places) = (alloc::vec![0.0; keys.len()], alloc::vec![0; keys.len()]);
             let dither = Dither::new(Seed(5), 65_536);
-            let count = kernels.choose_values(dither, every as u32, classes, x, 0.5, (&mut keys, &mut values));
+            let count = kernels.choose_values(dither, every as u32, classes, x, (&mut keys, &mut values));
             let drawn: Vec<_> = keys[..count].iter().map(|key| key.0).zip(values[..count].iter().copied()).collect();
             if every == 1 {
                 assert_eq!(kernels.choose_places(dither, classes, (&mut keys, &mut places)), count);
                 for ((&place, &(key, value)), found) in places.iter().zip(&drawn).zip(&keys) {
                     let chance = chance(classes[place as usize].into()) as f32 / 65_536.0;
-                    assert_eq!((found.0, x[place as usize] * (0.5 * (1.0 / chance))), (key, value));
+                    assert_eq!((found.0, x[place as usize] * (1.0 / chance)), (key, value));
                 }
             }
             drawn

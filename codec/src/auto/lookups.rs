@@ -35,13 +35,15 @@ pub(crate) struct Pops {
 pub(crate) struct Pushes {
     /// For every table, [`Pushed::NONE`] and then the symbols from -31 to 31, where there are such.
     symbols: Box<[Pushed; Self::LEN]>,
+    /// Bits of each of them, or [`Pushes::NO_COST`].
+    costs: Box<[f32; Self::LEN]>,
     escapes: [Pushed; MOST_TABLES],
     halves: [i32; MOST_TABLES],
 }
 
 impl Default for Pushes {
     fn default() -> Self {
-        Self { symbols: zeros(), escapes: [Pushed::NONE; MOST_TABLES], halves: [0; MOST_TABLES] }
+        Self { symbols: zeros(), costs: zeros(), escapes: [Pushed::NONE; MOST_TABLES], halves: [0; MOST_TABLES] }
     }
 }
 
@@ -53,6 +55,9 @@ impl Pushes {
             let first = 1 + (MOST as i32 - half) as usize;
             to.fill(Pushed::NONE);
             to[first..].iter_mut().zip(all.by_ref().take(2 * half as usize + 1)).for_each(|(to, symbol)| *to = symbol);
+            for (cost, &symbol) in self.costs[64 * table..].iter_mut().zip(&*to) {
+                *cost = if symbol == Pushed::NONE { Self::NO_COST } else { symbol.bits() };
+            }
             self.escapes[table] = all.next().unwrap_or_default();
             self.halves[table] = half;
         }
@@ -69,12 +74,23 @@ impl Pushes {
     pub(super) fn place(table: usize, high: i32) -> u32 {
         let high = high.wrapping_add(MOST as i32 + 1) as u32;
         let inside = high.wrapping_sub(1) <= 2 * MOST as u32;
-        (table as u32) << 6 | if inside { high } else { 0 }
+        Self::no_place(table) | if inside { high } else { 0 }
+    }
+
+    /// Where [`Pushed::NONE`] is in a table.
+    #[inline(always)]
+    pub(super) fn no_place(table: usize) -> u32 {
+        (table as u32) << 6
     }
 
     /// The symbols at all places.
     pub(super) fn all(&self) -> &[Pushed; Self::LEN] {
         &self.symbols
+    }
+
+    /// What they cost.
+    pub(super) fn costs(&self) -> &[f32; Self::LEN] {
+        &self.costs
     }
 
     /// The escape of a table, and how far its symbols go.
@@ -138,6 +154,8 @@ fn zeros<T: Clone + Default, const LEN: usize>() -> Box<[T; LEN]> {
 }
 
 impl Pushes {
+    /// The cost of what has no symbol.
+    const NO_COST: f32 = -1.0;
     /// Places: 64 for every table.
     pub(crate) const LEN: usize = 64 * MOST_TABLES;
 }
@@ -213,7 +231,7 @@ mod tests {
                             (pushes.symbol(table, symbol as i32 - half), half)
                         };
                         assert_eq!(found, (Pushed::new(start, count), half));
-                        assert_eq!(push_one(found.0, &mut next), None);
+                        assert!(!push_one(found.0, &mut next).1);
                         let (found, count, rest) = pops.pop(table, next);
                         let high = if symbol as i32 > 2 * half { Pops::ESCAPE } else { symbol as i32 - half };
                         assert_eq!((found, count * (next >> TOTAL_BITS) + rest), (high, state));

@@ -8,20 +8,23 @@
 //!
 //! ```text
 //! encode, search    plans steps, counts what they take, and writes the one that fits
-//! fit               scales of rows and columns
+//! fit, survey       scales of rows and columns, from passes over all coordinates
 //! sample, shape     some of the coordinates: what scales leave, and how many bits that takes
 //! model             what of it is sent; gives every coordinate its class
 //! tables, normal    from classes and shape to frequencies, in integers
 //! lookups           what of it coders look up
 //! keys, kernel      which coordinates have a symbol, and which one: sixteen at a time
+//! count             how many bits that takes, before it is done
 //! push, chunk       rANS, for the coordinates of a chunk
 //! raw_bits, range   what is sent as it is; a binary range coder for the model
+//! steps             from decoded steps to values, and to sums
 //! means, logarithm  what the others reckon with
 //! ```
 //!
 //! Here: decoding. Absent on purpose: what a target is and how it is written (`scheme`), checksums and lengths (`frame`).
 
 mod chunk;
+pub(crate) mod count;
 mod encode;
 mod fit;
 pub(crate) mod kernel;
@@ -37,6 +40,8 @@ pub(crate) mod raw_bits;
 pub(crate) mod sample;
 mod search;
 pub(crate) mod shape;
+pub(crate) mod steps;
+mod survey;
 pub(crate) mod tables;
 
 use alloc::vec::Vec;
@@ -103,24 +108,23 @@ impl Decoder {
     }
 
     /// The values of the chunk that was decoded into `scratch`.
-    pub(crate) fn values(&self, scratch: &Scratch, gain: f32, out: &mut [f32]) {
+    pub(crate) fn values(&self, kernels: Kernels, scratch: &Scratch, gain: f32, out: &mut [f32]) {
         let unit = self.model.step * gain;
-        match scratch.places() {
-            None => out.iter_mut().zip(&scratch.values).for_each(|(out, steps)| *out = steps * unit),
+        match scratch.chosen.places() {
+            None => kernels.scale(&scratch.values, unit, out),
             Some(places) => {
                 out.fill(0.0);
-                places.for_each(|(at, steps)| out[at] = steps * unit);
+                kernels.scale_at(places, &scratch.values, unit, out);
             }
         }
     }
 
     /// Adds `weight` times the values of the chunk that was decoded into `scratch`.
-    pub(crate) fn fold(&self, scratch: &Scratch, gain: f32, weight: f64, sum: &mut [f64]) {
+    pub(crate) fn fold(&self, kernels: Kernels, scratch: &Scratch, gain: f32, weight: f64, sum: &mut [f64]) {
         let unit = self.model.step * gain;
-        let value = |steps: f32| weight * f64::from(steps * unit);
-        match scratch.places() {
-            None => sum.iter_mut().zip(&scratch.values).for_each(|(sum, &steps)| *sum += value(steps)),
-            Some(places) => places.for_each(|(at, steps)| sum[at] += value(steps)),
+        match scratch.chosen.places() {
+            None => kernels.fold_steps(&scratch.values, unit, weight, sum),
+            Some(places) => kernels.fold_steps_at(places, &scratch.values, unit, weight, sum),
         }
     }
 }
@@ -131,12 +135,4 @@ pub struct Scratch {
     chosen: Chosen,
     /// Of the coordinates that have a symbol, in steps.
     values: Vec<f32>,
-}
-
-impl Scratch {
-    /// Places and values of the coordinates that have a symbol, unless all have one.
-    fn places(&self) -> Option<impl Iterator<Item = (usize, f32)>> {
-        let places = self.chosen.places()?;
-        Some(places.iter().zip(&self.values).map(|(&at, &steps)| (at as usize, steps)))
-    }
 }

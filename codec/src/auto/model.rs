@@ -5,6 +5,7 @@
 //! half octaves of the step.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::{
     range::{Chance, Coder, Decode, Encode, Integer},
@@ -36,15 +37,20 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
-    /// About every `stride`th coordinate from the first: their places, rows and columns. And of how many each is one.
-    ///
-    /// The stride meets all columns, as it has no factor in common with their number.
-    pub(super) fn every(self, mut stride: usize) -> (usize, impl Iterator<Item = (usize, usize, usize)>) {
+    /// The least stride of at least `stride` that meets all columns, as it has no factor in common with their number.
+    pub(super) fn stride(self, mut stride: usize) -> usize {
         // Of no columns every stride is a factor, and nothing is there to be met.
         while self.columns > 0 && gcd(stride, self.columns) > 1 {
             stride += 1;
         }
-        let (mut row, mut column) = (0, 0);
+        stride
+    }
+
+    /// Every `stride`th coordinate from the first, of those in `range`: their places, rows and columns.
+    pub(super) fn every(self, stride: usize, range: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
+        let first = range.start.next_multiple_of(stride);
+        let columns = self.columns.max(1);
+        let (mut row, mut column) = (first / columns, first % columns);
         let next = move |at| {
             let found = (at, row, column);
             column += stride;
@@ -53,7 +59,7 @@ impl Matrix {
             }
             found
         };
-        (stride, (0..self.len).step_by(stride).map(next))
+        (first..range.end).step_by(stride).map(next)
     }
 }
 

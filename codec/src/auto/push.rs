@@ -28,39 +28,9 @@ impl Pushed {
     }
 
     /// Bits that it takes, about.
-    #[inline(always)]
-    fn bits(self) -> f32 {
+    pub(super) fn bits(self) -> f32 {
         TOTAL_BITS as f32 - log2_of_count(self.count())
     }
-}
-
-/// Bits that symbols take, about, without their raw bits.
-#[inline(always)]
-pub(crate) fn bits(symbols: &[Pushed]) -> f64 {
-    let (groups, rest) = symbols.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for group in groups {
-        for lane in 0..LANES {
-            sums[lane] += group[lane].bits();
-        }
-    }
-    let rest = rest.iter().map(|symbol| symbol.bits()).sum::<f32>();
-    sums.iter().chain(&[rest]).map(|&sum| f64::from(sum)).sum()
-}
-
-/// [`bits`], each as often as its weight says.
-#[inline(always)]
-pub(crate) fn weighted_bits(symbols: &[Pushed], weights: &[f32]) -> f64 {
-    let (groups, rest) = symbols.as_chunks::<LANES>();
-    let (weight_groups, rest_weights) = weights.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for (group, weights) in groups.iter().zip(weight_groups) {
-        for lane in 0..LANES {
-            sums[lane] += f64::from(group[lane].bits() * weights[lane]);
-        }
-    }
-    let rest = rest.iter().zip(rest_weights).map(|(symbol, &weight)| f64::from(symbol.bits() * weight)).sum::<f64>();
-    sums.iter().sum::<f64>() + rest
 }
 
 /// Codes `symbols` from the last to the first, symbol n in lane n mod `lanes`. Words go to the end of `words`, which has room for
@@ -112,27 +82,25 @@ pub(crate) fn emit(full: &[u32; LANES], states: &[u32; LANES], room: &mut [Word]
 }
 
 /// [`push`], one after the other.
+#[inline(always)]
 pub(crate) fn push_each(symbols: &[Pushed], lanes: usize, states: &mut [u32; LANES], words: &mut [Word]) -> usize {
     let mut free = words.len();
     for (n, &symbol) in symbols.iter().enumerate().rev() {
-        if let Some(word) = push_one(symbol, &mut states[n & (lanes - 1)]) {
-            free -= 1;
-            words[free] = word.to_le_bytes();
-        }
+        // A word is written, whether it counts or not.
+        let (word, is_full) = push_one(symbol, &mut states[n & (lanes - 1)]);
+        words[free - 1] = word.to_le_bytes();
+        free -= usize::from(is_full);
     }
     words.len() - free
 }
 
-/// Codes one symbol, and gives the word that its state had to give up.
+/// Codes one symbol; gives the low half of its state, and whether the state had to give it up.
 #[inline(always)]
-pub(super) fn push_one(symbol: Pushed, state: &mut u32) -> Option<u16> {
-    let full = *state >= symbol.count() << (32 - TOTAL_BITS);
-    let word = *state as u16;
-    if full {
-        *state >>= 16;
-    }
-    *state = advance(*state, symbol);
-    full.then_some(word)
+pub(super) fn push_one(symbol: Pushed, state: &mut u32) -> (u16, bool) {
+    let before = *state;
+    let is_full = before >= symbol.count() << (32 - TOTAL_BITS);
+    *state = advance(core::hint::select_unpredictable(is_full, before >> 16, before), symbol);
+    (before as u16, is_full)
 }
 
 /// The state after a symbol: (state / count) 2^12 + state mod count + start. The state is below 2^20 count.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::kernel::LANES;
+use super::{kernel::LANES, tables::MOST_RAW_BITS};
 
 /// Bits from the end of a body backwards, lowest first.
 #[derive(Debug)]
@@ -40,6 +40,25 @@ impl<'a> RawBits<'a> {
         Some(bits >> bit & ((1 << count) - 1))
     }
 
+    /// The next so many bits for each of sixteen numbers, at most [`MOST_RAW_BITS`]; none near the end of what there is.
+    #[inline(always)]
+    pub(super) fn take_all(&mut self, counts: &[u32; LANES]) -> Option<[u32; LANES]> {
+        /// Bytes of all that may be taken, and of a load that begins in the last of them.
+        const ROOM: usize = 48;
+        const { assert!(7 + LANES as u32 * MOST_RAW_BITS < 8 * (ROOM as u32 - 4)) };
+        let left = self.bytes.len().checked_sub(self.taken / 8)?;
+        let room: &[u8; ROOM] = self.bytes.get(left.checked_sub(ROOM)?..)?.first_chunk()?;
+        let mut at = self.taken % 8;
+        let mut bits = [0; LANES];
+        for lane in 0..LANES {
+            let four = room.get(ROOM - 4 - at / 8..)?.first_chunk::<4>()?;
+            bits[lane] = u32::from_be_bytes(*four) >> (at % 8) & ((1 << counts[lane]) - 1);
+            at += counts[lane] as usize;
+        }
+        self.taken += at - self.taken % 8;
+        Some(bits)
+    }
+
     /// Reads what [`RawSink::escape`] wrote.
     #[cold]
     pub(super) fn escaped(&mut self, half: i32) -> Option<i32> {
@@ -56,48 +75,68 @@ impl<'a> RawBits<'a> {
     }
 }
 
+/// Bits of what [`RawSink::escape`] writes.
+pub(super) fn bits_of_escape(high: i32, half: i32) -> u32 {
+    2 * ((high.abs() - half) as u32).ilog2() + 2
+}
+
 /// Collects raw bits.
 #[derive(Debug, Default)]
 pub(crate) struct RawSink {
-    /// From the last byte of the body backwards.
+    /// From the last byte of the body backwards, and behind them room.
     bytes: Vec<u8>,
+    /// How many bytes are full.
+    len: usize,
+    /// Bits that are in no full byte, fewer than eight.
     held: u64,
     count: u32,
 }
 
 impl RawSink {
+    /// Puts up to 32 bits.
     #[inline(always)]
     pub(super) fn put(&mut self, bits: u32, count: u32) {
-        self.held |= u64::from(bits) << self.count;
-        self.count += count;
-        if self.count >= 32 {
-            self.bytes.extend((self.held as u32).to_le_bytes());
-            self.held >>= 32;
-            self.count -= 32;
-        }
+        self.put_each([(bits.into(), count)]);
     }
 
-    /// Puts so many bits of each of sixteen numbers, which have no more: neighbours together, where they fit.
+    /// Puts so many bits of each of sixteen numbers, which have no more: at most [`MOST_RAW_BITS`].
     #[inline(always)]
     pub(super) fn put_all(&mut self, bits: &[u32; LANES], counts: &[u32; LANES]) {
-        let most = counts.iter().fold(0, |most, &count| most.max(count));
-        if most > 16 {
-            bits.iter().zip(counts).for_each(|(&bits, &count)| self.put(bits, count));
-            return;
+        const { assert!(7 + 2 * MOST_RAW_BITS <= u64::BITS) };
+        let mut pairs = [(0, 0); LANES / 2];
+        for (at, pair) in pairs.iter_mut().enumerate() {
+            let [first, second] = [2 * at, 2 * at + 1];
+            let both = u64::from(bits[first]) | u64::from(bits[second]) << (counts[first] & 63);
+            *pair = (both, counts[first] + counts[second]);
         }
-        let [mut pairs, mut pair_counts] = [[0; LANES / 2]; 2];
-        for at in 0..LANES / 2 {
-            pairs[at] = bits[2 * at] | bits[2 * at + 1] << counts[2 * at];
-            pair_counts[at] = counts[2 * at] + counts[2 * at + 1];
+        self.put_each(pairs);
+    }
+
+    /// Puts a few times up to 57 bits. Every time eight bytes are written, whether they are full or not.
+    #[inline(always)]
+    fn put_each<const N: usize>(&mut self, all: [(u64, u32); N]) {
+        if self.bytes.len() - self.len < 8 * N {
+            self.grow(8 * N);
         }
-        if most > 8 {
-            pairs.iter().zip(pair_counts).for_each(|(&bits, count)| self.put(bits, count));
-            return;
+        let room = &mut self.bytes[self.len..][..8 * N];
+        let (mut full, mut held, mut count) = (0, self.held, self.count);
+        for (bits, more) in all {
+            held |= bits << (count & 63);
+            count += more;
+            if let Some(eight) = room[full..].first_chunk_mut() {
+                *eight = held.to_le_bytes();
+            }
+            full += count as usize / 8;
+            held >>= count & 56;
+            count %= 8;
         }
-        for at in 0..LANES / 4 {
-            let count = pair_counts[2 * at];
-            self.put(pairs[2 * at] | pairs[2 * at + 1] << count, count + pair_counts[2 * at + 1]);
-        }
+        self.len += full;
+        (self.held, self.count) = (held, count);
+    }
+
+    #[cold]
+    fn grow(&mut self, room: usize) {
+        self.bytes.resize(2 * self.bytes.len() + room + 1024, 0);
     }
 
     /// |h| - half - 1 as an exponential Golomb code, and the sign.
@@ -112,23 +151,12 @@ impl RawSink {
     }
 
     pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-        (self.held, self.count) = (0, 0);
-    }
-
-    pub(super) fn finish(&mut self) {
-        let bytes = self.count.div_ceil(8) as usize;
-        self.bytes.extend(&self.held.to_le_bytes()[..bytes]);
-        (self.held, self.count) = (0, 0);
-    }
-
-    /// Bits that were put.
-    pub(super) fn len_bits(&self) -> usize {
-        8 * self.bytes.len() + self.count as usize
+        (self.len, self.held, self.count) = (0, 0, 0);
     }
 
     /// What was put, in the order of the body.
     pub(super) fn bytes(&self) -> impl Iterator<Item = &u8> {
-        self.bytes.iter().rev()
+        // What is held was written too.
+        self.bytes[..self.len + self.count.div_ceil(8) as usize].iter().rev()
     }
 }

@@ -7,11 +7,10 @@ use alloc::vec::Vec;
 
 use super::{
     chunk,
+    count::Counted,
     keys::{self, Key},
     lookups::Pushes,
     model::Model,
-    push::Pushed,
-    raw_bits::RawSink,
     shape::{Insides, Sizes},
     tables::{NARROWEST, Shape},
 };
@@ -37,6 +36,13 @@ impl Drawn {
         self.x.clear();
         self.tensors.clear();
     }
+
+    /// Takes on more coordinates of the last tensor.
+    pub(super) fn append(&mut self, more: &Self) {
+        self.rows.extend_from_slice(&more.rows);
+        self.columns.extend_from_slice(&more.columns);
+        self.x.extend_from_slice(&more.x);
+    }
 }
 
 /// What was drawn, under the classes of one model.
@@ -49,8 +55,6 @@ pub(super) struct Sample {
     values: Vec<f32>,
     /// For how many coordinates with a symbol each stands.
     weights: Vec<f32>,
-    symbols: Vec<Pushed>,
-    raw: RawSink,
     /// For how many coordinates each stands, on average.
     of: f64,
     bytes_of_lanes: f64,
@@ -78,7 +82,6 @@ impl Sample {
         self.keys.resize(len, Key::default());
         self.values.resize(len, 0.0);
         self.weights.resize(len, 0.0);
-        self.symbols.resize(len, Pushed::default());
         let Self { classes, bins, keys, values, weights, .. } = self;
         kernels.ask(classes, &drawn.x, 1.0 / model.step, Asked { bins, keys, values, weights });
         let (mut start, mut all, mut kept) = (0, 0.0, 0.0);
@@ -98,11 +101,9 @@ impl Sample {
     }
 
     /// Bytes that the symbols of all coordinates take at a step, about, under these tables.
-    pub(super) fn bytes(&mut self, kernels: Kernels, tables: &Pushes, step: f32) -> f64 {
-        self.raw.clear();
-        kernels.quantize(tables, &self.keys, &self.values, 1.0 / step, &mut self.symbols, &mut self.raw);
-        let bits = kernels.weighted_bits(&self.symbols, &self.weights) + self.raw.len_bits() as f64 * self.of;
-        bits / 8.0 + self.bytes_of_lanes
+    pub(super) fn bytes(&self, kernels: Kernels, tables: &Pushes, step: f32) -> f64 {
+        let Counted { symbols, raw } = kernels.weigh(tables, &self.keys, &self.values, 1.0 / step, &self.weights);
+        (symbols + raw as f64 * self.of) / 8.0 + self.bytes_of_lanes
     }
 }
 

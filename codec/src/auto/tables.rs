@@ -94,6 +94,9 @@ pub(crate) fn mix(components: &[Tails; COMPONENTS], weights: &[u8; COMPONENTS], 
     }
 }
 
+/// Most raw bits of a class.
+pub(super) const MOST_RAW_BITS: u32 = (WIDEST as u32 - 4) / 2;
+
 /// Low bits of q that are sent as they are: so many that what is left is of class 4 or 5.
 pub(super) fn raw_bits(class: i32) -> u32 {
     (class.max(4) as u32 - 4) / 2

@@ -8,8 +8,9 @@
 
 use crate::{
     auto::{
+        count::{self, Counted},
         kernel::{self as auto, LANES, Reader},
-        keys::{self, Carried, Key},
+        keys::{self, Carried, Key, Places, Values},
         lookups::{Pops, Pushes},
         means,
         normal::Tails,
@@ -17,6 +18,7 @@ use crate::{
         raw_bits::RawSink,
         sample::{self, Asked},
         shape::{self, Insides, Sizes},
+        steps,
         tables::{self, COMPONENTS},
     },
     block::{Level, SegmentCoding, kernel, reference},
@@ -214,19 +216,19 @@ dispatch! {
 dispatch! {
     /// See [`keys::choose`]: for a decoder, with their places.
     fn choose_places(dither: Dither, classes: &[i8], out: (&mut [Key], &mut [u32])) -> usize,
-    reference: keys::choose(dither, 1, classes, out, keys::places, keys::compact),
-    kernel: keys::choose(dither, 1, classes, out, keys::places, keys::compact),
-    avx512: keys::choose(dither, 1, classes, out, keys::places, |chosen, from, out| compact_avx512(chosen, from, out))
+    reference: keys::choose(dither, 1, classes, out, &Places, keys::compact),
+    kernel: keys::choose(dither, 1, classes, out, &Places, keys::compact),
+    avx512: keys::choose(dither, 1, classes, out, &Places, |chosen, from, out| compact_avx512(chosen, from, out))
 }
 
 dispatch! {
     /// See [`keys::choose`]: for an encoder, with their values.
     fn choose_values(
-        dither: Dither, every: u32, classes: &[i8], x: &[f32], scale: f32, out: (&mut [Key], &mut [f32])
+        dither: Dither, every: u32, classes: &[i8], x: &[f32], out: (&mut [Key], &mut [f32])
     ) -> usize,
-    reference: keys::choose(dither, every, classes, out, keys::values(x, scale), keys::compact),
-    kernel: keys::choose(dither, every, classes, out, keys::values(x, scale), keys::compact),
-    avx512: keys::choose(dither, every, classes, out, keys::values(x, scale), |chosen, from, out| {
+    reference: keys::choose(dither, every, classes, out, &Values(x), keys::compact),
+    kernel: keys::choose(dither, every, classes, out, &Values(x), keys::compact),
+    avx512: keys::choose(dither, every, classes, out, &Values(x), |chosen, from, out| {
         compact_avx512(chosen, from, out)
     })
 }
@@ -244,10 +246,19 @@ dispatch! {
 }
 
 dispatch! {
-    /// See [`push::weighted_bits`].
-    fn weighted_bits(symbols: &[Pushed], weights: &[f32]) -> f64,
-    reference: push::weighted_bits(symbols, weights),
-    kernel: push::weighted_bits(symbols, weights)
+    /// See [`count::count`].
+    fn count(tables: &Pushes, keys: &[Key], values: &[f32], scale: f32) -> Counted,
+    reference: count::count(tables, keys, values, scale, auto::look_up),
+    kernel: count::count(tables, keys, values, scale, auto::look_up),
+    avx512: count::count(tables, keys, values, scale, |all, places, costs| look_up_avx512(all, places, costs))
+}
+
+dispatch! {
+    /// See [`count::weigh`].
+    fn weigh(tables: &Pushes, keys: &[Key], values: &[f32], scale: f32, weights: &[f32]) -> Counted,
+    reference: count::weigh(tables, keys, values, scale, weights, auto::look_up),
+    kernel: count::weigh(tables, keys, values, scale, weights, auto::look_up),
+    avx512: count::weigh(tables, keys, values, scale, weights, |all, places, costs| look_up_avx512(all, places, costs))
 }
 
 dispatch! {
@@ -272,13 +283,6 @@ dispatch! {
 }
 
 dispatch! {
-    /// See [`push::bits`].
-    fn bits(symbols: &[Pushed]) -> f64,
-    reference: push::bits(symbols),
-    kernel: push::bits(symbols)
-}
-
-dispatch! {
     /// See [`push::push`].
     fn push(symbols: &[Pushed], lanes: usize, states: &mut [u32; LANES], words: &mut [Word]) -> usize,
     reference: push::push_each(symbols, lanes, states, words),
@@ -294,6 +298,35 @@ dispatch! {
     reference: auto::pop_each(tables, keys, lanes, reader, values),
     kernel: auto::pop(tables, keys, lanes, reader, values, auto::refill),
     avx512: auto::pop(tables, keys, lanes, reader, values, |low, words, states| refill_avx512(low, words, states))
+}
+
+// A product for every coordinate leaves nothing to be said twice.
+dispatch! {
+    /// See [`steps::scale`].
+    fn scale(steps: &[f32], unit: f32, out: &mut [f32]),
+    reference: steps::scale(steps, unit, out),
+    kernel: steps::scale(steps, unit, out)
+}
+
+dispatch! {
+    /// See [`steps::scale_at`].
+    fn scale_at(places: &[u32], steps: &[f32], unit: f32, out: &mut [f32]),
+    reference: steps::scale_at(places, steps, unit, out),
+    kernel: steps::scale_at(places, steps, unit, out)
+}
+
+dispatch! {
+    /// See [`steps::fold`].
+    fn fold_steps(steps: &[f32], unit: f32, weight: f64, sum: &mut [f64]),
+    reference: steps::fold(steps, unit, weight, sum),
+    kernel: steps::fold(steps, unit, weight, sum)
+}
+
+dispatch! {
+    /// See [`steps::fold_at`].
+    fn fold_steps_at(places: &[u32], steps: &[f32], unit: f32, weight: f64, sum: &mut [f64]),
+    reference: steps::fold_at(places, steps, unit, weight, sum),
+    kernel: steps::fold_at(places, steps, unit, weight, sum)
 }
 
 /// [`auto::refill`]: what a loop over lanes cannot say is an instruction here.
@@ -344,15 +377,15 @@ fn compact_avx512<C: Carried>(
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn look_up_avx512(all: &[Pushed; Pushes::LEN], places: &[u32; LANES], symbols: &mut [Pushed; LANES]) {
+fn look_up_avx512<T: Carried>(all: &[T; Pushes::LEN], places: &[u32; LANES], found: &mut [T; LANES]) {
     use core::arch::x86_64::*;
-    const { assert!(Pushes::LEN.is_power_of_two()) };
-    // SAFETY: the mask keeps places inside `all`, and the others are arrays of 64 bytes. A symbol is a u32.
+    const { assert!(Pushes::LEN.is_power_of_two() && size_of::<T>() == 4) };
+    // SAFETY: the mask keeps places inside `all`, and the others are arrays of 64 bytes. What is found has 32 bits that may be any.
     unsafe {
         let places = _mm512_loadu_si512(places.as_ptr().cast());
         let places = _mm512_and_si512(places, _mm512_set1_epi32(Pushes::LEN as i32 - 1));
-        let found = _mm512_i32gather_epi32::<4>(places, all.as_ptr().cast());
-        _mm512_storeu_si512(symbols.as_mut_ptr().cast(), found);
+        let at_places = _mm512_i32gather_epi32::<4>(places, all.as_ptr().cast());
+        _mm512_storeu_si512(found.as_mut_ptr().cast(), at_places);
     }
 }
 
