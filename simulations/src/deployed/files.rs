@@ -14,6 +14,7 @@ use crate::{
     budgets,
     error::SimError,
     experiment::{Codecs, Experiment},
+    federation::Federation,
     files::write_whole,
     links::{self, Fleet},
 };
@@ -45,7 +46,7 @@ pub(super) struct Clients<'a> {
 impl Files {
     /// Writes the coordinator's configuration, and makes its authority where there is none yet.
     pub(super) fn lay_out(
-        experiment: &Experiment,
+        (experiment, federation): (&Experiment, &Federation),
         (codecs, seed): (Codecs, Seed),
         directory: &Path,
         server: &Program,
@@ -71,7 +72,7 @@ impl Files {
         let fleet = links::fleet(experiment, seed)?;
         let budget = |client| budget(budgets::of(experiment, fleet.as_ref(), ClientId(client)));
         let budgets = (0..raw.data.clients as u64).map(budget).collect();
-        let shapes = fleet.as_ref().map(|fleet| shapes(fleet, experiment));
+        let shapes = fleet.as_ref().map(|fleet| shapes(fleet, experiment, federation));
         let files = Self { directory, run, data, share, shapes, budgets };
         let coordinator = files.directory.join(COORDINATOR);
         if !coordinator.exists() {
@@ -206,19 +207,21 @@ fn budget(budget: Budget) -> Option<Table> {
 }
 
 /// What makes real links and trainings take as long as virtual ones.
-fn shapes(fleet: &Fleet, experiment: &Experiment) -> Vec<Table> {
-    let shape = |client| {
+fn shapes(fleet: &Fleet, experiment: &Experiment, federation: &Federation) -> Vec<Table> {
+    let shape = |(client, samples): (u64, &Vec<u32>)| {
         let kind = fleet.kind(ClientId(client));
         let (down, up) = kind.rates();
+        let visits = experiment.sgd.visits_on(samples.len()) as f64;
+        let trains = kind.seconds_per_sample.map_or(experiment.raw.availability.seconds, |each| each * visits);
         table([
             ("down_bits_per_second", down.into()),
             ("up_bits_per_second", up.into()),
             ("latency_seconds", kind.latency.into()),
             ("jitter_seconds", kind.jitter.into()),
-            ("training_seconds", experiment.raw.availability.seconds.into()),
+            ("training_seconds", trains.into()),
         ])
     };
-    (0..experiment.raw.data.clients as u64).map(shape).collect()
+    (0..).zip(&federation.assignment().clients).map(shape).collect()
 }
 
 fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {

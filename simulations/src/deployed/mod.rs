@@ -56,7 +56,7 @@ pub(crate) fn run(
     let clients = (0..experiment.raw.data.clients as u64).map(ClientId);
     let budgets: Vec<_> = clients.map(|client| budgets::of(experiment, fleet.as_ref(), client)).collect();
     let (server, client) = (Program::beside("nibble-server")?, Program::beside("nibble-client")?);
-    let files = Files::lay_out(experiment, (codecs, seed), directory, &server)?;
+    let files = Files::lay_out((experiment, federation), (codecs, seed), directory, &server)?;
     let mut coordinator = Coordinator::start(&server, &files)?;
     let address = coordinator.address()?;
     let clients = files.clients(&address);
@@ -130,8 +130,8 @@ fn check(experiment: &Experiment, fleet: Option<&Fleet>) -> Result<(), SimError>
         return refused("attackers", "leave [attack] out");
     }
     let mut kinds = (0..raw.data.clients as u64).filter_map(|client| Some(fleet?.kind(ClientId(client))));
-    if kinds.any(|kind| kind.online.is_some() || kind.seconds_per_sample.is_some()) {
-        return refused("links that are not always there, or say how long samples take", "leave that out");
+    if kinds.any(|kind| kind.online.is_some()) {
+        return refused("links that are not always there", "leave online out");
     }
     Ok(())
 }
