@@ -74,6 +74,8 @@ fn nothing_is_allocated_once_there_is_enough() {
         "auto:step=0.001",
         "plan:40kB",
         "plan:12kB",
+        "sign",
+        "sign:0.1",
     ];
     for scheme in schemes {
         let (mut encoder, mut bytes) = (Encoder::new(scheme.parse().unwrap()), Vec::new());
