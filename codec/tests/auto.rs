@@ -89,7 +89,7 @@ fn vectors() -> Vec<Case> {
     cases.push(("zeros", "auto:1", vec![vec![40, 50], vec![3]], vec![0.0; 2003]));
     cases.push(("nothing", "auto:1", vec![], vec![]));
     cases.push(("one value", "auto:8", vec![vec![]], vec![-0.375]));
-    cases.push(("tiny", "auto:9", vec![vec![600]], bell(600, 11).iter().map(|x| x * 1e-30).collect()));
+    cases.push(("tiny", "auto:step=1e-30", vec![vec![600]], bell(600, 11).iter().map(|x| x * 1e-30).collect()));
     cases
 }
 
