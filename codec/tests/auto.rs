@@ -75,7 +75,7 @@ fn vectors() -> Vec<Case> {
         x
     };
     let mut cases: Vec<Case> =
-        ["auto:0.3", "auto:1", "auto:2.5", "auto:6", "auto:700B", "auto:step=0.0001", "auto:0.5+ef"]
+        ["auto:0.4", "auto:1", "auto:2.5", "auto:6", "auto:700B", "auto:step=0.0001", "auto:0.5+ef"]
             .into_iter()
             .map(|scheme| ("rows and columns", scheme, matrix(), values(5)))
             .collect();
