@@ -24,7 +24,7 @@ use crate::{
     simd::{Backend, Kernels},
 };
 
-/// Most bytes of an `auto` payload that may hold signs instead: beyond, they were never better (`docs/codec.md`).
+/// Most bytes of an `auto` payload that may hold signs instead: beyond, they were hardly ever better (`docs/codec.md`).
 const SIGNS_WITHIN: u64 = 1024;
 
 /// What a payload is for: part of its header, and of its rounding noise.

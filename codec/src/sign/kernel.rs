@@ -3,8 +3,6 @@
 //!
 //! Every sum is that of [`super::reference`], in the same order of levels, and so the same float.
 
-use alloc::vec::Vec;
-
 use super::{Block, PIECE, Rows, rows};
 use crate::dither::{Dither, SAMPLE};
 
@@ -41,7 +39,8 @@ pub(crate) fn encode(
     dither: Dither,
     (kept, signs): (&mut Rows, &mut [u8]),
 ) -> f64 {
-    let kept = zeroed(kept, rows(signs.len()));
+    kept.clear();
+    kept.resize(rows(signs.len()), 0.0);
     let mut piece = Aligned([0.0; PIECE]);
     let piece = &mut piece.0[..block.size.min(PIECE)];
     for (index, x) in x.chunks(piece.len()).enumerate() {
@@ -78,8 +77,10 @@ pub(crate) fn decode<T>(
     out: &mut [T],
     each: impl Fn(&mut T, f32),
 ) {
-    let kept = zeroed(kept, rows(signs.len()));
-    unpack(signs, &mut kept[..8 * signs.len()]);
+    kept.resize(rows(signs.len()), 0.0);
+    let (of_signs, others) = kept.split_at_mut(8 * signs.len());
+    unpack(signs, of_signs);
+    others.fill(0.0);
     hadamard(kept);
     let mut piece = Aligned([0.0; PIECE]);
     let piece = &mut piece.0[..block.size.min(PIECE)];
@@ -94,12 +95,6 @@ pub(crate) fn decode<T>(
         flip(dither, 0, group, piece);
         out.iter_mut().zip(&*piece).for_each(|(out, value)| each(out, (value + 0.0) * unit));
     }
-}
-
-fn zeroed(memory: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    memory.clear();
-    memory.resize(len, 0.0);
-    memory
 }
 
 /// Turns signs; `group` counts coordinates before, 512 at a time.
@@ -121,7 +116,9 @@ fn flip(dither: Dither, stream: u32, group: u32, values: &mut [f32]) {
 /// Times the Hadamard matrix; of 64 values or more.
 #[inline(always)]
 fn hadamard(values: &mut [f32]) {
-    values.chunks_mut(PIECE).for_each(|piece| hadamard_piece(piece));
+    for piece in values.chunks_mut(PIECE) {
+        hadamard_piece(piece);
+    }
     levels(values, PIECE);
 }
 
