@@ -81,6 +81,8 @@ fn codec(c: &mut Criterion) {
         "auto:4",
         "auto:1",
         "auto:0.1",
+        "sign",
+        "sign:0.1",
     ] {
         let scheme: Scheme = name.parse().expect("a scheme of this crate");
         for &backend in Backend::available().iter().filter(|&&backend| backend != Backend::Reference) {

@@ -5,7 +5,7 @@ use nibble_codec::{Backend, Encoder, Frame, Layout, Payload, PayloadId, Scheme, 
 use nibble_seed::{RoundId, Seed};
 
 /// Schemes that between them reach every decoder.
-pub(crate) const SCHEMES: [&str; 17] = [
+pub(crate) const SCHEMES: [&str; 19] = [
     "fp32",
     "fp16",
     "bf16",
@@ -23,6 +23,8 @@ pub(crate) const SCHEMES: [&str; 17] = [
     "auto:step=0.1",
     "plan:300B+ef",
     "plan:450B:dithered",
+    "sign",
+    "sign:0.1+ef",
 ];
 
 /// Layouts that payloads are tried against: nothing, one value, tails, rows and columns; and two of several chunks, in which

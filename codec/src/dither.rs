@@ -41,6 +41,12 @@ impl Dither {
         Self { keys: [key as u32, (key >> 32) as u32], shift: (seed.0 >> SHIFT_FROM) as u32 * 0x1_0001 }
     }
 
+    /// Of the whole seed, so that seeds that differ in their highest bits alone have nothing in common.
+    pub(crate) fn unshared(seed: Seed, start: usize) -> Self {
+        let key = seed.at(start as u64);
+        Self { keys: [key as u32, (key >> 32) as u32], shift: 0 }
+    }
+
     /// 32 random bits: a two-round multiply-xorshift hash with the constants of Wellons' `lowbias32`.
     #[inline(always)]
     pub(crate) fn hash(self, counter: u32) -> u32 {

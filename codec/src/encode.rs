@@ -16,11 +16,16 @@ use crate::{
     header::{HEADER_BYTES, Header},
     layout::Layout,
     parallel,
+    payload::Payload,
     plan::{self, Plan, Planner},
     raw::Raw,
     scheme::{BlockCoding, Coding, Grain, PlanCoding, Scheme, Target},
+    sign::{self, SignEncoder},
     simd::{Backend, Kernels},
 };
+
+/// Most bytes of an `auto` payload that may hold signs instead: beyond, they were hardly ever better (`docs/codec.md`).
+const SIGNS_WITHIN: u64 = 1024;
 
 /// What a payload is for: part of its header, and of its rounding noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +46,7 @@ pub struct Encoder {
     pub(crate) decoded: Vec<f32>,
     auto: AutoEncoder,
     planner: Planner,
+    signs: SignEncoder,
     /// How much the error of each tensor counts in a plan; empty for all the same.
     weights: Vec<f64>,
 }
@@ -62,6 +68,7 @@ impl Encoder {
             decoded: Vec::new(),
             auto: AutoEncoder::new(Kernels::new(backend), 1),
             planner: Planner::default(),
+            signs: SignEncoder::default(),
             weights: Vec::new(),
         }
     }
@@ -154,9 +161,13 @@ impl Encoder {
         if let Coding::Plan(coding) = self.scheme.coding {
             return self.encode_plan(coding, layout, x, id, out).inspect_err(|_| out.clear());
         }
+        if let Coding::Sign(_) = self.scheme.coding {
+            return self.encode_signs(layout, x, id, out).inspect_err(|_| out.clear());
+        }
         let bytes = self.scheme.coding.payload_bytes(layout);
         let mut header = Header {
             coding: self.scheme.coding,
+            signs: false,
             gain: 1.0,
             layout: layout.hash(),
             round: id.round,
@@ -178,8 +189,51 @@ impl Encoder {
         Ok(())
     }
 
-    /// The payload of `x` under `auto`.
+    /// The payload of `x` under `auto`, in whichever form is to leave less error.
     fn encode_auto(
+        &mut self,
+        target: Target,
+        layout: &Layout,
+        x: &[f32],
+        id: PayloadId,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let (coding, budget) = (self.scheme.coding, self.scheme.coding.payload_bytes(layout));
+        let cut = coding.cut(layout);
+        let source = sign::Source { layout, x, seed: id.seed, cut, budget };
+        if self.are_signs_better(target, source, id, out) {
+            self.put_signs(source, id, out);
+        } else {
+            self.encode_classes(target, layout, x, id, out).map_err(|error| match error {
+                EncodeError::Budget { coding, budget, needed } => {
+                    EncodeError::Budget { coding, budget, needed: needed.min(sign::least_bytes(layout, cut)) }
+                }
+                error => error,
+            })?;
+        }
+        self.set_gain(layout, x, out);
+        Ok(())
+    }
+
+    /// Whether signs, whose bytes are divided then, are to leave less error than what `auto` is otherwise, in `out` a trial of
+    /// which may be left. The trial has noise of its own: that of the payload must not have a say in what it is used for.
+    fn are_signs_better(&mut self, target: Target, source: sign::Source<'_>, id: PayloadId, out: &mut Vec<u8>) -> bool {
+        let sign::Source { layout, x, cut, budget, .. } = source;
+        let is_tried =
+            !matches!(target, Target::Step(_)) && (sign::least_bytes(layout, cut)..=SIGNS_WITHIN).contains(&budget);
+        if !is_tried || !self.signs.divide(self.kernels, source) {
+            return false;
+        }
+        let expected = self.signs.expected_nmse();
+        let trial = PayloadId { seed: Seed(!id.seed.0), ..id };
+        match self.encode_classes(target, layout, x, trial, out) {
+            Ok(()) => Payload::trust(out, layout).and_then(|payload| payload.nmse(x)).is_ok_and(|nmse| nmse > expected),
+            Err(error) => matches!(error, EncodeError::Budget { .. }),
+        }
+    }
+
+    /// The payload of `x` under `auto`, as classes, without a gain.
+    fn encode_classes(
         &mut self,
         target: Target,
         layout: &Layout,
@@ -215,8 +269,7 @@ impl Encoder {
             chunks = rest;
             put_chunk(index, out, |out| out.extend_from_slice(body));
         }
-        seal(coding, layout, id, out);
-        self.set_gain(layout, x, out);
+        seal(coding, false, layout, id, out);
         Ok(())
     }
 
@@ -249,12 +302,41 @@ impl Encoder {
                     }
                 });
             }
-            seal(self.scheme.coding, layout, id, out);
+            seal(self.scheme.coding, false, layout, id, out);
         });
         self.planner = planner;
         written?;
         self.set_gain(layout, x, out);
         Ok(())
+    }
+
+    /// The payload of `x` under `sign`.
+    fn encode_signs(
+        &mut self,
+        layout: &Layout,
+        x: &[f32],
+        id: PayloadId,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let coding = self.scheme.coding;
+        let source =
+            sign::Source { layout, x, seed: id.seed, cut: coding.cut(layout), budget: coding.payload_bytes(layout) };
+        if !self.signs.divide(self.kernels, source) {
+            return Err(unrepresentable(coding, layout, x));
+        }
+        self.put_signs(source, id, out);
+        self.set_gain(layout, x, out);
+        Ok(())
+    }
+
+    /// Replaces `out` by the payload of signs whose bytes were divided.
+    fn put_signs(&mut self, source: sign::Source<'_>, id: PayloadId, out: &mut Vec<u8>) {
+        out.clear();
+        if self.signs.put_prelude(out) {
+            seal_prelude(out);
+        }
+        self.signs.put_chunks(self.kernels, self.threads, source, out);
+        seal(self.scheme.coding, true, source.layout, id, out);
     }
 
     /// Writes every chunk. Returns whether every coordinate could be represented.
@@ -326,7 +408,10 @@ impl Encoder {
 
 /// Why `x` could not be encoded: its first coordinate that is not finite, or beyond the coding's range.
 fn unrepresentable(coding: Coding, layout: &Layout, x: &[f32]) -> EncodeError {
-    let limit = coding.raw().map_or(MOST_MAGNITUDE, Raw::limit);
+    let limit = match coding {
+        Coding::Sign(_) => sign::MOST,
+        _ => coding.raw().map_or(MOST_MAGNITUDE, Raw::limit),
+    };
     let non_finite = x.iter().position(|x| !x.is_finite());
     let coordinate = non_finite.or_else(|| x.iter().position(|x| x.abs() > limit)).unwrap_or_default();
     let ((tensor, index), value) = (layout.locate(coordinate), x[coordinate]);
@@ -355,9 +440,10 @@ fn put_chunk(index: usize, out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Puts the header of a payload into the room for it.
-fn seal(coding: Coding, layout: &Layout, id: PayloadId, out: &mut [u8]) {
+fn seal(coding: Coding, signs: bool, layout: &Layout, id: PayloadId, out: &mut [u8]) {
     let header = Header {
         coding,
+        signs,
         gain: 1.0,
         layout: layout.hash(),
         round: id.round,

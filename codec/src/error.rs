@@ -25,7 +25,7 @@ pub enum LayoutError {
 #[non_exhaustive]
 pub enum SchemeError {
     /// Not a known scheme.
-    #[error("unknown scheme {name:?}; known are fp32, fp16, bf16, int2 to int8, auto and plan")]
+    #[error("unknown scheme {name:?}; known are fp32, fp16, bf16, int2 to int8, auto, plan and sign")]
     UnknownName {
         /// What was given.
         name: String,
@@ -56,6 +56,12 @@ pub enum SchemeError {
         "plan takes a number of bytes (plan:64KiB), and then stochastic, nearest or dithered (plan:64KiB:nearest), not {argument:?}"
     )]
     Budget {
+        /// What was given.
+        argument: String,
+    },
+    /// `sign` with something that is no rate.
+    #[error("sign takes bits a coordinate from 0.05 to 1 (sign:0.25), or nothing, which is 1, not {argument:?}")]
+    Rate {
         /// What was given.
         argument: String,
     },
@@ -147,7 +153,7 @@ pub enum EncodeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The prelude of an `auto` payload holds something undefined.
+    /// The prelude of an `auto`, `plan` or `sign` payload holds something undefined.
     #[error("the prelude holds an undefined {what}")]
     Prelude {
         /// What is undefined.

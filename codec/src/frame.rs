@@ -14,17 +14,18 @@ use crate::{
     layout::{Layout, Segment},
     plan,
     raw::Raw,
-    scheme::{Coding, Target},
+    scheme::{Coding, SignCoding, Target},
+    sign::{self, Coded, Cut},
     simd::{Backend, Kernels},
 };
 
 /// Bytes before a chunk's body: its length and its checksum.
 pub(crate) const CHUNK_HEADER_BYTES: usize = 8;
-/// The same of an `auto` payload, whose lengths stand before all chunks: its checksum.
+/// The same where lengths stand before all chunks, or follow: its checksum.
 pub(crate) const SHORT_CHUNK_HEADER_BYTES: usize = 4;
 /// Bytes that say how long the head of a payload is.
 pub const PREFIX_BYTES: usize = HEADER_BYTES + CHUNK_HEADER_BYTES;
-/// The index that the checksum of an `auto` payload's prelude covers.
+/// The index that the checksum of a prelude covers.
 pub(crate) const PRELUDE: usize = u32::MAX as usize;
 
 /// A checked header, and where in the payload every chunk lies.
@@ -48,6 +49,8 @@ enum Prelude {
     Model(Arc<auto::Decoder>),
     /// Of `plan`: the widths of the pieces of every chunk.
     Widths(Arc<[Vec<u8>]>),
+    /// Of `sign` and what holds the same: there may be none.
+    Signs(Cut),
 }
 
 impl<'a> Frame<'a> {
@@ -57,7 +60,10 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// If it is not the beginning of a payload of this layout.
     pub fn head_bytes(prefix: &[u8], layout: &Layout) -> Result<usize, DecodeError> {
-        let most = match Header::parse(prefix)?.coding {
+        let header = Header::parse(prefix)?;
+        let most = match header.coding {
+            _ if header.signs && layout.chunks() > 1 => 5 * layout.chunks(),
+            _ if header.signs => return Ok(HEADER_BYTES),
             Coding::Auto(_) => auto::most_model_bytes(layout) + 5 * layout.chunks(),
             Coding::Plan(_) => plan::count(layout).div_ceil(2),
             _ => return Ok(HEADER_BYTES),
@@ -93,6 +99,7 @@ impl<'a> Frame<'a> {
         }
         let head = Self::head_bytes(bytes, layout)?;
         let (lengths, prelude) = match header.coding {
+            coding if header.signs => (sign_lengths(bytes, &header, head, layout)?, Prelude::Signs(coding.cut(layout))),
             Coding::Auto(_) => {
                 let (lengths, decoder) = model(kernels, prelude(bytes, head)?, layout)?;
                 (lengths, Prelude::Model(Arc::new(decoder)))
@@ -163,6 +170,9 @@ impl<'a> Frame<'a> {
             return self
                 .in_chunk(index, decoder.decode(self.kernels, self.layout, index, self.header.seed, body, scratch));
         }
+        if let Prelude::Signs(cut) = self.prelude {
+            return self.in_chunk(index, cut.check(self.layout.chunk_range(index), body));
+        }
         let mut undefined = None;
         match self.header.coding.raw() {
             Some(raw) if !self.kernels.is_finite_raw(raw, body) => undefined = Some("value: not a finite number"),
@@ -232,6 +242,15 @@ impl<'a> Frame<'a> {
             decoder.values(self.kernels, scratch, gain, out);
             return Ok(());
         }
+        if let Prelude::Signs(cut) = self.prelude {
+            return self.each_block(cut, index, body, |Coded { block, bytes }, range| match bytes {
+                Some((scale, signs)) => {
+                    let (coded, dither) = ((signs, scale * gain), block.dither(self.header.seed));
+                    self.kernels.decode_signs(block, coded, dither, &mut scratch.rows, &mut out[range]);
+                }
+                None => out[range].fill(0.0),
+            });
+        }
         match self.header.coding.raw() {
             Some(raw) => raw.decode(body, out),
             None => self.each_part(index, body, |coding, bytes, range| match coding {
@@ -266,6 +285,14 @@ impl<'a> Frame<'a> {
             self.in_chunk(index, decoded)?;
             decoder.fold(self.kernels, scratch, gain, weight, sum);
             return Ok(());
+        }
+        if let Prelude::Signs(cut) = self.prelude {
+            return self.each_block(cut, index, body, |Coded { block, bytes }, range| {
+                if let Some((scale, signs)) = bytes {
+                    let (coded, dither) = ((signs, scale * gain), block.dither(self.header.seed));
+                    self.kernels.fold_signs(block, coded, dither, &mut scratch.rows, weight, &mut sum[range]);
+                }
+            });
         }
         match self.header.coding.raw() {
             Some(raw) => self.kernels.fold_raw(raw, body, weight, sum),
@@ -309,6 +336,23 @@ impl<'a> Frame<'a> {
         if let Prelude::Nothing = self.prelude { CHUNK_HEADER_BYTES } else { SHORT_CHUNK_HEADER_BYTES }
     }
 
+    /// Calls `f` with every block of chunk `index` of `sign`, and its place in its chunk, unless one of them is undefined.
+    fn each_block(
+        &self,
+        cut: Cut,
+        index: usize,
+        body: &[u8],
+        mut f: impl FnMut(Coded<'_>, Range<usize>),
+    ) -> Result<(), DecodeError> {
+        let range = self.layout.chunk_range(index);
+        self.in_chunk(index, cut.check(range.clone(), body))?;
+        for coded in cut.coded(range.clone(), body).flatten() {
+            let start = coded.block.start - range.start;
+            f(coded, start..start + coded.block.len);
+        }
+        Ok(())
+    }
+
     /// Calls `f` with the coding, the bytes and the place in its chunk of every segment or piece of chunk `index`; with no
     /// coding for what is not sent.
     fn each_part<'b>(
@@ -340,17 +384,20 @@ impl<'a> Frame<'a> {
 }
 
 impl Coding {
-    /// Most bytes of a payload of this layout, header and all; but for `auto` and `plan` every payload has as many.
+    /// Most bytes of a payload of this layout, header and all; but for `auto`, `plan` and `sign` every payload has as many.
     #[must_use]
     pub fn payload_bytes(self, layout: &Layout) -> u64 {
         if let Self::Plan(plan) = self {
             return plan.bytes.into();
         }
+        if let Self::Sign(sign) = self {
+            return bytes_at(sign.rate, layout).max(sign::least_bytes(layout, self.cut(layout)));
+        }
         if let Self::Auto(target) = self {
             let prelude = PREFIX_BYTES + auto::most_model_bytes(layout) + 9 * layout.chunks();
             let least = (PREFIX_BYTES + 32 + 4 * layout.tensors().len() + 16 * layout.chunks()) as u64;
             return match target {
-                Target::Rate(rate) => (layout.coordinates() as u64 * u64::from(rate) / 80_000).max(least),
+                Target::Rate(rate) => bytes_at(rate, layout).max(least),
                 Target::Bytes(bytes) => bytes.into(),
                 Target::Step(_) => {
                     (prelude + (0..layout.chunks()).map(|at| most_body_bytes(layout, at)).sum::<usize>()) as u64
@@ -359,6 +406,16 @@ impl Coding {
         }
         let chunk = |index| (CHUNK_HEADER_BYTES + body_bytes_of_chunk(self, layout, index)) as u64;
         HEADER_BYTES as u64 + (0..layout.chunks()).map(chunk).sum::<u64>()
+    }
+
+    /// How chunks are cut into blocks of signs, by the bytes that the coding names.
+    pub(crate) fn cut(self, layout: &Layout) -> Cut {
+        let bytes = match self {
+            Self::Sign(SignCoding { rate }) | Self::Auto(Target::Rate(rate)) => bytes_at(rate, layout),
+            Self::Auto(Target::Bytes(bytes)) => bytes.into(),
+            _ => 0, // no signs
+        };
+        Cut::new(bytes, layout.coordinates())
     }
 }
 
@@ -372,13 +429,18 @@ pub(crate) fn body_bytes_of_chunk(coding: Coding, layout: &Layout, index: usize)
         Coding::Fp32 | Coding::Fp16 | Coding::Bf16 => {
             layout.chunk_range(index).len() * coding.raw().map_or(0, Raw::width)
         }
-        Coding::Auto(_) | Coding::Plan(_) => 0, // it depends on the vector
+        Coding::Auto(_) | Coding::Plan(_) | Coding::Sign(_) => 0, // it depends on the vector
     }
 }
 
 /// Most bytes of the body of chunk `index` of an `auto` payload: a symbol has 12 bits, and an escape 53 more.
 fn most_body_bytes(layout: &Layout, index: usize) -> usize {
     40 + 9 * layout.chunk_range(index).len()
+}
+
+/// Bytes of a payload of so many ten thousandths of a bit a coordinate.
+fn bytes_at(rate: u32, layout: &Layout) -> u64 {
+    (layout.coordinates() as u64).saturating_mul(rate.into()) / 80_000
 }
 
 /// The prelude, which ends at `end`, without its length and checksum.
@@ -400,18 +462,48 @@ fn widths(body: &[u8], layout: &Layout) -> Result<Vec<Vec<u8>>, DecodeError> {
 }
 
 /// The prelude of `auto`: lengths of all chunks, and the model.
-fn model(kernels: Kernels, mut body: &[u8], layout: &Layout) -> Result<(Vec<usize>, auto::Decoder), DecodeError> {
+fn model(kernels: Kernels, body: &[u8], layout: &Layout) -> Result<(Vec<usize>, auto::Decoder), DecodeError> {
+    let (lengths, body) = lengths(body, layout, |index| most_body_bytes(layout, index))?;
+    Ok((lengths, auto::Decoder::new(kernels, layout, body).map_err(|what| DecodeError::Prelude { what })?))
+}
+
+/// The prelude of `sign`: lengths of all chunks; of a single one the header says it.
+fn sign_lengths(bytes: &[u8], header: &Header, head: usize, layout: &Layout) -> Result<Vec<usize>, DecodeError> {
+    let most = |index| sign::most_body_bytes(layout.chunk_range(index).len());
+    if layout.chunks() == 1 {
+        let found = header.body_bytes;
+        let bytes = usize::try_from(found).unwrap_or(usize::MAX);
+        return match (SHORT_CHUNK_HEADER_BYTES..=SHORT_CHUNK_HEADER_BYTES + most(0)).contains(&bytes) {
+            true => Ok(alloc::vec![bytes]),
+            false => Err(DecodeError::Field { field: "body bytes", found }),
+        };
+    }
+    if layout.chunks() == 0 {
+        return Ok(Vec::new());
+    }
+    match lengths(prelude(bytes, head)?, layout, most)? {
+        (lengths, []) => Ok(lengths),
+        _ => Err(DecodeError::Prelude { what: "byte behind the lengths" }),
+    }
+}
+
+/// Lengths of all chunks with their headers, at the beginning of a prelude, and what follows them.
+fn lengths<'b>(
+    mut body: &'b [u8],
+    layout: &Layout,
+    most: impl Fn(usize) -> usize,
+) -> Result<(Vec<usize>, &'b [u8]), DecodeError> {
     let undefined = |what| DecodeError::Prelude { what };
     let mut lengths = Vec::with_capacity(layout.chunks());
     for index in 0..layout.chunks() {
         let (len, rest) = varint(body).ok_or_else(|| undefined("length of a chunk"))?;
-        if len as usize > most_body_bytes(layout, index) {
+        if len as usize > most(index) {
             return Err(undefined("length of a chunk: too large"));
         }
         body = rest;
         lengths.push(SHORT_CHUNK_HEADER_BYTES + len as usize);
     }
-    Ok((lengths, auto::Decoder::new(kernels, layout, body).map_err(undefined)?))
+    Ok((lengths, body))
 }
 
 /// A number in groups of 7 bits, lowest first, all but the last with the top bit set, in no more bytes than it takes.

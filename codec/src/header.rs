@@ -5,7 +5,7 @@ use nibble_seed::{RoundId, Seed};
 use crate::{
     checksum::crc32c,
     error::DecodeError,
-    scheme::{BlockCoding, Coding, Grain, PlanCoding, Rounding, Target},
+    scheme::{BlockCoding, Coding, Grain, PlanCoding, Rounding, SignCoding, Target},
 };
 
 /// Length of the header.
@@ -21,6 +21,8 @@ const CHECKED: usize = HEADER_BYTES - 4;
 pub struct Header {
     /// How the vector was encoded.
     pub coding: Coding,
+    /// Whether it holds the signs of a rotation: under `sign`, and under `auto` where those leave less error.
+    pub signs: bool,
     /// Factor on every decoded value; below 1 only where feedback needs it.
     pub gain: f32,
     /// Hash of the layout.
@@ -41,7 +43,7 @@ impl Header {
     /// The header as bytes, checksum included.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; HEADER_BYTES] {
-        let (kind, bits, rounding, block) = fields_of(self.coding);
+        let (kind, bits, rounding, block) = fields_of(self.coding, self.signs);
         let mut bytes = [0; HEADER_BYTES];
         let mut at = 0;
         let mut put = |field: &[u8]| {
@@ -88,10 +90,11 @@ impl Header {
         if !(0.0..=1.0).contains(&gain) {
             return Err(DecodeError::Field { field: "gain", found: gain.to_bits().into() });
         }
-        let coding = coding_of(header[5], header[6], header[7], u32::from_le_bytes(array(header, 8)))?;
+        let (coding, signs) = coding_of(header[5], header[6], header[7], u32::from_le_bytes(array(header, 8)))?;
         let word = |at| u64::from_le_bytes(array(header, at));
         Ok(Self {
             coding,
+            signs,
             gain,
             layout: word(16),
             round: RoundId(word(24)),
@@ -109,7 +112,7 @@ pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 }
 
 /// The header's kind, bits, rounding and block of a coding.
-fn fields_of(coding: Coding) -> (u8, u8, u8, u32) {
+fn fields_of(coding: Coding, signs: bool) -> (u8, u8, u8, u32) {
     match coding {
         Coding::Fp32 => (1, 32, 0, 0),
         Coding::Fp16 => (2, 16, 0, 0),
@@ -121,10 +124,11 @@ fn fields_of(coding: Coding) -> (u8, u8, u8, u32) {
             };
             (4, block.bits(), rounding_code(block.rounding), size)
         }
-        Coding::Auto(Target::Rate(rate)) => (5, 0, 1, rate),
-        Coding::Auto(Target::Bytes(bytes)) => (5, 0, 2, bytes),
+        Coding::Auto(Target::Rate(rate)) => (5, signs.into(), 1, rate),
+        Coding::Auto(Target::Bytes(bytes)) => (5, signs.into(), 2, bytes),
         Coding::Auto(Target::Step(step)) => (5, 0, 3, step),
         Coding::Plan(plan) => (6, 0, rounding_code(plan.rounding), plan.bytes),
+        Coding::Sign(sign) => (7, 1, 0, sign.rate),
     }
 }
 
@@ -145,7 +149,8 @@ fn rounding_of(code: u8) -> Result<Rounding, DecodeError> {
     }
 }
 
-fn coding_of(kind: u8, bits: u8, rounding: u8, block: u32) -> Result<Coding, DecodeError> {
+/// The coding, and whether there are signs.
+fn coding_of(kind: u8, bits: u8, rounding: u8, block: u32) -> Result<(Coding, bool), DecodeError> {
     let undefined = |field, found| Err(DecodeError::Field { field, found });
     let coding = match kind {
         1 => Coding::Fp32,
@@ -159,24 +164,30 @@ fn coding_of(kind: u8, bits: u8, rounding: u8, block: u32) -> Result<Coding, Dec
                 size if Grain::is_block_size(size) => Grain::Block(size as u16),
                 _ => return undefined("block", block.into()),
             };
-            return Ok(Coding::Block(coding));
+            return Ok((Coding::Block(coding), false));
         }
-        5 | 6 if bits != 0 => return undefined("bits", bits.into()),
+        5 if bits > 1 || (bits, rounding) == (1, 3) => return undefined("bits", bits.into()),
         5 => {
-            return match rounding {
-                1 => Ok(Coding::Auto(Target::Rate(block))),
-                2 => Ok(Coding::Auto(Target::Bytes(block))),
-                3 => Ok(Coding::Auto(Target::Step(block))),
-                _ => undefined("rounding", rounding.into()),
+            let target = match rounding {
+                1 => Target::Rate(block),
+                2 => Target::Bytes(block),
+                3 => Target::Step(block),
+                _ => return undefined("rounding", rounding.into()),
             };
+            return Ok((Coding::Auto(target), bits == 1));
         }
+        6 if bits != 0 => return undefined("bits", bits.into()),
         6 if block == 0 => return undefined("block", 0),
-        6 => return Ok(Coding::Plan(PlanCoding { bytes: block, rounding: rounding_of(rounding)? })),
+        6 => return Ok((Coding::Plan(PlanCoding { bytes: block, rounding: rounding_of(rounding)? }), false)),
+        7 if !SignCoding::RATES.contains(&block) => return undefined("block", block.into()),
+        7 if (bits, rounding) == (1, 0) => return Ok((Coding::Sign(SignCoding { rate: block }), true)),
+        7 if bits == 1 => return undefined("rounding", rounding.into()),
+        7 => return undefined("bits", bits.into()),
         _ => return undefined("kind", kind.into()),
     };
-    let (_, expected_bits, _, _) = fields_of(coding);
+    let (_, expected_bits, _, _) = fields_of(coding, false);
     match (bits == expected_bits, rounding, block) {
-        (true, 0, 0) => Ok(coding),
+        (true, 0, 0) => Ok((coding, false)),
         (false, _, _) => undefined("bits", bits.into()),
         (_, 1.., _) => undefined("rounding", rounding.into()),
         (_, _, _) => undefined("block", block.into()),

@@ -28,6 +28,7 @@ mod plan;
 mod raw;
 mod residual;
 mod scheme;
+mod sign;
 mod simd;
 mod sums;
 
@@ -42,5 +43,5 @@ pub use layout::{CHUNK_COORDINATES, Layout, Tensor};
 pub use payload::Payload;
 pub use plan::{Piece, Plan};
 pub use residual::{Intent, Outcome, Residual};
-pub use scheme::{BlockCoding, Coding, Grain, PlanCoding, Rounding, Scheme, Target};
+pub use scheme::{BlockCoding, Coding, Grain, PlanCoding, Rounding, Scheme, SignCoding, Target};
 pub use simd::Backend;

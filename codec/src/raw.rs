@@ -19,7 +19,7 @@ impl Coding {
             Self::Fp32 => Some(Raw::Fp32),
             Self::Fp16 => Some(Raw::Fp16),
             Self::Bf16 => Some(Raw::Bf16),
-            Self::Block(_) | Self::Auto(_) | Self::Plan(_) => None,
+            Self::Block(_) | Self::Auto(_) | Self::Plan(_) | Self::Sign(_) => None,
         }
     }
 }

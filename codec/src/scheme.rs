@@ -1,7 +1,7 @@
 //! Schemes: how a delta is encoded, as written in configurations and on command lines.
 //!
 //! Grammar: `NAME[:ARG]*[+ef][+sensitive]`, e.g. `fp32`, `int4`, `int2:nearest+ef`, `int4:block128`, `int2:tensor:nearest`, `auto:0.5`,
-//! `auto:64KiB`, `auto:step=0.001`, `plan:64KiB:nearest+ef`.
+//! `auto:64KiB`, `auto:step=0.001`, `plan:64KiB:nearest+ef`, `sign`, `sign:0.25`.
 
 use alloc::string::{String, ToString};
 use core::{fmt, str::FromStr};
@@ -34,6 +34,20 @@ pub enum Coding {
     Auto(Target),
     /// Symmetric integers whose width follows the vector, within a number of bytes.
     Plan(PlanCoding),
+    /// A rotation, and one bit for each row of it that is kept.
+    Sign(SignCoding),
+}
+
+/// One bit for rows of a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SignCoding {
+    /// Most bits a coordinate of the whole payload, in ten thousandths: 500 to 10,000.
+    pub rate: u32,
+}
+
+impl SignCoding {
+    /// The rates that there are.
+    pub(crate) const RATES: core::ops::RangeInclusive<u32> = 500..=10_000;
 }
 
 /// Block quantization whose width is planned.
@@ -189,6 +203,9 @@ impl FromStr for Coding {
         if name == "plan" {
             return planned(parts).map(Self::Plan);
         }
+        if name == "sign" {
+            return signs(parts).map(Self::Sign);
+        }
         let block = (name.strip_prefix("int").filter(|digits| digits.len() == 1))
             .and_then(|digits| digits.parse().ok())
             .and_then(BlockCoding::new)
@@ -213,6 +230,16 @@ fn target<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Result<Target, Sc
     }
     let rate = argument.parse::<f64>().ok().filter(|rate| (0.05..=10.0).contains(rate));
     rate.map(|rate| Target::Rate(libm::round(rate * 10_000.0) as u32)).ok_or_else(wrong)
+}
+
+/// The one argument of `sign`, a bit a coordinate where there is none.
+fn signs<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Result<SignCoding, SchemeError> {
+    let argument = arguments.next().unwrap_or("1");
+    let rate = argument.parse::<f64>().ok().map(|rate| libm::round(rate * 10_000.0) as u32);
+    match (rate.filter(|rate| SignCoding::RATES.contains(rate)), arguments.next()) {
+        (Some(rate), None) => Ok(SignCoding { rate }),
+        (_, more) => Err(SchemeError::Rate { argument: more.unwrap_or(argument).into() }),
+    }
 }
 
 /// A number of bytes, at least one, with its unit.
@@ -304,6 +331,8 @@ impl fmt::Display for Coding {
             Self::Plan(plan) => {
                 return f.pad(&alloc::format!("plan:{}{}", Target::Bytes(plan.bytes), plan.rounding.argument()));
             }
+            Self::Sign(SignCoding { rate: 10_000 }) => return f.pad("sign"),
+            Self::Sign(SignCoding { rate }) => return f.pad(&alloc::format!("sign:{}", Target::Rate(*rate))),
             Self::Block(block) => block,
         };
         let mut text = String::from("int");
@@ -346,12 +375,16 @@ mod tests {
                     "auto:step=0.001",
                     "plan:64KiB",
                     "plan:999B:nearest+ef",
+                    "sign",
+                    "sign:0.05",
+                    "sign:0.25+ef",
                 ])
         {
             assert_eq!(name.parse::<Scheme>().unwrap().to_string(), name);
         }
         let spelled_out = "int4:stochastic:block64".parse::<Scheme>().unwrap();
         assert_eq!(spelled_out.to_string(), "int4");
+        assert_eq!("sign:1".parse::<Scheme>().unwrap().to_string(), "sign");
     }
 
     #[test]
@@ -380,10 +413,13 @@ mod tests {
         for budget in ["plan", "plan:0B", "plan:64", "plan:1KiB:tensor", "plan:nearest:1KiB"] {
             assert!(matches!(error(budget), SchemeError::Budget { .. }), "{budget}");
         }
+        for rate in ["sign:", "sign:0.04", "sign:1.1", "sign:NaN", "sign:-1", "sign:64KiB", "sign:0.5:1"] {
+            assert!(matches!(error(rate), SchemeError::Rate { .. }), "{rate}");
+        }
         assert!(matches!(error("plan:1KiB:nearest:nearest"), SchemeError::Conflict { .. }));
         assert!(matches!(error("int4:nearest:dithered"), SchemeError::Conflict { .. }));
         assert!(matches!(error("int4:tensor:block64"), SchemeError::Conflict { .. }));
-        for suffix in ["int4+fe", "int4+sensitive", "plan:1KiB+"] {
+        for suffix in ["int4+fe", "int4+sensitive", "sign+sensitive", "plan:1KiB+"] {
             assert!(matches!(error(suffix), SchemeError::UnknownSuffix { .. }), "{suffix}");
         }
         assert!(matches!(error("int4+ef+ef"), SchemeError::Conflict { .. }));

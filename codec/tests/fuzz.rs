@@ -54,7 +54,8 @@ const FIXED: usize = 1 << 20;
 const FEW: usize = 24;
 
 /// Encoding, and decoding and folding a chunk of anything, take no memory once they have what they need, on one thread and
-/// without feedback. (But a block that is cut short takes its codes, and `tensor` its levels.)
+/// without feedback. (But a block that is cut short takes its codes, `tensor` its levels, and `auto`
+/// within a kilobyte a trial.)
 #[test]
 fn nothing_is_allocated_once_there_is_enough() {
     let layout = Layout::new([("w", vec![300, 400]), ("b", vec![320])]).unwrap();
@@ -74,6 +75,8 @@ fn nothing_is_allocated_once_there_is_enough() {
         "auto:step=0.001",
         "plan:40kB",
         "plan:12kB",
+        "sign",
+        "sign:0.1",
     ];
     for scheme in schemes {
         let (mut encoder, mut bytes) = (Encoder::new(scheme.parse().unwrap()), Vec::new());

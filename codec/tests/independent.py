@@ -22,7 +22,7 @@ import numpy as np
 
 F32 = np.float32
 CHUNK = 65536
-FP32, FP16, BF16, BLOCK, PLAN = 1, 2, 3, 4, 6
+FP32, FP16, BF16, BLOCK, AUTO, PLAN, SIGN = 1, 2, 3, 4, 5, 6, 7
 PIECE = 1024
 STOCHASTIC, NEAREST, DITHERED = 1, 2, 3
 TOP_MIN, TOP_MAX = -1600, 1920
@@ -113,6 +113,8 @@ class Coding:
         raw = {"fp32": (FP32, 32), "fp16": (FP16, 16), "bf16": (BF16, 16)}
         if name in raw:
             return Coding(*raw[name], 0, 0)
+        if name == "sign":
+            return Coding(SIGN, 1, 0, round(float((arguments or ["1"])[0]) * 10_000))
         coding = Coding(BLOCK, int(name.removeprefix("int")), STOCHASTIC, 64)
         for argument in arguments:
             if argument == "tensor":
@@ -132,6 +134,11 @@ class Coding:
         elif self.kind == PLAN:
             need(self.bits == 0 and self.rounding in (STOCHASTIC, NEAREST, DITHERED), "bits or rounding")
             need(self.block > 0 and 0 <= gain <= 1, "block or gain")
+        elif self.kind == SIGN:
+            need(self.bits == 1 and self.rounding == 0, "bits or rounding")
+            need(500 <= self.block <= 10_000 and 0 <= gain <= 1, "block or gain")
+        elif self.kind == AUTO:  # here only where it holds signs
+            need(self.bits == 1 and self.rounding in (1, 2) and 0 <= gain <= 1, "bits, rounding or gain")
         else:
             need(self.kind in (FP32, FP16, BF16), "kind")
             need(self.bits == (32 if self.kind == FP32 else 16), "bits")
@@ -204,22 +211,27 @@ def unpack(data, m, coding):
     return codes
 
 
-def noise(seed, start, n, coding):
-    """u of the n coordinates of the segment that starts at coordinate `start` of the vector."""
-    if coding.rounding == NEAREST:
-        return np.zeros(n, F32)
-    shift, seed = seed >> 48, seed & (1 << 48) - 1
+def hashes(counter, seed, shift, start):
+    """h of each counter, for what starts at coordinate `start` of the vector."""
     z = seed + 0x9E3779B97F4A7C15 * (start + 1) & M64
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & M64
     z = (z ^ z >> 27) * 0x94D049BB133111EB & M64
     key = z ^ z >> 31
     k0, k1 = np.uint32(key & M32), np.uint32(key >> 32)
-    i = np.arange(n, dtype=np.uint32)
-    x = (np.uint32(16) * (i // np.uint32(32)) + i % np.uint32(16)) ^ k0
+    x = counter ^ k0
     x = (x ^ x >> np.uint32(16)) * np.uint32(0x7FEB352D)
     x = (x ^ x >> np.uint32(15)) + k1
     x = x * np.uint32(0x846CA68B)
-    h = (x ^ x >> np.uint32(16)) + np.uint32(shift * 0x10001)
+    return (x ^ x >> np.uint32(16)) + np.uint32(shift * 0x10001)
+
+
+def noise(seed, start, n, coding):
+    """u of the n coordinates of the segment that starts at coordinate `start` of the vector."""
+    if coding.rounding == NEAREST:
+        return np.zeros(n, F32)
+    i = np.arange(n, dtype=np.uint32)
+    counter = np.uint32(16) * (i // np.uint32(32)) + i % np.uint32(16)
+    h = hashes(counter, seed & (1 << 48) - 1, seed >> 48, start)
     k = np.where(i % 32 < 16, h & np.uint32(0xFFFF), h >> np.uint32(16))
     return k.astype(F32) / F32(65536) - (F32(1 / 2) - F32(1 / 131072))
 
@@ -367,6 +379,180 @@ def decode_plan(payload, layout, header, coding):
     return np.concatenate(out)
 
 
+# Signs --------------------------------------------------------------------------------------------------------------
+
+SIGN_MOST, SCALE_MOST = F32(2.0**100), F32(2.0**104)
+
+
+def least_power(n):
+    """The least power of two of at least max(n, 64)."""
+    return max(64, 1 << (n - 1).bit_length())
+
+
+def sign_blocks(layout, chunk, coding):
+    """(start, n, N, whether it is the last) of each block of a chunk."""
+    d = coordinates(layout)
+    b = max(0, (coding.block if coding.rounding == 2 else d * coding.block // 80_000) - 72)
+    at, end = chunk * CHUNK, min((chunk + 1) * CHUNK, d)
+    while at < end:
+        r = end - at
+        size = least_power(r)
+        last = size == 64 or 8 * r >= 7 * size or (b * r // d) ** 2 < 4 * r
+        n, size = (r, size) if last else (size // 2, size // 2)
+        yield at, n, size, last
+        at += n
+
+
+def diagonals(seed, start, size):
+    i = np.arange(size, dtype=np.uint32)
+    counter = np.uint32(16) * (i // np.uint32(512)) + i % np.uint32(16)
+    bit = i // np.uint32(16) % np.uint32(32)
+    return [1 - 2 * (hashes(c, seed, 0, start) >> bit & np.uint32(1)).astype(np.int64) for c in (counter, counter + np.uint32(2**31))]
+
+
+def hadamard(x):
+    """H x, by sums and differences; each row of x for itself."""
+    apart = 1
+    while apart < x.shape[-1]:
+        pairs = x.reshape(-1, 2, apart)
+        x = np.stack([pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]], 1).reshape(x.shape)
+        apart *= 2
+    return x
+
+
+def in_pieces(x):
+    return hadamard(x.reshape(-1, min(4096, len(x)))).reshape(-1)
+
+
+def sum_f64(values):
+    """In sixteen lanes, as the other implementation happens to."""
+    lanes = np.zeros(16)
+    padded = np.concatenate([values.astype(np.float64), np.zeros(-len(values) % 16)])
+    for row in padded.reshape(-1, 16):
+        lanes = lanes + row
+    total = 0.0
+    for lane in lanes:
+        total += lane
+    return total
+
+
+def encode_signs(x, size, count, seed, start):
+    """Scale and signs of a block that is not all zero."""
+    largest = np.abs(x).max()
+    power = F32(2.0 ** min(127, 127 - int(largest.view(np.uint32) >> 23)))
+    d1, d2 = (diagonal.astype(F32) for diagonal in diagonals(seed, start, size))
+    v = np.zeros(size, F32)
+    v[: len(x)] = x * power
+    v = in_pieces(v * d1) * d2
+    m = 8 * count
+    rows = np.zeros(least_power(m), F32)
+    for part in v.reshape(-1, min(len(rows), size)):
+        rows = rows + part
+    y = hadamard(rows)[:m]
+    assert y.dtype == F32
+    total = sum_f64(np.abs(y))
+    with np.errstate(over="ignore"):
+        scale = F32(sum_f64(x.astype(np.float64) ** 2) * float(power) / total) if total else F32(0)
+    planes = (y < 0).astype(np.uint8).reshape(8, count) << np.arange(8, dtype=np.uint8)[:, None]
+    return min(scale, SCALE_MOST).astype("<f4").tobytes() + planes.sum(0).astype(np.uint8).tobytes()
+
+
+def decode_signs(scale, signs, n, size, gain, seed, start):
+    count = len(signs)
+    need(1 <= count <= size // 8, "count")
+    need(0 <= scale <= SCALE_MOST and not np.signbit(scale), "scale")
+    s = np.zeros(least_power(8 * count), np.int64)
+    planes = np.frombuffer(signs, np.uint8)[None, :] >> np.arange(8, dtype=np.uint8)[:, None] & 1
+    s[: 8 * count] = 1 - 2 * planes.reshape(-1).astype(np.int64)
+    d1, d2 = diagonals(seed, start, size)
+    u = hadamard(s)
+    w = in_pieces(np.resize(u, size) * d2) * d1
+    assert np.abs(w).max() <= 2**22
+    return w[:n].astype(F32) * F32(scale * gain)
+
+
+def varint(number):
+    out = []
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes(out + [number])
+
+
+def read_varint(data):
+    number, at = 0, 0
+    while True:
+        need(at < min(5, len(data)), "varint")
+        number |= (data[at] & 127) << 7 * at
+        at += 1
+        if data[at - 1] < 128:
+            need(at == 1 or data[at - 1] > 0, "varint longer than it takes")
+            return number, data[at:]
+
+
+def encode_sign(layout, x, coding, seed, round, gain=1.0, counts=None):
+    """With these counts, block after block, of those that are not all zero; or, of one block, what fits."""
+    need(len(x) == coordinates(layout), "length")
+    need(np.isfinite(x).all() and (np.abs(x) <= SIGN_MOST).all(), "NaN, infinity or magnitude above 2^100")
+    chunks = range(chunk_count(layout))
+    if counts is None:
+        (block,) = [block for chunk in chunks for block in sign_blocks(layout, chunk, coding)] or [None]
+        budget = len(x) * coding.block // 80_000
+        counts = [max(1, min(block[2] // 8, budget - 72))] if block else []
+    counts, bodies = iter(counts), []
+    for chunk in chunks:
+        body = b""
+        for start, n, size, last in sign_blocks(layout, chunk, coding):
+            values = x[start : start + n]
+            count = next(counts) if values.any() else 0
+            body += b"" if last else struct.pack("<H", count)
+            body += encode_signs(values, size, count, seed, start) if count else b""
+        bodies.append(body)
+    after = b"".join(sealed(index, body) for index, body in enumerate(bodies))
+    if len(bodies) > 1:
+        prelude = b"".join(varint(len(body)) for body in bodies)
+        after = struct.pack("<I", len(prelude)) + sealed(M32, prelude) + after
+    return assemble(layout, coding, seed, round, gain, after, len(bodies))
+
+
+def decode_sign(payload, layout, header, coding):
+    chunks, at = chunk_count(layout), 64
+    if chunks > 1:
+        need(len(payload) >= 72, "prelude")
+        (length,) = struct.unpack_from("<I", payload, 64)
+        prelude, at = payload[72 : 72 + length], 72 + length
+        need(len(prelude) == length and sealed(M32, prelude) == payload[68:at], "checksum of the prelude")
+        lengths = []
+        for _ in range(chunks):
+            length, prelude = read_varint(prelude)
+            lengths.append(length)
+        need(not prelude, "a byte behind the lengths")
+    else:
+        lengths = [header["body_bytes"] - 4] * chunks
+    out = [np.zeros(0, F32)]
+    for chunk, length in enumerate(lengths):
+        need(0 <= length <= len(payload) - at - 4, "length of a chunk")
+        body = payload[at + 4 : at + 4 + length]
+        need(sealed(chunk, body) == payload[at : at + 4 + length], "checksum of a chunk")
+        at += 4 + length
+        for start, n, size, last in sign_blocks(layout, chunk, coding):
+            if last:
+                count = len(body) - 4
+                need(not body or count > 0, "count")
+            else:
+                need(len(body) >= 2, "count")
+                count, body = struct.unpack_from("<H", body)[0], body[2:]
+            values = np.zeros(n, F32)
+            if count > 0:
+                need(len(body) >= 4 + count, "signs")
+                scale, signs, body = F32(struct.unpack_from("<f", body)[0]), body[4 : 4 + count], body[4 + count :]
+                values = decode_signs(scale, signs, n, size, header["gain"], header["seed"], start)
+            out.append(values)
+        assert not body
+    need(at == len(payload) and header["body_bytes"] == at - 64, "length")
+    return np.concatenate(out)
+
+
 def assemble(layout, coding, seed, round, gain, after, chunks):
     header = HEADER.pack(
         b"NIBL", 1, coding.kind, coding.bits, coding.rounding, coding.block, gain, layout_hash(layout), round, seed,
@@ -376,6 +562,8 @@ def assemble(layout, coding, seed, round, gain, after, chunks):
 
 
 def encode(layout, x, coding, seed, round, gain=1.0):
+    if coding.kind == SIGN:
+        return encode_sign(layout, x, coding, seed, round, gain)
     need(len(x) == coordinates(layout), "length")
     need(np.isfinite(x).all(), "NaN or infinity")
     if coding.kind == BLOCK:
@@ -413,6 +601,8 @@ def decode(payload, layout):
     need(header["chunks"] == chunk_count(layout), "chunks")
     if coding.kind == PLAN:
         return decode_plan(payload, layout, header, coding)
+    if coding.kind in (SIGN, AUTO):
+        return decode_sign(payload, layout, header, coding)
     lengths = [coding.body_bytes(layout, chunk) for chunk in range(chunk_count(layout))]
     need(header["body_bytes"] == sum(8 + length for length in lengths), "body bytes")
     need(len(payload) == 64 + header["body_bytes"], "length")
@@ -637,19 +827,51 @@ def vectors():
     v.decode("a plan of no coordinates", encode_plan([], floats(), [], Coding(PLAN, 0, 1, 72), 4, 1), [])
     v.decode("binary16 denormals", patch(half, segment, struct.pack("<HHH", 1, 0x83FF, 0x8000)), flat(3))
 
+    # Signs.
+    for scheme, n, seed in [("sign", 1, 1), ("sign", 2, 2**64 - 1), ("sign:0.05", 64, 3), ("sign", 1000, 2**48 + 5), ("sign:0.9", 1024, 6),
+                            ("sign:0.5", 1500, 7), ("sign:0.25", 4097, 8), ("sign", 8192, 9), ("sign:0.07", 40_000, 10), ("sign:0.7", 14_400, 11)]:
+        v.encode(f"{scheme} of {n}", scheme, flat(n // 3, n - n // 3), update(n, 80), seed, 2)
+    for scheme in ["sign", "sign:0.1"]:
+        v.encode(f"no coordinates, {scheme}", scheme, flat(0), floats(), 1, 1)
+        v.encode(f"zeros of both signs, {scheme}", scheme, flat(70), np.tile(floats(0, -0.0), 35), 1, 1)
+    v.encode("a sign of one spike", "sign", flat(2000), np.eye(1, 2000, 777, dtype=F32)[0], 5, 1)
+    v.encode("signs of denormals", "sign", flat(1000), np.arange(1000, dtype=np.uint32).view(F32), 5, 1)
+    v.encode("signs of magnitude 2^100", "sign", flat(1010), wide(1010, 81, -120, 100).clip(-SIGN_MOST, SIGN_MOST), 5, 1)
+    # An encoder that divides bytes among blocks in another way.
+    cut = flat(1500)
+    y = update(1500, 82)
+    for counts in [[128, 64], [1, 1], [77, 5]]:
+        v.decode(f"blocks with signs of {counts}", encode_sign(cut, y, Coding.named("sign"), 3, 3, 1.0, counts), cut)
+    y[1024:] = 0
+    v.decode("a last block of zeros", encode_sign(cut, y, Coding.named("sign"), 3, 3, 0.5, [100]), cut)
+    v.decode("a first block of zeros", encode_sign(cut, y[::-1] * (np.arange(1500) >= 1024), Coding.named("sign"), 3, 3, 0.5, [60]), cut)
+    y = update(coordinates(big), 83)
+    blocks = len(list(sign_blocks(big, 1, Coding.named("sign"))))
+    v.decode("signs of two chunks", encode_sign(big, y, Coding.named("sign"), 2**63, 4, 0.25, [700] + [16] * blocks), big)
+    y[:65536] = 0
+    v.decode("no signs of the first of two chunks", encode_sign(big, y, Coding.named("sign"), 2**63, 4, 0.25, [8] * blocks), big)
+    for gain in [0.0, 1e-30, 1e-44]:
+        v.decode(f"signs at a gain of {gain}", encode_sign(flat(500), update(500, 84), Coding.named("sign"), 9, 9, gain), flat(500))
+    for rounding, block in [(1, 10_000), (2, 170), (1, 0), (2, 2**32 - 1), (1, 2**32 - 1)]:
+        held = encode_sign(cut, update(1500, 85), Coding(AUTO, 1, rounding, block), 6, 6, 1.0,
+                           [9] * len(list(sign_blocks(cut, 0, Coding(AUTO, 1, rounding, block)))))
+        v.decode(f"auto that holds signs, aim {rounding} {block}", held, cut)
+
     # Vectors that no encoder takes.
     for scheme in ["fp32", "fp16", "bf16", "int4", "int2:tensor:nearest"]:
         for bad in [np.nan, np.inf, -np.inf]:
             v.unencodable(f"{bad}, {scheme}", scheme, flat(3), floats(1, bad, 2))
     for scheme in ["int2", "int4:nearest", "int8:tensor"]:
         v.unencodable(f"above 2^120, {scheme}", scheme, flat(2), floats(0, -above(2.0**120)))
+    for bad in [np.nan, np.inf, above(2.0**100)]:
+        v.unencodable(f"{bad}, sign", "sign", flat(3), floats(1, -bad, 2))
     v.unencodable("65520 in binary16", "fp16", flat(1), floats(-65520))
     v.unencodable("rounds to infinity in bfloat16", "bf16", flat(1), np.array([0x7F7F8000], np.uint32).view(F32))
 
     # Payloads that no decoder takes.
     layout = flat(40)
     for name, at, new in [
-        ("magic", 0, b"NIBB"), ("version 0", 4, [0]), ("version 2", 4, [2]), ("kind 0", 5, [0]), ("kind 7", 5, [7]),
+        ("magic", 0, b"NIBB"), ("version 0", 4, [0]), ("version 2", 4, [2]), ("kind 0", 5, [0]), ("kind 8", 5, [8]),
         ("kind fp32 with 3 bits", 5, [1]), ("1 bit", 6, [1]), ("9 bits", 6, [9]), ("4 bits, lengths of 3", 6, [4]),
         ("rounding 0", 7, [0]), ("rounding 4", 7, [4]), ("block 16", 8, struct.pack("<I", 16)),
         ("block 33", 8, struct.pack("<I", 33)), ("block 8192", 8, struct.pack("<I", 8192)),
@@ -697,6 +919,44 @@ def vectors():
         other = plan[:64] + struct.pack("<I", len(prelude)) + sealed(M32, prelude) + plan[74:]
         body_bytes = struct.pack("<Q", len(other) - 64)
         v.undecodable(f"plan, widths {widths}", resealed_head(other[:48] + body_bytes + other[56:]), three)
+    one, two = flat(500), flat(1500)
+    alone = encode_sign(one, update(500, 86), Coding.named("sign"), 9, 9)
+    pair = encode_sign(two, update(1500, 87), Coding.named("sign"), 9, 9, 1.0, [100, 40])
+    chunks = encode_sign(flat(65_600), update(65_600, 88), Coding.named("sign"), 9, 9, 1.0, [50, 8])
+
+    def resized(payload, body):
+        """A payload of one chunk with another body."""
+        payload = payload[:64] + sealed(0, bytes(body))
+        return resealed_head(payload[:48] + struct.pack("<Q", len(payload) - 64) + payload[56:])
+
+    head = lambda at, new: resealed_head(alone[:at] + bytes(new) + alone[at + len(new) :])
+    for name, payload in [
+        ("bits 0", head(6, [0])), ("bits 2", head(6, [2])), ("a rounding", head(7, [1])),
+        ("a rate of 499", head(8, struct.pack("<I", 499))), ("a rate of 10,001", head(8, struct.pack("<I", 10_001))),
+        ("gain above 1", head(12, struct.pack("<f", above(1)))), ("a step of auto", head(5, [5, 1, 3])),
+        ("body bytes", head(48, [alone[48] ^ 1])), ("body bytes of 3", head(48, [3, 0])), ("body bytes 2^63", head(55, [0x80])),
+        ("cut", alone[:-1]), ("a byte left over", alone + b"\0"), ("cut to its header", alone[:64]), ("cut in its checksum", alone[:67]),
+        ("a checksum", alone[:64] + bytes([alone[64] ^ 1]) + alone[65:]), ("more than a sign for each row", resized(alone, alone[68:72] + bytes(65))),
+        ("a scale and no sign", resized(alone, alone[68:72])), ("half a scale", resized(alone, alone[68:70])),
+    ] + [
+        (f"a scale of {scale}", resized(alone, struct.pack("<f", scale) + alone[72:]))
+        for scale in [np.nan, np.inf, -1.0, -0.0, above(2.0**104)]
+    ]:
+        v.undecodable(f"sign, {name}", payload, one)
+    body = pair[68:]
+    for name, new in [
+        ("nothing", b""), ("half a count", body[:1]), ("no scale", body[:2]), ("signs that are missing", body[:100]),
+        ("a count of 129", struct.pack("<H", 129) + body[2:6] + bytes(129)), ("a scale and no sign in the last", body[:110]),
+        ("a count of 0 and a byte", b"\0\0\0"), ("more than a sign for each row of the last", body + bytes(60)),
+    ]:
+        v.undecodable(f"two blocks, {name}", resized(pair, new), two)
+    assert struct.unpack_from("<I", chunks, 64) == (2,)
+    for name, prelude in [("one length", [54]), ("three lengths", [54, 12, 0]), ("other lengths", [55, 11]), ("an open varint", [54, 140]),
+                          ("a longer varint", [182, 0, 12]), ("a length too large", [0xFF, 0xFF, 3, 12])]:
+        other = chunks[:64] + struct.pack("<I", len(prelude)) + sealed(M32, bytes(prelude)) + chunks[74:]
+        v.undecodable(f"sign, {name}", resealed_head(other[:48] + struct.pack("<Q", len(other) - 64) + other[56:]), flat(65_600))
+    v.undecodable("sign, checksum of the prelude", chunks[:68] + bytes([chunks[68] ^ 1]) + chunks[69:], flat(65_600))
+    v.undecodable("sign, no coordinates and a chunk", resized(encode_sign([], floats(), Coding.named("sign"), 1, 1), b""), [])
     for name, payload, word in [("fp32", raw, struct.pack("<I", 0x7FC00000)), ("fp32", raw, struct.pack("<I", 0xFF800000)),
                                 ("fp16", half, struct.pack("<H", 0x7C00)), ("fp16", half, struct.pack("<H", 0xFC01)),
                                 ("bf16", brain, struct.pack("<H", 0xFF80)), ("bf16", brain, struct.pack("<H", 0x7FFF))]:

@@ -15,7 +15,7 @@ mod targets;
 
 use targets::reseal;
 
-const SCHEMES: [&str; 18] = [
+const SCHEMES: [&str; 20] = [
     "fp32",
     "fp16",
     "bf16",
@@ -34,6 +34,8 @@ const SCHEMES: [&str; 18] = [
     "auto:2",
     "auto:step=0.001",
     "plan:1MB:dithered",
+    "sign",
+    "sign:0.1",
 ];
 
 fn encode(scheme: &str, layout: &Layout, x: &[f32], seed: u64) -> Result<Vec<u8>, EncodeError> {
@@ -42,7 +44,7 @@ fn encode(scheme: &str, layout: &Layout, x: &[f32], seed: u64) -> Result<Vec<u8>
     let id = PayloadId { round: RoundId(3), seed: Seed(seed) };
     Encoder::new(scheme).encode(layout, x, id, &mut bytes)?;
     let most = scheme.coding.payload_bytes(layout);
-    let exact = !matches!(scheme.coding, Coding::Auto(_) | Coding::Plan(_));
+    let exact = !matches!(scheme.coding, Coding::Auto(_) | Coding::Plan(_) | Coding::Sign(_));
     assert!(bytes.len() as u64 <= most && (!exact || bytes.len() as u64 == most), "sizes are known beforehand");
     Ok(bytes)
 }
@@ -205,14 +207,15 @@ fn edge_inputs_are_defined() {
     // A constant sits on the outermost code, whose scale is at most a sixteenth of an octave above it: within one step.
     let a_step = |scheme: &str| match scheme.split(':').next() {
         Some("plan") => 0.25 * 2f32.powf(1.0 / 16.0) / 127.0,
+        _ if scheme.starts_with("auto:step=") => 0.001,
         Some(block) if block.starts_with("int") => {
             let bits = u32::from(block.as_bytes()[3] - b'0');
             0.25 * 2f32.powf(1.0 / 16.0) / ((1 << (bits - 1)) - 1) as f32
         }
-        _ if scheme.starts_with("auto:step=") => 0.001,
-        _ if scheme.starts_with("auto") => f32::INFINITY, // which is drawn, and right on average
+        Some("auto" | "sign") => f32::INFINITY, // which is drawn, and right on average
         _ => 0.0,
     };
+    let is_drawn = |scheme: &str| scheme.starts_with("auto") || scheme.starts_with("sign");
     for scheme in SCHEMES {
         for shapes in [&[][..], &[0], &[1], &[63], &[64], &[65], &[0, 1, 0, 2], &[65_536, 1], &[131_073]] {
             let layout = layout(shapes);
@@ -222,7 +225,7 @@ fn edge_inputs_are_defined() {
                 let decoded = decode(&bytes, &layout).unwrap();
                 let worst = x.iter().zip(&decoded).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
                 // Tiny values are within 2^-100 of what they were, or drawn.
-                let is_coarse = x[..n.min(1)] == [-0.25] || scheme.starts_with("auto") && x[..n.min(1)] != [0.0];
+                let is_coarse = x[..n.min(1)] == [-0.25] || is_drawn(scheme) && x[..n.min(1)] != [0.0];
                 let most = if is_coarse { a_step(scheme) } else { 0.0 } + 1e-30;
                 assert!(worst <= most, "{scheme} {shapes:?}: {worst}");
                 if n > 60_000 {
@@ -250,7 +253,7 @@ fn vectors_that_cannot_be_encoded_name_the_coordinate_and_leave_nothing() {
         assert!(place, "{scheme}: {error}");
     }
     x[7] = 1e37;
-    for scheme in ["fp16", "int4", "int2:tensor", "auto:1"] {
+    for scheme in ["fp16", "int4", "int2:tensor", "auto:1", "sign"] {
         let error = encode(scheme, &layout, &x, 0).unwrap_err();
         assert!(matches!(error, EncodeError::OutOfRange { index: 1, .. }), "{scheme}: {error}");
     }
@@ -285,7 +288,7 @@ fn every_fault_has_its_error() {
     assert!(matches!(fault(&|b| b[4] = 2), E::Version { found: 2, expected: 1 }));
     assert!(matches!(fault(&|b| b[30] ^= 1), E::Checksum { what: "the header", .. }));
     assert!(matches!(fault(&|b| b[100] ^= 1), E::Checksum { what: "a chunk", .. }));
-    assert!(matches!(resealed(5, &[7]), E::Field { field: "kind", .. }));
+    assert!(matches!(resealed(5, &[8]), E::Field { field: "kind", .. }));
     assert!(matches!(resealed(6, &[9]), E::Field { field: "bits", .. }));
     assert!(matches!(resealed(7, &[4]), E::Field { field: "rounding", .. }));
     assert!(matches!(resealed(8, &[63]), E::Field { field: "block", .. }));
@@ -350,9 +353,17 @@ fn different_seeds_round_differently() {
 #[test]
 fn feedback_conserves_what_was_meant_and_never_diverges() {
     let layout = layout(&[3000]);
-    for scheme in
-        ["int8+ef", "int4+ef", "int2+ef", "int2:nearest+ef", "int2:tensor:nearest+ef", "int2:tensor+ef", "auto:0.5+ef"]
-    {
+    for scheme in [
+        "int8+ef",
+        "int4+ef",
+        "int2+ef",
+        "int2:nearest+ef",
+        "int2:tensor:nearest+ef",
+        "int2:tensor+ef",
+        "auto:0.5+ef",
+        "sign+ef",
+        "sign:0.5+ef",
+    ] {
         let mut residual = Residual::default();
         let (mut meant, mut arrived) = (vec![0f64; 3000], vec![0f64; 3000]);
         let mut largest: f64 = 0.0;

@@ -83,7 +83,8 @@ impl Policy {
             Base::Scheme(scheme) => match scaled(scheme.coding, self.schedule.least()) {
                 Coding::Auto(Target::Rate(rate)) => rate < 10_000,
                 Coding::Auto(Target::Bytes(_) | Target::Step(_)) | Coding::Plan(_) => true,
-                Coding::Fp32 | Coding::Fp16 | Coding::Bf16 | Coding::Block(_) => false,
+                // Of signs every coordinate gets its part, however few there are.
+                Coding::Fp32 | Coding::Fp16 | Coding::Bf16 | Coding::Block(_) | Coding::Sign(_) => false,
             },
         }
     }
@@ -220,6 +221,7 @@ fn scaled(coding: Coding, factor: f64) -> Coding {
             Coding::Auto(Target::Step((f32::from_bits(step) / factor as f32).max(f32::MIN_POSITIVE).to_bits()))
         }
         Coding::Plan(plan) => Coding::Plan(nibble_codec::PlanCoding { bytes: times(plan.bytes), ..plan }),
+        Coding::Sign(sign) => Coding::Sign(nibble_codec::SignCoding { rate: times(sign.rate).clamp(500, 10_000) }),
         Coding::Block(block) => {
             let levels = f64::from((1u32 << (block.bits() - 1)) - 1) * factor;
             let bits = ((levels + 1.0).log2().round() as u8 + 1).clamp(2, 8);
@@ -328,6 +330,7 @@ mod tests {
             ("auto:64KiB", true, false),
             ("auto:step=0.1", true, false),
             ("plan:64KiB", true, false),
+            ("sign:0.1", false, false),
             ("fit+ef", true, false),
         ] {
             assert_eq!((policy(text).is_sparse(), policy(text).is_ternary()), (is_sparse, is_ternary), "{text}");
@@ -349,6 +352,8 @@ mod tests {
         assert_eq!(plan("auto:1@doubling", &at(3, &[1.0, 1.0])).unwrap(), "auto:0.5");
         assert_eq!(plan("auto:1@doubling", &at(5, &[1.0; 5])).unwrap(), "auto:1");
         assert_eq!(plan("fp32@ascending", &at(0, &[])).unwrap(), "fp32");
+        assert_eq!(plan("sign:0.5@ascending", &at(0, &[])).unwrap(), "sign:0.275");
+        assert_eq!(plan("sign@ascending", &at(9, &[])).unwrap(), "sign", "there is no more than a sign");
     }
 
     #[test]
@@ -379,9 +384,16 @@ mod tests {
     #[test]
     fn no_plan_is_above_the_most() {
         let layout = layout();
-        for text in
-            ["fit", "int4@adaptive", "auto:1@ascending", "auto:900B@adaptive", "plan:1kB", "fp16", "auto:step=0.1"]
-        {
+        for text in [
+            "fit",
+            "int4@adaptive",
+            "auto:1@ascending",
+            "auto:900B@adaptive",
+            "plan:1kB",
+            "fp16",
+            "auto:step=0.1",
+            "sign:0.2@adaptive",
+        ] {
             let policy: Policy = text.parse().unwrap();
             for (round, losses) in [(0, &[][..]), (9, &[8.0, 0.1][..]), (5, &[1.0; 5][..]), (9, &[0.1, 8.0][..])] {
                 let scheme = policy.plan(&Situation { round, losses, ..situation(&layout) }).unwrap();

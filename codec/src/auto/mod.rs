@@ -101,7 +101,7 @@ impl Decoder {
         body: &[u8],
         scratch: &mut Scratch,
     ) -> Result<(), &'static str> {
-        let Scratch { chosen, values } = scratch;
+        let Scratch { chosen, values, .. } = scratch;
         self.model.classes(kernels, layout, index, &mut chosen.classes);
         chosen.draw(kernels, Dither::new(seed, layout.chunk_range(index).start));
         chunk::decode(kernels, &self.tables, chosen, body, values)
@@ -135,4 +135,6 @@ pub struct Scratch {
     chosen: Chosen,
     /// Of the coordinates that have a symbol, in steps.
     values: Vec<f32>,
+    /// Of `sign`: the rows of a block.
+    pub(crate) rows: Vec<f32>,
 }

@@ -24,6 +24,7 @@ use crate::{
     block::{Level, SegmentCoding, kernel, reference},
     dither::Dither,
     raw::Raw,
+    sign::{self, Rows},
 };
 
 /// Which instance of the kernels to run. All give the same bits.
@@ -183,6 +184,36 @@ dispatch! {
     fn magnitude_bits(x: &[f32]) -> u32,
     reference: kernel::magnitude_bits(x),
     kernel: kernel::magnitude_bits(x)
+}
+
+dispatch! {
+    /// See [`sign::kernel::energy`].
+    fn energy(x: &[f32]) -> f64,
+    reference: sign::kernel::energy(x),
+    kernel: sign::kernel::energy(x)
+}
+
+dispatch! {
+    /// Rotates a block and packs the signs of the rows that are kept; see [`sign::reference::encode`].
+    fn encode_signs(block: sign::Block, x: &[f32], factor: f32, dither: Dither, out: (&mut Rows, &mut [u8])) -> f64,
+    reference: sign::reference::encode(block, x, factor, dither, out.1),
+    kernel: sign::kernel::encode(block, x, factor, dither, out)
+}
+
+dispatch! {
+    /// The values of a block, from its signs and what one of their sums stands for.
+    fn decode_signs(block: sign::Block, coded: (&[u8], f32), dither: Dither, rows: &mut Rows, out: &mut [f32]),
+    reference: sign::reference::decode(block, coded.0, coded.1, dither, |at, value| out[at] = value),
+    kernel: sign::kernel::decode(block, coded, dither, rows, out, |out, value| *out = value)
+}
+
+dispatch! {
+    /// Adds `weight` times the values of a block to `sum`.
+    fn fold_signs(
+        block: sign::Block, coded: (&[u8], f32), dither: Dither, rows: &mut Rows, weight: f64, sum: &mut [f64]
+    ),
+    reference: sign::reference::decode(block, coded.0, coded.1, dither, |at, value| sum[at] += weight * f64::from(value)),
+    kernel: sign::kernel::decode(block, coded, dither, rows, sum, |sum, value| *sum += weight * f64::from(value))
 }
 
 dispatch! {
