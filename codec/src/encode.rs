@@ -9,19 +9,18 @@ use crate::{
     auto::{self, AutoEncoder},
     block::{Level, MOST_MAGNITUDE, SegmentCoding, kernel::magnitude_bits},
     error::EncodeError,
-    frame::{
-        CHUNK_HEADER_BYTES, PREFIX_BYTES, PRELUDE, SHORT_CHUNK_HEADER_BYTES, body_bytes_of_chunk, chunk_checksum,
-        put_varint,
-    },
+    frame::{CHUNK_HEADER_BYTES, PREFIX_BYTES, PRELUDE, SHORT_CHUNK_HEADER_BYTES, chunk_checksum},
     header::{HEADER_BYTES, Header},
     layout::Layout,
     parallel,
     payload::Payload,
     plan::{self, Plan, Planner},
+    prelude::put_varint,
     raw::Raw,
     scheme::{BlockCoding, Coding, Grain, PlanCoding, Scheme, Target},
     sign::{self, SignEncoder},
     simd::{Backend, Kernels},
+    sizes::body_bytes_of_chunk,
 };
 
 /// Most bytes of an `auto` payload that may hold signs instead: beyond, they were hardly ever better (`docs/codec.md`).

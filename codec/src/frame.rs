@@ -2,20 +2,20 @@
 //!
 //! Chunks stand alone, so whoever holds many payloads on disk needs memory for no more than a chunk of each.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::{
-    auto::{self, Scratch},
+    auto::Scratch,
     block::SegmentCoding,
     checksum::crc32c,
     error::DecodeError,
     header::{HEADER_BYTES, Header, array},
     layout::{Layout, Segment},
     plan,
-    raw::Raw,
-    scheme::{Coding, SignCoding, Target},
-    sign::{self, Coded, Cut},
+    prelude::Prelude,
+    scheme::Coding,
+    sign::{Coded, Cut},
     simd::{Backend, Kernels},
 };
 
@@ -41,18 +41,6 @@ pub struct Frame<'a> {
     prelude: Prelude,
 }
 
-/// What stands between the header and the chunks.
-#[derive(Clone, Debug)]
-enum Prelude {
-    Nothing,
-    /// Of `auto`.
-    Model(Arc<auto::Decoder>),
-    /// Of `plan`: the widths of the pieces of every chunk.
-    Widths(Arc<[Vec<u8>]>),
-    /// Of `sign` and what holds the same: there may be none.
-    Signs(Cut),
-}
-
 impl<'a> Frame<'a> {
     /// Bytes of the head, what [`Frame::parse`] needs, of the payload that begins with `prefix`: its first
     /// [`PREFIX_BYTES`], or all of it if it is shorter.
@@ -61,13 +49,7 @@ impl<'a> Frame<'a> {
     /// If it is not the beginning of a payload of this layout.
     pub fn head_bytes(prefix: &[u8], layout: &Layout) -> Result<usize, DecodeError> {
         let header = Header::parse(prefix)?;
-        let most = match header.coding {
-            _ if header.signs && layout.chunks() > 1 => 5 * layout.chunks(),
-            _ if header.signs => return Ok(HEADER_BYTES),
-            Coding::Auto(_) => auto::most_model_bytes(layout) + 5 * layout.chunks(),
-            Coding::Plan(_) => plan::count(layout).div_ceil(2),
-            _ => return Ok(HEADER_BYTES),
-        };
+        let Some(most) = Prelude::most_bytes(&header, layout) else { return Ok(HEADER_BYTES) };
         let (needed, found) = (PREFIX_BYTES as u64, prefix.len() as u64);
         if found < needed {
             return Err(DecodeError::Truncated { what: "the header of the prelude", needed, found });
@@ -98,26 +80,7 @@ impl<'a> Frame<'a> {
             return Err(DecodeError::Field { field: "gain", found: header.gain.to_bits().into() });
         }
         let head = Self::head_bytes(bytes, layout)?;
-        let (lengths, prelude) = match header.coding {
-            coding if header.signs => (sign_lengths(bytes, &header, head, layout)?, Prelude::Signs(coding.cut(layout))),
-            Coding::Auto(_) => {
-                let (lengths, decoder) = model(kernels, prelude(bytes, head)?, layout)?;
-                (lengths, Prelude::Model(Arc::new(decoder)))
-            }
-            Coding::Plan(_) => {
-                let widths = widths(prelude(bytes, head)?, layout)?;
-                let len = |(index, widths): (usize, &Vec<u8>)| {
-                    let pieces = plan::pieces(layout, index).zip(widths);
-                    let bytes = pieces.map(|((_, range), &width)| plan::piece_bytes(width, range.len()));
-                    SHORT_CHUNK_HEADER_BYTES + bytes.sum::<usize>()
-                };
-                (widths.iter().enumerate().map(len).collect(), Prelude::Widths(widths.into()))
-            }
-            coding => {
-                let len = |index| CHUNK_HEADER_BYTES + body_bytes_of_chunk(coding, layout, index);
-                ((0..layout.chunks()).map(len).collect(), Prelude::Nothing)
-            }
-        };
+        let (lengths, prelude) = Prelude::read(kernels, bytes, (&header, head), layout)?;
         let mut end = head;
         let chunk = |len: usize| {
             let start = end;
@@ -381,150 +344,6 @@ impl<'a> Frame<'a> {
             _ => {}
         }
     }
-}
-
-impl Coding {
-    /// Most bytes of a payload of this layout, header and all; but for `auto`, `plan` and `sign` every payload has as many.
-    #[must_use]
-    pub fn payload_bytes(self, layout: &Layout) -> u64 {
-        if let Self::Plan(plan) = self {
-            return plan.bytes.into();
-        }
-        if let Self::Sign(sign) = self {
-            return bytes_at(sign.rate, layout).max(sign::least_bytes(layout, self.cut(layout)));
-        }
-        if let Self::Auto(target) = self {
-            let prelude = PREFIX_BYTES + auto::most_model_bytes(layout) + 9 * layout.chunks();
-            let least = (PREFIX_BYTES + 32 + 4 * layout.tensors().len() + 16 * layout.chunks()) as u64;
-            return match target {
-                Target::Rate(rate) => bytes_at(rate, layout).max(least),
-                Target::Bytes(bytes) => bytes.into(),
-                Target::Step(_) => {
-                    (prelude + (0..layout.chunks()).map(|at| most_body_bytes(layout, at)).sum::<usize>()) as u64
-                }
-            };
-        }
-        let chunk = |index| (CHUNK_HEADER_BYTES + body_bytes_of_chunk(self, layout, index)) as u64;
-        HEADER_BYTES as u64 + (0..layout.chunks()).map(chunk).sum::<u64>()
-    }
-
-    /// How chunks are cut into blocks of signs, by the bytes that the coding names.
-    pub(crate) fn cut(self, layout: &Layout) -> Cut {
-        let bytes = match self {
-            Self::Sign(SignCoding { rate }) | Self::Auto(Target::Rate(rate)) => bytes_at(rate, layout),
-            Self::Auto(Target::Bytes(bytes)) => bytes.into(),
-            _ => 0, // no signs
-        };
-        Cut::new(bytes, layout.coordinates())
-    }
-}
-
-/// Bytes of the body of chunk `index`.
-pub(crate) fn body_bytes_of_chunk(coding: Coding, layout: &Layout, index: usize) -> usize {
-    match coding {
-        Coding::Block(block) => {
-            let bytes = |len| SegmentCoding::new(block, nibble_seed::Seed(0), 0, len).segment_bytes(len);
-            layout.segments(index).iter().map(|segment| bytes(segment.len)).sum()
-        }
-        Coding::Fp32 | Coding::Fp16 | Coding::Bf16 => {
-            layout.chunk_range(index).len() * coding.raw().map_or(0, Raw::width)
-        }
-        Coding::Auto(_) | Coding::Plan(_) | Coding::Sign(_) => 0, // it depends on the vector
-    }
-}
-
-/// Most bytes of the body of chunk `index` of an `auto` payload: a symbol has 12 bits, and an escape 53 more.
-fn most_body_bytes(layout: &Layout, index: usize) -> usize {
-    40 + 9 * layout.chunk_range(index).len()
-}
-
-/// Bytes of a payload of so many ten thousandths of a bit a coordinate.
-fn bytes_at(rate: u32, layout: &Layout) -> u64 {
-    (layout.coordinates() as u64).saturating_mul(rate.into()) / 80_000
-}
-
-/// The prelude, which ends at `end`, without its length and checksum.
-fn prelude(bytes: &[u8], end: usize) -> Result<&[u8], DecodeError> {
-    let (needed, found) = ((end - PREFIX_BYTES) as u64, bytes.len().saturating_sub(PREFIX_BYTES) as u64);
-    let body = bytes.get(PREFIX_BYTES..end).ok_or(DecodeError::Truncated { what: "the prelude", needed, found })?;
-    let ((_, found), expected) = (chunk_checksum(PRELUDE, body), u32::from_le_bytes(array(bytes, HEADER_BYTES + 4)));
-    match found == expected {
-        true => Ok(body),
-        false => Err(DecodeError::Checksum { what: "the prelude", found, expected }),
-    }
-}
-
-/// The prelude of `plan`: the widths of all pieces, by chunk.
-fn widths(body: &[u8], layout: &Layout) -> Result<Vec<Vec<u8>>, DecodeError> {
-    let widths = plan::unpack(body, plan::count(layout)).map_err(|what| DecodeError::Prelude { what })?;
-    let mut rest = widths.into_iter();
-    Ok((0..layout.chunks()).map(|index| rest.by_ref().take(plan::pieces(layout, index).count()).collect()).collect())
-}
-
-/// The prelude of `auto`: lengths of all chunks, and the model.
-fn model(kernels: Kernels, body: &[u8], layout: &Layout) -> Result<(Vec<usize>, auto::Decoder), DecodeError> {
-    let (lengths, body) = lengths(body, layout, |index| most_body_bytes(layout, index))?;
-    Ok((lengths, auto::Decoder::new(kernels, layout, body).map_err(|what| DecodeError::Prelude { what })?))
-}
-
-/// The prelude of `sign`: lengths of all chunks; of a single one the header says it.
-fn sign_lengths(bytes: &[u8], header: &Header, head: usize, layout: &Layout) -> Result<Vec<usize>, DecodeError> {
-    let most = |index| sign::most_body_bytes(layout.chunk_range(index).len());
-    if layout.chunks() == 1 {
-        let found = header.body_bytes;
-        let bytes = usize::try_from(found).unwrap_or(usize::MAX);
-        return match (SHORT_CHUNK_HEADER_BYTES..=SHORT_CHUNK_HEADER_BYTES + most(0)).contains(&bytes) {
-            true => Ok(alloc::vec![bytes]),
-            false => Err(DecodeError::Field { field: "body bytes", found }),
-        };
-    }
-    if layout.chunks() == 0 {
-        return Ok(Vec::new());
-    }
-    match lengths(prelude(bytes, head)?, layout, most)? {
-        (lengths, []) => Ok(lengths),
-        _ => Err(DecodeError::Prelude { what: "byte behind the lengths" }),
-    }
-}
-
-/// Lengths of all chunks with their headers, at the beginning of a prelude, and what follows them.
-fn lengths<'b>(
-    mut body: &'b [u8],
-    layout: &Layout,
-    most: impl Fn(usize) -> usize,
-) -> Result<(Vec<usize>, &'b [u8]), DecodeError> {
-    let undefined = |what| DecodeError::Prelude { what };
-    let mut lengths = Vec::with_capacity(layout.chunks());
-    for index in 0..layout.chunks() {
-        let (len, rest) = varint(body).ok_or_else(|| undefined("length of a chunk"))?;
-        if len as usize > most(index) {
-            return Err(undefined("length of a chunk: too large"));
-        }
-        body = rest;
-        lengths.push(SHORT_CHUNK_HEADER_BYTES + len as usize);
-    }
-    Ok((lengths, body))
-}
-
-/// A number in groups of 7 bits, lowest first, all but the last with the top bit set, in no more bytes than it takes.
-fn varint(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let mut number = 0u64;
-    for (at, &byte) in bytes.iter().take(5).enumerate() {
-        number |= u64::from(byte & 127) << (7 * at);
-        if byte < 128 {
-            return if byte == 0 && at > 0 { None } else { Some((number.try_into().ok()?, &bytes[at + 1..])) };
-        }
-    }
-    None
-}
-
-/// Appends a number as [`varint`] reads it.
-pub(crate) fn put_varint(mut number: u32, out: &mut Vec<u8>) {
-    while number > 127 {
-        out.push(number as u8 | 128);
-        number >>= 7;
-    }
-    out.push(number as u8);
 }
 
 /// A chunk's length field, and the checksum over its index, length and body.

@@ -25,11 +25,13 @@ mod layout;
 mod parallel;
 mod payload;
 mod plan;
+mod prelude;
 mod raw;
 mod residual;
 mod scheme;
 mod sign;
 mod simd;
+mod sizes;
 mod sums;
 
 pub use auto::Scratch;

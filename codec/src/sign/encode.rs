@@ -9,10 +9,11 @@ use super::{
     share::{Share, Shares, divide, expected_nmse},
 };
 use crate::{
-    frame::{PREFIX_BYTES, SHORT_CHUNK_HEADER_BYTES, chunk_checksum, put_varint},
+    frame::{PREFIX_BYTES, SHORT_CHUNK_HEADER_BYTES, chunk_checksum},
     header::HEADER_BYTES,
     layout::Layout,
     parallel,
+    prelude::put_varint,
     simd::Kernels,
 };
 
