@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use nibble_sim::report::{Style, headline, summary_json, table, write};
-use nibble_sim::results::{Comparison, RoundRow};
+use nibble_sim::results::{ClassRow, Comparison, RoundRow};
 use sample::{LEVELS, comparison};
 
 /// What every report has.
@@ -159,6 +159,31 @@ fn the_svg_is_well_formed_and_names_every_scheme() {
         assert!(texts.iter().any(|t| t == scheme), "{texts:?}");
     }
     assert_eq!(document.root_element().attribute("width"), Some("920"));
+}
+
+#[test]
+fn what_is_left_of_budgets_is_shown_and_how_long_it_lasts() {
+    let mut comparison = comparison(&LEVELS[..1], 2, 20);
+    for run in &mut comparison.runs {
+        // Eight tenths of what may be sent and half of what may be received took twenty rounds.
+        run.classes = vec![ClassRow {
+            class: "all".into(),
+            clients: 2,
+            spent_up: 1600,
+            spent_down: 3000,
+            budget_up: Some(2000),
+            budget_down: Some(6000),
+            fullest: Some(0.9),
+            ..ClassRow::default()
+        }];
+    }
+    for text in [table(&comparison, Style::Plain), written(&comparison, "report.html")] {
+        assert!(text.contains("200 B / 1.46 KiB") && text.contains("5 rounds"), "{text}");
+    }
+    for run in &mut comparison.runs {
+        (run.classes[0].budget_up, run.classes[0].budget_down) = (None, None);
+    }
+    assert!(!table(&comparison, Style::Plain).contains("lasts"), "caps for a round or a day last for ever");
 }
 
 #[test]
