@@ -119,12 +119,12 @@ impl Encoder {
         if self.kernels.magnitude_bits(x) > MOST_MAGNITUDE.to_bits() {
             return Err(unrepresentable(self.scheme.coding, layout, x));
         }
-        let fixed = PREFIX_BYTES + plan::count(layout).div_ceil(2) + SHORT_CHUNK_HEADER_BYTES * layout.chunks();
-        let budget = (coding.bytes as usize).checked_sub(fixed).ok_or_else(|| EncodeError::Budget {
+        let fixed = plan::least_bytes(layout);
+        let budget = u64::from(coding.bytes).checked_sub(fixed).ok_or_else(|| EncodeError::Budget {
             coding: self.scheme.coding.to_string(),
             budget: coding.bytes.into(),
-            needed: fixed as u64,
-        })?;
+            needed: fixed,
+        })? as usize;
         let source = plan::Source { layout, x, seed, rounding: coding.rounding, weights: &self.weights };
         Ok((source, budget))
     }
@@ -202,13 +202,18 @@ impl Encoder {
         let source = sign::Source { layout, x, seed: id.seed, cut, budget };
         if self.are_signs_better(target, source, id, out) {
             self.put_signs(source, id, out);
-        } else {
-            self.encode_classes(target, layout, x, id, out).map_err(|error| match error {
-                EncodeError::Budget { coding, budget, needed } => {
-                    EncodeError::Budget { coding, budget, needed: needed.min(sign::least_bytes(layout, cut)) }
+        } else if let Err(error) = self.encode_classes(target, layout, x, id, out) {
+            // What is too few bytes for classes may be enough for signs.
+            let least = sign::least_bytes(layout, cut);
+            match error {
+                EncodeError::Budget { .. } if least <= budget && self.signs.divide(self.kernels, source) => {
+                    self.put_signs(source, id, out);
                 }
-                error => error,
-            })?;
+                EncodeError::Budget { coding, budget, needed } => {
+                    return Err(EncodeError::Budget { coding, budget, needed: needed.min(least) });
+                }
+                error => return Err(error),
+            }
         }
         self.set_gain(layout, x, out);
         Ok(())

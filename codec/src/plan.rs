@@ -14,6 +14,7 @@ use nibble_seed::Seed;
 
 use crate::{
     block::SegmentCoding,
+    frame::{PREFIX_BYTES, SHORT_CHUNK_HEADER_BYTES},
     layout::Layout,
     scheme::{BlockCoding, Rounding},
     simd::Kernels,
@@ -62,6 +63,11 @@ pub(crate) fn pieces(layout: &Layout, index: usize) -> impl Iterator<Item = (usi
 /// Pieces of all chunks.
 pub(crate) fn count(layout: &Layout) -> usize {
     (0..layout.chunks()).flat_map(|chunk| layout.segments(chunk)).map(|segment| segment.len.div_ceil(PIECE)).sum()
+}
+
+/// Bytes of a payload in which no piece is sent.
+pub(crate) fn least_bytes(layout: &Layout) -> u64 {
+    (PREFIX_BYTES + count(layout).div_ceil(2) + SHORT_CHUNK_HEADER_BYTES * layout.chunks()) as u64
 }
 
 /// How a piece is coded; nothing if it is not sent.

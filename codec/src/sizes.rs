@@ -8,6 +8,7 @@ use crate::{
     frame::{CHUNK_HEADER_BYTES, PREFIX_BYTES},
     header::HEADER_BYTES,
     layout::Layout,
+    plan,
     raw::Raw,
     scheme::{Coding, SignCoding, Target},
     sign::{self, Cut},
@@ -36,6 +37,17 @@ impl Coding {
         }
         let chunk = |index| (CHUNK_HEADER_BYTES + body_bytes_of_chunk(self, layout, index)) as u64;
         HEADER_BYTES as u64 + (0..layout.chunks()).map(chunk).sum::<u64>()
+    }
+
+    /// Bytes that are enough for every vector of this layout, if the coding asks for fewer than the least that are.
+    #[must_use]
+    pub fn short_of(self, layout: &Layout) -> Option<u64> {
+        let (asked, least) = match self {
+            Self::Auto(Target::Bytes(bytes)) => (bytes, sign::least_bytes(layout, self.cut(layout))),
+            Self::Plan(plan) => (plan.bytes, plan::least_bytes(layout)),
+            _ => return None, // of other codings the layout says it
+        };
+        (u64::from(asked) < least).then_some(least)
     }
 
     /// How chunks are cut into blocks of signs, by the bytes that the coding names.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // a failing helper is a failing test
 
-use nibble_codec::{Backend, EncodeError, Encoder, Layout, Payload, PayloadId, Scratch};
+use nibble_codec::{Backend, EncodeError, Encoder, Layout, Payload, PayloadId, Scheme, Scratch};
 use nibble_seed::{RoundId, Seed};
 use proptest::prelude::*;
 
@@ -300,6 +300,26 @@ fn what_cannot_fit_says_what_it_takes() {
     encode(&format!("auto:{needed}B"), &layout, &x, 1).unwrap();
     let error = encode("auto:step=1e-12", &layout, &x, 1).unwrap_err();
     assert!(matches!(error, EncodeError::OutOfRange { .. }), "{error}");
+}
+
+#[test]
+fn whoever_names_the_least_bytes_gets_a_payload() {
+    for len in [1, 100, 5_000, 70_000, 200_000, 1_000_003] {
+        let (layout, x) = (Layout::new([("x", vec![len])]).unwrap(), normal(len, 5));
+        for name in ["auto", "plan"] {
+            let short_of = |bytes: u64| format!("{name}:{bytes}B").parse::<Scheme>().unwrap().coding.short_of(&layout);
+            let least = short_of(1).unwrap();
+            assert_eq!((short_of(least - 1), short_of(least)), (Some(least), None), "{name}, {len} values");
+            let payload = encode(&format!("{name}:{least}B"), &layout, &x, 6).unwrap();
+            assert!(payload.len() as u64 <= least, "{name}, {len} values: {} bytes, not {least}", payload.len());
+            if name == "auto" && layout.chunks() > 1 {
+                continue; // chunks in which nothing is asked have no bytes, so fewer may be enough
+            }
+            let refused = encode(&format!("{name}:{}B", least - 1), &layout, &x, 6).unwrap_err();
+            let named = matches!(refused, EncodeError::Budget { needed, .. } if needed == least);
+            assert!(named, "{name}, {len} values: {refused}");
+        }
+    }
 }
 
 #[test]

@@ -68,6 +68,12 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
             (layout, initial, trainer)
         }
     };
+    if let Some(least) = settings.policy.short_of(&layout) {
+        let policy = settings.policy;
+        bail!(
+            "compression.uplink: {policy} asks for fewer bytes than an update of this model takes; name {least} or more"
+        );
+    }
     let needed = settings.policy.most_bytes(&layout);
     if let Some(budget) = settings.uplink_budget_bytes.filter(|&budget| budget < needed) {
         let policy = settings.policy;

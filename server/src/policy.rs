@@ -123,6 +123,13 @@ impl Policy {
         }
     }
 
+    /// Fewest bytes that an update of this layout can be given, if some round's is asked to have fewer.
+    #[must_use]
+    pub fn short_of(self, layout: &Layout) -> Option<u64> {
+        let Base::Scheme(scheme) = self.base else { return None };
+        scaled(scheme.coding, self.schedule.least()).short_of(layout)
+    }
+
     /// Bytes on the socket of the least update that there is.
     fn least(self, layout: &Layout) -> u64 {
         wire::up(match self.base {

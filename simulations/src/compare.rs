@@ -310,11 +310,21 @@ pub fn resolved(experiment: &Experiment) -> String {
     toml::to_string(&experiment.raw).expect("an experiment that was read from TOML can be written as TOML")
 }
 
-/// Refuses schemes whose payloads exceed the budget of an update or of a cohort: their size is known before anything runs.
+/// Refuses schemes that ask for fewer bytes than payloads take, and those whose payloads exceed the budget of an update or of a
+/// cohort: their size is known before anything runs.
 ///
 /// # Errors
-/// If a scheme needs more bytes than a budget allows.
+/// If a scheme asks for too few bytes, or needs more than a budget allows.
 pub fn check_budget(experiment: &Experiment, federation: &Federation) -> Result<(), SimError> {
+    for codecs in &experiment.schemes {
+        let ways = [
+            Some(codecs.up.short_of(federation.layout())),
+            codecs.down.map(|down| down.coding.short_of(federation.layout())),
+        ];
+        if let Some(least) = ways.into_iter().flatten().flatten().next() {
+            return Err(SimError::TooFewBytes { scheme: codecs.to_string(), least });
+        }
+    }
     if let Some(budget) = experiment.raw.cohort.uplink_bytes {
         let clients = experiment.round.selected();
         let needed = |policy: &Policy| policy.least_together(federation.layout(), clients);

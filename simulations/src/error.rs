@@ -40,6 +40,16 @@ pub enum SimError {
         /// The budget.
         budget: u64,
     },
+    /// A scheme asks for fewer bytes than there are payloads of.
+    #[error(
+        "compression.uplink: {scheme} asks for fewer bytes than an update of this model takes\n  help: name {least} bytes or more"
+    )]
+    TooFewBytes {
+        /// The scheme.
+        scheme: String,
+        /// The least that can be asked for.
+        least: u64,
+    },
     /// A scheme does not fit the budget.
     #[error(
         "compression.uplink_budget_bytes: an update under {scheme} takes {needed} bytes, the budget is {budget}\n  help: \

@@ -285,6 +285,11 @@ fn mistakes_get_exit_code_2_and_a_mend_and_leave_nothing() {
         (&["compare", "--set", "cohort.size=1000"], &["--set cohort.size", "only 100"]),
         (&["compare", "--set", "compression.uplink_budget_bytes=0"], &["a budget of 0 bytes"]),
         (&["compare", "budget.toml"], &["int8", "120000", "help: int4 is the widest that fits"]),
+        (
+            &["config", "check", "--set", "compression.uplink=[\"fp32\",\"auto:50B\"]"],
+            &["compression.uplink: auto:50B asks", "help: name 1"],
+        ),
+        (&["compare", "--schemes", "plan:90B+ef"], &["plan:90B+ef asks", "help: name 1"]),
         (&["compare", "--schemes", "int9"], &["--schemes", "int9", "int2 to int8"]),
         (&["run", "--scheme", "int9"], &["--scheme:", "int9", "int2 to int8"]),
         (&["compare", "--schemes", "int4", "--set", "compression.uplink=int9"], &["--set compression.uplink", "int9"]),
