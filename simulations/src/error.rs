@@ -157,6 +157,7 @@ impl SimError {
             | Self::Model(_)
             | Self::Budget { .. }
             | Self::CohortBudget { .. }
+            | Self::TooFewBytes { .. }
             | Self::Usage { .. } => 2,
             Self::Interrupted(_) => 130,
             _ => 1,
