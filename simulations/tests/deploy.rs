@@ -86,6 +86,7 @@ fn the_tables_list_every_key() {
         "aggregation",
         "strategy",
         "asynchronous",
+        "budget",
     ];
     assert_eq!(listed("Keys of the coordinator"), known(server, &tables, ""));
     assert_eq!(listed("Keys of a client"), known(client, &["", "budget", "shape", "data"], "share"));
