@@ -28,7 +28,7 @@ fn differing() -> Knowledge {
 
 #[test]
 fn utilities_are_those_of_the_formula() {
-    // In Python, from samples, losses, durations and rounds as above, R = 8: clipped at sorted(U)[int(0.95 * 21)].
+    // As utilities.py prints them, from samples, losses, durations and rounds as above.
     let median = [
         0.456008941,
         0.513751362,
