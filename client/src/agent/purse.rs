@@ -256,6 +256,22 @@ mod tests {
     }
 
     #[test]
+    fn the_lower_cap_counts_and_the_coordinators_is_kept() {
+        let (dir, of_run) = (tempfile::tempdir().unwrap(), |bytes| Caps { run: Some(bytes), ..Caps::default() });
+        let mut purse = open(dir.path(), of_run(10_000));
+        for (allowed, left) in [(4_000, 4_000), (20_000, 10_000), (6_000, 6_000)] {
+            purse.is_allowed(Budget { up: of_run(allowed), ..Budget::default() });
+            assert_eq!(purse.left(), [Some(left), None]);
+        }
+        drop(purse);
+        let mut purse = open(dir.path(), Caps::default());
+        assert_eq!(purse.left(), [Some(6_000), None], "after a restart, before anything was heard");
+        purse.is_allowed(Budget::default());
+        assert_eq!(purse.left(), [None, None]);
+        assert_eq!(purse.allowance(), None);
+    }
+
+    #[test]
     fn what_is_short_says_for_how_long() {
         let dir = tempfile::tempdir().unwrap();
         let mut purse = open(dir.path(), Caps { round: Some(500), day: Some(600), run: Some(700) });
