@@ -68,11 +68,14 @@ pub(crate) fn ready(settings: &Settings) -> Result<Ready> {
             (layout, initial, trainer)
         }
     };
-    if let Some(least) = settings.policy.short_of(&layout) {
-        let policy = settings.policy;
-        bail!(
-            "compression.uplink: {policy} asks for fewer bytes than an update of this model takes; name {least} or more"
-        );
+    let down = settings.downlink.as_ref().map(|downlink| downlink.scheme);
+    for (key, least) in [
+        ("uplink", settings.policy.short_of(&layout)),
+        ("downlink", down.and_then(|scheme| scheme.coding.short_of(&layout))),
+    ] {
+        if let Some(least) = least {
+            bail!("compression.{key} asks for fewer bytes than a payload of this model takes; name {least} or more");
+        }
     }
     let needed = settings.policy.most_bytes(&layout);
     if let Some(budget) = settings.uplink_budget_bytes.filter(|&budget| budget < needed) {
