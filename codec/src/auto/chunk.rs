@@ -1,15 +1,16 @@
 //! The symbols of one chunk as bytes: interleaved rANS (Duda 2013; Giesen 2014) from the front, raw bits from the back.
 //!
 //! ```text
-//! states: u32 for each lane | words: u16 ...                                        ... raw bits, read backwards
+//! heads of lanes | words: u16 ...                                                   ... raw bits, read backwards
 //! ```
 
 use alloc::vec::Vec;
 
 use super::{
     count::Counted,
-    kernel::{LANES, LOW, MOST, Reader, SHORT},
+    kernel::{LANES, LOW, MOST, Reader},
     keys::Key,
+    lanes::{MOST_LANES, Tail, bytes_of_lanes, lanes, put_heads, put_tail, read_heads},
     lookups::{Pops, Pushes},
     push::{Pushed, Word},
     raw_bits::{RawBits, RawSink},
@@ -19,9 +20,6 @@ use crate::{
     dither::Dither,
     simd::{Kernels, prefetch},
 };
-
-/// Symbols that a lane is worth: it costs two bytes.
-const WORTH_A_LANE: usize = 2048;
 
 /// The coordinates of a chunk, and which of them have a symbol.
 #[derive(Debug, Default)]
@@ -139,21 +137,10 @@ impl Chosen {
     }
 }
 
-/// Lanes of a chunk with so many symbols.
-fn lanes(symbols: usize) -> usize {
-    let lanes = (symbols / WORTH_A_LANE).clamp(1, LANES);
-    1 << lanes.ilog2()
-}
-
-/// What the lanes of a chunk with so many symbols cost: of their states, three bytes say nothing.
-pub(super) fn bytes_of_lanes(symbols: usize) -> usize {
-    if symbols == 0 { 0 } else { 3 * lanes(symbols) }
-}
-
 /// Bits of a body with what was drawn of a chunk, or of one coordinate in `share`, about.
 pub(super) fn bits(kernels: Kernels, tables: &Pushes, (keys, values): (&[Key], &[f32]), scale: f32, share: f64) -> f64 {
     let Counted { symbols, raw } = kernels.count(tables, keys, values, scale);
-    let lanes = bytes_of_lanes((share * keys.len() as f64) as usize) as f64 / share;
+    let lanes = bytes_of_lanes((share * keys.len() as f64) as usize) / share;
     symbols + 8.0 * (raw.div_ceil(8) as f64 + lanes)
 }
 
@@ -172,19 +159,21 @@ pub(super) fn decode(
         return if body.is_empty() { Ok(()) } else { Err(LEFT_OVER) };
     }
     let lanes = lanes(keys.len());
-    let (heads, rest) = body.split_at_checked(4 * lanes).ok_or(SHORT)?;
-    let mut reader = Reader { states: [LOW; LANES], words: rest, raw: RawBits::new(rest) };
-    for (state, head) in reader.states.iter_mut().zip(heads.as_chunks::<4>().0) {
-        *state = u32::from_le_bytes(*head);
-        if *state < LOW {
-            return Err("state: below 2^16");
-        }
-    }
-    kernels.pop(tables, keys, lanes, &mut reader, values)?;
-    if reader.states.iter().any(|&state| state != LOW) {
+    let (states, tail, rest) = read_heads(body, lanes)?;
+    let mut reader = Reader { states, words: rest, raw: RawBits::new(rest) };
+    let (main, tail) = keys.split_at_checked(keys.len() - tail.min(keys.len())).unwrap_or_default();
+    let (main_values, tail_values) = values.split_at_mut(main.len());
+    kernels.pop(tables, main, lanes, &mut reader, main_values)?;
+    let Reader { states, words, raw } = reader;
+    let ends = Tail::read(&states, lanes)?;
+    let mut states = [LOW; MOST_LANES];
+    states[0] = ends.state;
+    let mut reader = Reader { states, words: ends.words(), raw };
+    kernels.pop(tables, tail, 1, &mut reader, tail_values)?;
+    if reader.states[0] != LOW {
         return Err("state: not where it began");
     }
-    if !reader.raw.ends_at(rest.len() - reader.words.len()) {
+    if reader.words.iter().any(|&byte| byte != 0) || !reader.raw.ends_at(rest.len() - words.len()) {
         return Err(LEFT_OVER);
     }
     Ok(())
@@ -222,10 +211,12 @@ impl Writer {
             return;
         }
         let lanes = lanes(self.symbols.len());
-        let mut states = [LOW; LANES];
+        let mut states = [LOW; MOST_LANES];
+        let tail = put_tail(&self.symbols, lanes, &mut states);
+        let main = &self.symbols[..self.symbols.len() - tail];
         self.words.resize(self.symbols.len(), Word::default());
-        let count = kernels.push(&self.symbols, lanes, &mut states, &mut self.words);
-        out.extend(states[..lanes].iter().flat_map(|state| state.to_le_bytes()));
+        let count = kernels.push(main, lanes, &mut states, &mut self.words);
+        put_heads(&states, lanes, tail, out);
         out.extend_from_slice(self.words[self.words.len() - count..].as_flattened());
         out.extend(self.raw.bytes());
     }

@@ -6,13 +6,14 @@
 
 use super::{
     keys::Key,
+    lanes::States,
     lookups::{Pops, Pushes},
     push::Pushed,
     raw_bits::{RawBits, RawSink},
     tables::{FIRST_RAW, MOST as MOST_HIGH, MOST_RAW_BITS, TOTAL_BITS, raw_bits_of},
 };
 
-/// Lanes of a chunk with many symbols, which is what the kernels are for.
+/// What the kernels take at once.
 pub(crate) const LANES: usize = 16;
 /// Largest magnitude of q.
 pub(super) const MOST: i32 = 1 << 24;
@@ -130,7 +131,7 @@ fn escape(tables: &Pushes, key: Key, high: i32, raw: &mut RawSink) -> Pushed {
 /// What is left of a body.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    pub(super) states: [u32; LANES],
+    pub(super) states: States,
     pub(super) words: &'a [u8],
     pub(super) raw: RawBits<'a>,
 }
@@ -225,36 +226,59 @@ pub(crate) fn pop(
     values: &mut [f32],
     refill: impl Fn(&[u32; LANES], &[u32; LANES], &mut [u32; LANES]) -> usize,
 ) -> Result<(), &'static str> {
-    // What lives across groups is no part of the reader, so that it stays in registers.
-    let (mut states, mut done) = (reader.states, 0);
-    let groups = keys.as_chunks::<LANES>().0.iter().zip(values.as_chunks_mut::<LANES>().0);
-    for (keys, values) in groups.take(if lanes == LANES { keys.len() } else { 0 }) {
-        // As long as there are words for all.
-        let Some(front) = reader.words.first_chunk::<{ 2 * LANES }>() else { break };
-        let mut fresh = [0; LANES];
-        let words = fresh.iter_mut().zip(front.as_chunks::<2>().0);
-        words.for_each(|(word, bytes)| *word = u16::from_le_bytes(*bytes).into());
-        let [mut next, mut special, mut low] = [[0u32; LANES]; 3];
-        let mut high = [0; LANES];
-        for lane in 0..LANES {
-            let key = keys[lane];
-            let (symbol, count, rest) = tables.pop(key.table(), states[lane]);
-            high[lane] = symbol;
-            next[lane] = count * (states[lane] >> TOTAL_BITS) + rest;
-            special[lane] = u32::from(symbol == Pops::ESCAPE) | u32::from(key.table() >= FIRST_RAW);
-        }
-        let used = refill(&next, &fresh, &mut states);
-        reader.words = &reader.words[2 * used..];
-        if any(&special) {
-            low = reader.take_special(tables, keys, &mut high)?;
-        }
-        for lane in 0..LANES {
-            values[lane] = quantized(keys[lane], high[lane], low[lane]) as f32 + tables.offset(keys[lane]);
-        }
-        done += LANES;
-    }
-    reader.states = states;
+    let done = match lanes / LANES {
+        0 => 0,
+        1 => pop_groups::<1>(tables, keys, reader, values, refill)?,
+        _ => pop_groups::<2>(tables, keys, reader, values, refill)?,
+    };
     pop_each(tables, &keys[done..], lanes, reader, &mut values[done..])
+}
+
+/// [`pop`] in N times sixteen lanes, as long as there are words for all; returns for how many symbols.
+#[inline(always)]
+fn pop_groups<const N: usize>(
+    tables: &Pops,
+    keys: &[Key],
+    reader: &mut Reader<'_>,
+    values: &mut [f32],
+    refill: impl Fn(&[u32; LANES], &[u32; LANES], &mut [u32; LANES]) -> usize,
+) -> Result<usize, &'static str> {
+    // What lives across groups is no part of the reader, so that it stays in registers.
+    let Some(mut states) = reader.states.as_chunks::<LANES>().0.first_chunk::<N>().copied() else { return Ok(0) };
+    let mut done = 0;
+    let rows = keys.chunks_exact(N * LANES).zip(values.chunks_exact_mut(N * LANES));
+    for (keys, values) in rows {
+        if reader.words.len() < 2 * N * LANES {
+            break;
+        }
+        let groups = keys.as_chunks::<LANES>().0.iter().zip(values.as_chunks_mut::<LANES>().0);
+        for (states, (keys, values)) in states.iter_mut().zip(groups) {
+            let Some(front) = reader.words.first_chunk::<{ 2 * LANES }>() else { break };
+            let mut fresh = [0; LANES];
+            let words = fresh.iter_mut().zip(front.as_chunks::<2>().0);
+            words.for_each(|(word, bytes)| *word = u16::from_le_bytes(*bytes).into());
+            let [mut next, mut special, mut low] = [[0u32; LANES]; 3];
+            let mut high = [0; LANES];
+            for lane in 0..LANES {
+                let key = keys[lane];
+                let (symbol, count, rest) = tables.pop(key.table(), states[lane]);
+                high[lane] = symbol;
+                next[lane] = count * (states[lane] >> TOTAL_BITS) + rest;
+                special[lane] = u32::from(symbol == Pops::ESCAPE) | u32::from(key.table() >= FIRST_RAW);
+            }
+            let used = refill(&next, &fresh, states);
+            reader.words = &reader.words[2 * used..];
+            if any(&special) {
+                low = reader.take_special(tables, keys, &mut high)?;
+            }
+            for lane in 0..LANES {
+                values[lane] = quantized(keys[lane], high[lane], low[lane]) as f32 + tables.offset(keys[lane]);
+            }
+        }
+        done += N * LANES;
+    }
+    reader.states.as_chunks_mut::<LANES>().0.iter_mut().zip(states).for_each(|(to, states)| *to = states);
+    Ok(done)
 }
 
 /// [`pop`], one after the other.

@@ -16,6 +16,7 @@
 //! keys, kernel      which coordinates have a symbol, and which one: sixteen at a time
 //! count             how many bits that takes, before it is done
 //! push, chunk       rANS, for the coordinates of a chunk
+//! lanes             how its states begin and end
 //! raw_bits, range   what is sent as it is; a binary range coder for the model
 //! steps             from decoded steps to values, and to sums
 //! means, logarithm  what the others reckon with
@@ -29,6 +30,7 @@ mod encode;
 mod fit;
 pub(crate) mod kernel;
 pub(crate) mod keys;
+pub(crate) mod lanes;
 mod logarithm;
 pub(crate) mod lookups;
 pub(crate) mod means;

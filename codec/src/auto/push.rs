@@ -1,8 +1,8 @@
-//! From symbols to words: the encoding half of rANS (Duda 2013), sixteen states side by side.
+//! From symbols to words: the encoding half of rANS (Duda 2013), sixteen states side by side, or twice sixteen.
 //!
 //! Compiled once for each CPU feature set by `simd`. Absent on purpose: which symbols (`kernel`), and where words go (`chunk`).
 
-use super::{kernel::LANES, logarithm::log2_of_count, tables::TOTAL_BITS};
+use super::{kernel::LANES, lanes::States, logarithm::log2_of_count, tables::TOTAL_BITS};
 
 /// What the coder has to know of a symbol: where its frequency begins, and in the upper half what it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,12 @@ impl Pushed {
         self.0 >> 16
     }
 
+    /// Where its frequency begins, and what it is.
+    #[cfg(test)]
+    pub(super) fn place(self) -> (u32, u32) {
+        (self.start(), self.count())
+    }
+
     /// Bits that it takes, about.
     pub(super) fn bits(self) -> f32 {
         TOTAL_BITS as f32 - log2_of_count(self.count())
@@ -39,28 +45,43 @@ impl Pushed {
 pub(crate) fn push(
     symbols: &[Pushed],
     lanes: usize,
-    states: &mut [u32; LANES],
+    states: &mut States,
     words: &mut [Word],
     emit: impl Fn(&[u32; LANES], &[u32; LANES], &mut [Word]) -> usize,
 ) -> usize {
-    if lanes < LANES {
-        return push_each(symbols, lanes, states, words);
+    match lanes / LANES {
+        0 => push_each(symbols, lanes, states, words),
+        1 => push_groups::<1>(symbols, states, words, emit),
+        _ => push_groups::<2>(symbols, states, words, emit),
     }
-    let (groups, tail) = symbols.as_chunks::<LANES>();
-    let mut free = words.len() - push_each(tail, LANES, states, words);
-    for group in groups.iter().rev() {
-        let mut next = [0; LANES];
-        let [mut full, mut low] = [[0; LANES]; 2];
-        for lane in 0..LANES {
-            let symbol = group[lane];
-            let state = states[lane];
-            full[lane] = u32::from(state >= symbol.count() << (32 - TOTAL_BITS));
-            low[lane] = state;
-            let state = if full[lane] != 0 { state >> 16 } else { state };
-            next[lane] = advance(state, symbol);
+}
+
+/// [`push`] in N times sixteen lanes.
+#[inline(always)]
+fn push_groups<const N: usize>(
+    symbols: &[Pushed],
+    states: &mut States,
+    words: &mut [Word],
+    emit: impl Fn(&[u32; LANES], &[u32; LANES], &mut [Word]) -> usize,
+) -> usize {
+    let (rows, tail) = symbols.split_at(symbols.len() / (N * LANES) * (N * LANES));
+    let mut free = words.len() - push_each(tail, N * LANES, states, words);
+    let Some(states) = states.as_chunks_mut::<LANES>().0.first_chunk_mut::<N>() else { return 0 };
+    for row in rows.rchunks_exact(N * LANES) {
+        for (state, group) in states.iter_mut().zip(row.as_chunks::<LANES>().0).rev() {
+            let mut next = [0; LANES];
+            let [mut full, mut low] = [[0; LANES]; 2];
+            for lane in 0..LANES {
+                let symbol = group[lane];
+                let state = state[lane];
+                full[lane] = u32::from(state >= symbol.count() << (32 - TOTAL_BITS));
+                low[lane] = state;
+                let state = if full[lane] != 0 { state >> 16 } else { state };
+                next[lane] = advance(state, symbol);
+            }
+            *state = next;
+            free -= emit(&full, &low, &mut words[..free]);
         }
-        *states = next;
-        free -= emit(&full, &low, &mut words[..free]);
     }
     words.len() - free
 }
@@ -83,7 +104,7 @@ pub(crate) fn emit(full: &[u32; LANES], states: &[u32; LANES], room: &mut [Word]
 
 /// [`push`], one after the other.
 #[inline(always)]
-pub(crate) fn push_each(symbols: &[Pushed], lanes: usize, states: &mut [u32; LANES], words: &mut [Word]) -> usize {
+pub(crate) fn push_each(symbols: &[Pushed], lanes: usize, states: &mut States, words: &mut [Word]) -> usize {
     let mut free = words.len();
     for (n, &symbol) in symbols.iter().enumerate().rev() {
         // A word is written, whether it counts or not.

@@ -6,9 +6,9 @@
 use alloc::vec::Vec;
 
 use super::{
-    chunk,
     count::Counted,
     keys::{self, Key},
+    lanes::bytes_of_lanes,
     lookups::Pushes,
     model::Model,
     shape::{Insides, Sizes},
@@ -94,7 +94,7 @@ impl Sample {
             start = end;
         }
         self.of = all / len.max(1) as f64;
-        self.bytes_of_lanes = (chunks * chunk::bytes_of_lanes((kept / chunks.max(1) as f64) as usize)) as f64;
+        self.bytes_of_lanes = chunks as f64 * bytes_of_lanes((kept / chunks.max(1) as f64) as usize);
         let mut sizes = Sizes::default();
         sizes.count(values, bins);
         sizes.shape(kernels, insides)

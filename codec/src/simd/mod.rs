@@ -11,6 +11,7 @@ use crate::{
         count::{self, Counted},
         kernel::{self as auto, LANES, Reader},
         keys::{self, Carried, Key, Places, Values},
+        lanes::States,
         lookups::{Pops, Pushes},
         means,
         normal::Tails,
@@ -315,7 +316,7 @@ dispatch! {
 
 dispatch! {
     /// See [`push::push`].
-    fn push(symbols: &[Pushed], lanes: usize, states: &mut [u32; LANES], words: &mut [Word]) -> usize,
+    fn push(symbols: &[Pushed], lanes: usize, states: &mut States, words: &mut [Word]) -> usize,
     reference: push::push_each(symbols, lanes, states, words),
     kernel: push::push(symbols, lanes, states, words, push::emit),
     avx512: push::push(symbols, lanes, states, words, |full, states, room| emit_avx512(full, states, room))
