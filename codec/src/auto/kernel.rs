@@ -12,6 +12,7 @@ use super::{
     raw_bits::{RawBits, RawSink},
     tables::{FIRST_RAW, MOST as MOST_HIGH, MOST_RAW_BITS, TOTAL_BITS, raw_bits_of},
 };
+use crate::simd::prefetch;
 
 /// What the kernels take at once.
 pub(crate) const LANES: usize = 16;
@@ -37,6 +38,7 @@ pub(crate) fn quantize(
     for ((out, keys), x) in groups.iter_mut().zip(key_groups).zip(value_groups) {
         let [mut special, mut huge, mut places] = [[0u32; LANES]; 3];
         let [mut low, mut high] = [[0; LANES]; 2];
+        prefetch(x);
         for lane in 0..LANES {
             let key = keys[lane];
             let value = x[lane] * scale + key.dither();

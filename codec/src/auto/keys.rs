@@ -9,7 +9,10 @@ use super::{
     push::Pushed,
     tables::{NARROWEST, UNDITHERED, raw_bits_of},
 };
-use crate::dither::{Dither, SAMPLE, noise_of};
+use crate::{
+    dither::{Dither, SAMPLE, noise_of},
+    simd::prefetch,
+};
 
 /// The table of a coordinate that has a symbol, and the 16 bits behind its dither.
 #[derive(Clone, Copy, Debug, Default)]
@@ -142,29 +145,47 @@ pub(crate) fn choose<C: Carried>(
         let [noise, sample] = [dither.group(every * group, 0), dither.group(every * group, SAMPLE)];
         let [first, second] = classes.as_chunks::<LANES>().0 else { continue };
         let drawn = [draw(first, &noise[0], &sample[0]), draw(second, &noise[1], &sample[1])];
-        for ((some, chances, chosen), sixteen) in drawn.iter().zip(2 * group as usize..) {
-            let carry = carry.sixteen(sixteen, chances);
+        for ((some, depths, chosen), sixteen) in drawn.iter().zip(2 * group as usize..) {
+            let carry = carry.sixteen(sixteen, depths);
             count += compact(chosen, (some, &carry), (&mut keys[count..], &mut carried[count..]));
         }
     }
     count
 }
 
-/// The keys of sixteen coordinates; 2^16 times the chances that they have a symbol, and which of them do.
+/// The keys of sixteen coordinates; how far their classes are below the narrowest, and which of them have a symbol.
 #[inline(always)]
 fn draw(
     classes: &[i8; LANES],
     noise: &[u32; LANES],
     sample: &[u32; LANES],
 ) -> ([Key; LANES], [u32; LANES], [u32; LANES]) {
-    let [mut chances, mut chosen] = [[0; LANES]; 2];
+    let [mut depths, mut chosen] = [[0; LANES]; 2];
     let mut some = [Key::default(); LANES];
     for lane in 0..LANES {
-        chances[lane] = chance(classes[lane].into());
-        chosen[lane] = u32::from(sample[lane] < chances[lane]);
-        some[lane] = Key::new(classes[lane].into(), noise[lane]);
+        let class = i32::from(classes[lane]);
+        depths[lane] = (NARROWEST - class).clamp(0, DEPTHS as i32 - 1) as u32;
+        chosen[lane] = u32::from(sample[lane] < chance(class));
+        some[lane] = Key::new(class, noise[lane]);
     }
-    (some, chances, chosen)
+    (some, depths, chosen)
+}
+
+/// How far below the narrowest a class may be, and beyond that nothing has a symbol.
+pub(crate) const DEPTHS: usize = 64;
+
+/// One over the chance of a symbol, of every class that is so far below the narrowest; of no chance, zero.
+pub(super) fn all_inverses() -> [f32; DEPTHS] {
+    core::array::from_fn(|depth| match chance(NARROWEST - depth as i32) {
+        0 => 0.0,
+        chance => 65_536.0 / chance as f32,
+    })
+}
+
+/// What [`all_inverses`] has at some depths.
+#[inline(always)]
+pub(crate) fn inverses(of: &[f32; DEPTHS], depths: &[u32; LANES]) -> [f32; LANES] {
+    depths.map(|depth| of[depth as usize & (DEPTHS - 1)])
 }
 
 /// What may go with keys, or be looked up: 32 bits of any meaning.
@@ -176,8 +197,8 @@ impl Carried for Pushed {}
 
 /// Where what goes with keys comes from.
 pub(crate) trait Carry<C> {
-    /// What goes with a sixteen of coordinates, by its number, of which 2^16 times the chances of a symbol are given.
-    fn sixteen(&self, number: usize, chances: &[u32; LANES]) -> [C; LANES];
+    /// What goes with a sixteen of coordinates, by its number, whose classes are so far below the narrowest.
+    fn sixteen(&self, number: usize, depths: &[u32; LANES]) -> [C; LANES];
 }
 
 /// What goes with the keys of a decoder: their places.
@@ -194,19 +215,35 @@ impl Carry<u32> for Places {
     }
 }
 
-/// What goes with the keys of an encoder: values over the chance that they have a symbol.
-pub(crate) struct Values<'a>(pub(crate) &'a [f32]);
+/// What goes with the keys of an encoder: values over the chance that they have a symbol. `look_up` is [`inverses`], or does the
+/// same.
+pub(crate) struct Values<'a, F> {
+    x: &'a [f32],
+    inverses: [f32; DEPTHS],
+    look_up: F,
+}
 
-impl Carry<f32> for Values<'_> {
+impl<'a, F> Values<'a, F> {
     #[inline(always)]
-    fn sixteen(&self, number: usize, chances: &[u32; LANES]) -> [f32; LANES] {
-        let (sixteens, rest) = self.0.as_chunks();
+    pub(crate) fn new(x: &'a [f32], look_up: F) -> Self {
+        Self { x, inverses: all_inverses(), look_up }
+    }
+}
+
+impl<F: Fn(&[f32; DEPTHS], &[u32; LANES]) -> [f32; LANES]> Carry<f32> for Values<'_, F> {
+    #[inline(always)]
+    fn sixteen(&self, number: usize, depths: &[u32; LANES]) -> [f32; LANES] {
+        let (sixteens, rest) = self.x.as_chunks();
         let mut values = match sixteens.get(number) {
-            Some(x) => *x,
+            Some(x) => {
+                prefetch(x);
+                *x
+            }
             None => padded(rest),
         };
+        let inverses = (self.look_up)(&self.inverses, depths);
         for lane in 0..LANES {
-            values[lane] *= 65_536.0 / chances[lane] as f32;
+            values[lane] *= inverses[lane];
         }
         values
     }

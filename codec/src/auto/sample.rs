@@ -119,8 +119,9 @@ pub(crate) struct Asked<'a> {
 /// What follows from the class of each coordinate. Their dither does not matter; together they are evenly spread.
 #[inline(always)]
 pub(crate) fn ask(classes: &[i8], x: &[f32], inverse: f32, Asked { bins, keys, values, weights }: Asked<'_>) {
-    let chances: [f32; 64] = core::array::from_fn(|below| keys::chance(NARROWEST - below as i32) as f32 / 65_536.0);
-    let inverses = chances.map(|chance| if chance > 0.0 { 1.0 / chance } else { 0.0 });
+    let chances: [f32; keys::DEPTHS] =
+        core::array::from_fn(|below| keys::chance(NARROWEST - below as i32) as f32 / 65_536.0);
+    let inverses = keys::all_inverses();
     let places = classes.iter().zip(x).zip(bins.iter_mut().zip(keys)).zip(values.iter_mut().zip(weights));
     for (at, (((&class, &x), (bin, key)), (value, weight))) in (0u32..).zip(places) {
         let class = i32::from(class);

@@ -6,7 +6,11 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::{means, model::Matrix, sample::Drawn};
+use super::{
+    means::{self, Room},
+    model::Matrix,
+    sample::Drawn,
+};
 use crate::{parallel, simd::Kernels};
 
 /// Coordinates that are looked at while they are in the cache.
@@ -44,6 +48,7 @@ struct Part {
     balanced: Vec<f64>,
     drawn: Drawn,
     largest: u32,
+    room: Room,
 }
 
 /// What is sought beside means of rows, and of columns over those.
@@ -110,7 +115,7 @@ impl Means {
 
 impl Part {
     fn pass(&mut self, kernels: Kernels, matrix: Matrix, x: &[f32], weights: &[f32], pass: Pass) {
-        let Self { place, rows, plain, balanced, drawn, largest } = self;
+        let Self { place, rows, plain, balanced, drawn, largest, room } = self;
         let (mut start, end) = (place.start * matrix.columns, (place.end * matrix.columns).min(matrix.len));
         reset(rows, place.len());
         reset(balanced, matrix.columns);
@@ -125,7 +130,7 @@ impl Part {
         let tile = (TILE / matrix.columns.max(1)).max(1);
         let tiles = x[start..end].chunks((tile * matrix.columns).max(1)).zip(rows.chunks_mut(tile));
         for (x, rows) in tiles {
-            *largest = kernels.means(x, weights, rows, balanced, plain).max(*largest);
+            *largest = kernels.means(x, weights, rows, (balanced, plain), room).max(*largest);
             while let Some((at, row, column)) =
                 every.as_mut().and_then(|every| every.next_if(|&(at, ..)| at < start + x.len()))
             {

@@ -13,7 +13,7 @@ use crate::{
         keys::{self, Carried, Key, Places, Values},
         lanes::States,
         lookups::{Pops, Pushes},
-        means,
+        means::{self, Room},
         normal::Tails,
         push::{self, Pushed, Word},
         raw_bits::RawSink,
@@ -219,9 +219,11 @@ dispatch! {
 
 dispatch! {
     /// See [`means::means`].
-    fn means(x: &[f32], weights: &[f32], rows: &mut [f64], balanced: &mut [f64], plain: &mut [f64]) -> u32,
-    reference: means::means(x, weights, rows, balanced, plain),
-    kernel: means::means(x, weights, rows, balanced, plain)
+    fn means(
+        x: &[f32], weights: &[f32], rows: &mut [f64], columns: (&mut [f64], &mut [f64]), room: &mut Room
+    ) -> u32,
+    reference: means::means(x, weights, rows, columns, room),
+    kernel: means::means(x, weights, rows, columns, room)
 }
 
 dispatch! {
@@ -258,11 +260,13 @@ dispatch! {
     fn choose_values(
         dither: Dither, every: u32, classes: &[i8], x: &[f32], out: (&mut [Key], &mut [f32])
     ) -> usize,
-    reference: keys::choose(dither, every, classes, out, &Values(x), keys::compact),
-    kernel: keys::choose(dither, every, classes, out, &Values(x), keys::compact),
-    avx512: keys::choose(dither, every, classes, out, &Values(x), |chosen, from, out| {
-        compact_avx512(chosen, from, out)
-    })
+    reference: keys::choose(dither, every, classes, out, &Values::new(x, keys::inverses), keys::compact),
+    kernel: keys::choose(dither, every, classes, out, &Values::new(x, keys::inverses), keys::compact),
+    avx512: keys::choose(
+        dither, every, classes, out,
+        &Values::new(x, |of: &[f32; keys::DEPTHS], depths: &[u32; LANES]| inverses_avx512(of, depths)),
+        |chosen, from, out| compact_avx512(chosen, from, out)
+    )
 }
 
 dispatch! {
@@ -403,6 +407,26 @@ fn compact_avx512<C: Carried>(
         _mm512_storeu_si512(carried.as_mut_ptr().cast(), carry);
         mask.count_ones() as usize
     }
+}
+
+/// [`keys::inverses`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn inverses_avx512(of: &[f32; keys::DEPTHS], depths: &[u32; LANES]) -> [f32; LANES] {
+    use core::arch::x86_64::*;
+    const { assert!(keys::DEPTHS == 64) };
+    let mut found = [0.0; LANES];
+    // SAFETY: arrays are of 64 bytes or four times that, and these loads and stores do not need them aligned.
+    unsafe {
+        let depths = _mm512_loadu_si512(depths.as_ptr().cast());
+        let quarter = |at: usize| _mm512_loadu_ps(of.as_ptr().add(16 * at));
+        let low = _mm512_permutex2var_ps(quarter(0), depths, quarter(1));
+        let high = _mm512_permutex2var_ps(quarter(2), depths, quarter(3));
+        let is_high = _mm512_test_epi32_mask(depths, _mm512_set1_epi32(32));
+        _mm512_storeu_ps(found.as_mut_ptr(), _mm512_mask_mov_ps(low, is_high, high));
+    }
+    found
 }
 
 /// [`auto::look_up`].
