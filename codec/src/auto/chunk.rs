@@ -38,6 +38,13 @@ pub(super) struct Chosen {
     is_sampled: bool,
 }
 
+/// Of how many coordinates one at most has a symbol where what was drawn is kept: it takes eight bytes then.
+const KEPT: usize = 2;
+/// The same of chunks of long vectors, which are hardly ever written twice.
+const KEPT_OF_MANY: usize = 5;
+/// Coordinates of a long vector.
+const MANY: usize = 1 << 21;
+
 /// What an encoder drew of a chunk of which few coordinates have a symbol, kept for the next step that is tried.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -58,9 +65,11 @@ impl Kept {
         (&self.keys, &self.values)
     }
 
-    /// Keeps what was drawn for a plan, if that is little enough to be faster read than drawn again.
-    pub(super) fn keep(&mut self, plan: u64, chosen: &Chosen) {
-        if chosen.is_sampled && 2 * chosen.count < chosen.classes.len() {
+    /// Keeps what was drawn for a plan, for a vector of so many coordinates, if that is little enough to be faster read than
+    /// drawn again.
+    pub(super) fn keep(&mut self, plan: u64, chosen: &Chosen, coordinates: usize) {
+        let most = if coordinates > MANY { KEPT_OF_MANY } else { KEPT };
+        if chosen.is_sampled && most * chosen.count < chosen.classes.len() {
             self.plan = plan;
             self.keys.clear();
             self.keys.extend_from_slice(chosen.keys());
@@ -98,11 +107,11 @@ impl Chosen {
     pub(super) fn draw(&mut self, kernels: Kernels, dither: Dither) {
         let Self { classes, keys, places, count, .. } = self;
         *count = classes.len();
-        keys.resize(*count + LANES, Key::default());
+        let keys = room(keys, *count + LANES);
         if kernels.least(classes) >= NARROWEST as i8 {
             kernels.keys(dither, 1, classes, &mut keys[..*count]);
         } else {
-            places.resize(*count + LANES, 0);
+            let places = room(places, *count + LANES);
             *count = kernels.choose_places(dither, classes, (keys, places));
         }
     }
@@ -112,10 +121,10 @@ impl Chosen {
         let Self { classes, keys, values, count, .. } = self;
         let every = every as u32;
         *count = classes.len();
-        keys.resize(*count + LANES, Key::default());
+        let keys = room(keys, *count + LANES);
         self.is_sampled = kernels.least(classes) < NARROWEST as i8;
         if self.is_sampled {
-            values.resize(*count + LANES, 0.0);
+            let values = room(values, *count + LANES);
             *count = kernels.choose_values(dither, every, classes, x, (keys, values));
         } else {
             kernels.keys(dither, every, classes, &mut keys[..*count]);
@@ -179,10 +188,20 @@ pub(super) fn decode(
     Ok(())
 }
 
+/// The first `len` of what is kept in `all`, which never shrinks: what becomes longer is filled once.
+fn room<T: Clone + Default>(all: &mut Vec<T>, len: usize) -> &mut [T] {
+    if all.len() < len {
+        all.resize(len, T::default());
+    }
+    &mut all[..len]
+}
+
 /// Encodes chunks.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
+    /// Symbols of the chunk that was quantized come first.
     symbols: Vec<Pushed>,
+    count: usize,
     raw: RawSink,
     words: Vec<Word>,
 }
@@ -199,25 +218,26 @@ impl Writer {
         check: bool,
     ) -> bool {
         self.raw.clear();
-        self.symbols.resize(keys.len(), Pushed::default());
-        kernels.quantize(tables, keys, values, scale, &mut self.symbols, &mut self.raw);
+        self.count = keys.len();
+        let symbols = room(&mut self.symbols, keys.len());
+        kernels.quantize(tables, keys, values, scale, symbols, &mut self.raw);
         !check || f32::from_bits(kernels.magnitude_bits(values)) * scale < (MOST - 1) as f32
     }
 
     /// Appends what was quantized to `out`: the symbols from the last to the first, so that they are read from the first
     /// to the last.
     pub(super) fn write(&mut self, kernels: Kernels, out: &mut Vec<u8>) {
-        if self.symbols.is_empty() {
+        if self.count == 0 {
             return;
         }
-        let lanes = lanes(self.symbols.len());
+        let symbols = &self.symbols[..self.count];
+        let lanes = lanes(symbols.len());
         let mut states = [LOW; MOST_LANES];
-        let tail = put_tail(&self.symbols, lanes, &mut states);
-        let main = &self.symbols[..self.symbols.len() - tail];
-        self.words.resize(self.symbols.len(), Word::default());
-        let count = kernels.push(main, lanes, &mut states, &mut self.words);
+        let tail = put_tail(symbols, lanes, &mut states);
+        let words = room(&mut self.words, symbols.len());
+        let count = kernels.push(&symbols[..symbols.len() - tail], lanes, &mut states, words);
         put_heads(&states, lanes, tail, out);
-        out.extend_from_slice(self.words[self.words.len() - count..].as_flattened());
+        out.extend_from_slice(words[words.len() - count..].as_flattened());
         out.extend(self.raw.bytes());
     }
 }

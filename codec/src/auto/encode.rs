@@ -29,17 +29,14 @@ const ENOUGH_OF_BUDGET: f64 = 0.996;
 /// Half octaves from the largest value to the finest step that is tried: a step more is beyond what a symbol holds.
 const FINEST: f64 = 46.0;
 /// Half octaves from the step that was planned to one that needs no plan of its own: classes are as good, but for a trifle.
-const NEAR: f64 = 0.04;
+const NEAR: f64 = 0.1;
 /// How often a step is planned for that; and how far off one always is.
 const PLANS: usize = 3;
 pub(super) const FAR: f64 = 0.6;
-/// Half octaves to either side of a step that tell how bytes change with it.
+/// Half octaves from a step to one that tells how bytes change with it.
 const ASIDE: f64 = 0.15;
 /// Coordinates that are counted, of long vectors: about so many.
 pub(super) const COUNTED: usize = 1 << 22;
-/// Coordinates of a vector of which what was drawn is kept until the next plan, where that is less than half: four bytes for each.
-const KEPT: usize = 1 << 21;
-
 /// What was encoded: the model, then the bodies of all chunks, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Encoded {
@@ -108,6 +105,8 @@ struct Plan {
     /// Which of all that were ever made.
     number: u64,
     model: Model,
+    /// The model as it is sent, of which the step is the beginning.
+    bytes: Vec<u8>,
     tables: Pushes,
     /// The largest magnitude of what has a symbol, in steps over the chance of it, or more.
     reach: f32,
@@ -122,6 +121,7 @@ impl Plan {
     /// Moves to another step, with the same classes and tables.
     fn set_step(&mut self, step: f32, largest: f32) {
         self.model.step = step;
+        self.bytes[..4].copy_from_slice(&step.to_le_bytes());
         let chance = keys::chance(self.model.narrowest().max(LEAST)) as f32 / 65_536.0;
         self.reach = largest / step / chance;
     }
@@ -234,29 +234,28 @@ impl AutoEncoder {
         }
         self.tables.make(self.kernels, &plan.model.shape, plan.model.widest());
         plan.tables.fill(&self.tables);
+        plan.bytes.clear();
+        plan.model.write(layout, &mut plan.bytes);
         plan.set_step(step, self.fit.largest);
-        self.encoded.model.clear();
-        plan.model.write(layout, &mut self.encoded.model);
         // The length of a body has two bytes, or three.
-        (self.encoded.model.len() + 2 * layout.chunks()) as f64
+        (plan.bytes.len() + 2 * layout.chunks()) as f64
     }
 
     /// Plans where the search is, and estimates what it will take there.
     fn plan_for(&mut self, source: Source<'_>, change: Change, shaping: Shaping, search: &mut Search) {
         let side = self.plan(source, change, shaping, width(search.at));
-        let [finer, here, coarser] = [-ASIDE, 0.0, ASIDE]
-            .map(|aside| self.sample.bytes(self.kernels, &self.plan.tables, width(search.at + aside)));
-        search.planned(side, here, libm::log(coarser / finer) / (2.0 * ASIDE));
+        let [here, coarser] =
+            [0.0, ASIDE].map(|aside| self.sample.bytes(self.kernels, &self.plan.tables, width(search.at + aside)));
+        search.planned(side, here, libm::log(coarser / here) / ASIDE);
     }
 
     /// Lets all hands work, each on its share of the chunks; returns how many had one.
     fn share(&mut self, source: Source<'_>, work: impl Fn(&mut Hand, Kernels, &Plan) + Sync) -> usize {
         let (kernels, plan, chunks) = (self.kernels, &self.plan, source.layout.chunks());
         let share = chunks.div_ceil(self.hands.len()).max(1);
-        let may_keep = source.layout.coordinates() <= KEPT;
         for (hand, first) in self.hands.iter_mut().zip((0..).step_by(share)) {
             hand.chunks = first.min(chunks)..(first + share).min(chunks);
-            hand.kept.resize_with(if may_keep { hand.chunks.len() } else { 0 }, Kept::default);
+            hand.kept.resize_with(hand.chunks.len(), Kept::default);
         }
         let busy = chunks.div_ceil(share).max(1);
         parallel::for_each(&mut self.hands[..busy], |hand| work(hand, kernels, plan));
@@ -275,7 +274,7 @@ impl AutoEncoder {
         let busy = self.share(source, |hand, kernels, plan| hand.write(kernels, source, plan));
         let Encoded { model, bodies, lengths } = &mut self.encoded;
         model.clear();
-        self.plan.model.write(source.layout, model);
+        model.extend_from_slice(&self.plan.bytes);
         if self.hands[..busy].iter().any(|hand| !hand.fits) {
             return Err(Failure::Range);
         }
@@ -298,7 +297,7 @@ const BIT: f64 = 65_536.0;
 struct Hand {
     chunks: Range<usize>,
     chosen: Chosen,
-    /// One for each chunk, of vectors that are not too long.
+    /// One for each chunk.
     kept: Vec<Kept>,
     writer: Writer,
     bodies: Vec<u8>,
@@ -317,7 +316,7 @@ impl Hand {
         self.fits = true;
         for chunk in self.chunks.clone() {
             let Self { chosen, kept, writer, some, .. } = self;
-            let kept = kept.get_mut(chunk - self.chunks.start);
+            let kept = &mut kept[chunk - self.chunks.start];
             let drawn = draw(kernels, source, plan, (chunk, 1), (chosen, kept, some));
             self.fits &= writer.quantize(kernels, &plan.tables, drawn, 1.0 / plan.model.step, plan.is_to_be_checked());
             let before = self.bodies.len();
@@ -331,7 +330,7 @@ impl Hand {
         self.bits = 0;
         for chunk in self.chunks.clone() {
             let Self { chosen, kept, some, .. } = self;
-            let kept = kept.get_mut(chunk - self.chunks.start);
+            let kept = &mut kept[chunk - self.chunks.start];
             let drawn = draw(kernels, source, plan, (chunk, every), (chosen, kept, some));
             let share = Chosen::share(source.layout.chunk_range(chunk).len(), every);
             let bits = chunk::bits(kernels, &plan.tables, drawn, 1.0 / plan.model.step, share);
@@ -347,21 +346,20 @@ fn draw<'a>(
     source: Source<'a>,
     plan: &Plan,
     (chunk, every): (usize, usize),
-    (chosen, kept, some): (&'a mut Chosen, Option<&'a mut Kept>, &'a mut Vec<f32>),
+    (chosen, kept, some): (&'a mut Chosen, &'a mut Kept, &'a mut Vec<f32>),
 ) -> (&'a [Key], &'a [f32]) {
     let range = source.layout.chunk_range(chunk);
     let (dither, mut x) = (Dither::new(source.seed, range.start), &source.x[range]);
-    let kept = match kept {
-        Some(kept) if kept.is_of(plan.number) => return kept.drawn(),
-        kept => kept,
-    };
+    if every == 1 && kept.is_of(plan.number) {
+        return kept.drawn();
+    }
     plan.model.classes(kernels, source.layout, chunk, &mut chosen.classes);
     if every > 1 {
         x = chosen.thin(x, every, some);
     }
     chosen.draw_values(kernels, dither, every, x);
-    if let Some(kept) = kept {
-        kept.keep(plan.number, chosen);
+    if every == 1 {
+        kept.keep(plan.number, chosen, source.x.len());
     }
     chosen.drawn(x)
 }

@@ -5,7 +5,7 @@
 //! the chunk, coded in one lane of their own.
 //!
 //! ```text
-//! heads:  low half of every state: u16 ... | symbols of the tail: 9 bits | upper half of every state: its length, 4 bits, and
+//! heads:  low half of every state: u16 ... | symbols of the tail: 10 bits | upper half of every state: its length, 4 bits, and
 //!         as many bits ... | zeros up to a whole byte
 //! tail:   state: u32 | words: u16 ... | zeros
 //! ```
@@ -26,7 +26,7 @@ const WORTH_A_LANE: usize = 1024;
 /// Fewer lanes than these have no tail: it would hold little more than its own state.
 const LEAST_WITH_TAIL: usize = 4;
 /// Bits of the number of symbols in a tail.
-const TAIL_BITS: u32 = 9;
+const TAIL_BITS: u32 = 10;
 /// Bits of the length of a state's upper half.
 const LENGTH_BITS: u32 = 4;
 
@@ -44,9 +44,9 @@ pub(super) fn bytes_of_lanes(symbols: usize) -> f64 {
     let lanes = lanes(symbols);
     match symbols {
         0 => 0.0,
-        // Sixteen bits that say nothing, and half of those that say how long a state is.
-        _ if lanes < LEAST_WITH_TAIL => 2.5 * lanes as f64,
-        _ => 5.0 + 0.5 * lanes as f64,
+        // Of every state, sixteen bits at its beginning or half a byte at its end.
+        _ if lanes < LEAST_WITH_TAIL => 1.5 * lanes as f64,
+        _ => 4.0 + 0.5 * lanes as f64,
     }
 }
 

@@ -107,10 +107,21 @@ impl Codes {
         if sum < ZEROS / 2 { ZERO } else { sum.clamp(LEAST, WIDEST) as i8 }
     }
 
-    /// The class of a coordinate.
-    #[inline(always)]
-    pub(super) fn class_of(&self, row: usize, column: usize) -> i8 {
-        Self::class(self.row(row), self.columns.get(column).copied().unwrap_or_default())
+    /// Appends the classes of some coordinates to `out`.
+    pub(super) fn classes_of(&self, rows: &[u32], columns: &[u32], out: &mut Vec<i8>) {
+        // What is the same for all needs no look-up.
+        let of_row = |row: u32| self.row(row as usize);
+        match (self.rows.is_empty(), self.columns.as_slice()) {
+            (_, []) => out.extend(rows.iter().map(|&row| Self::class(of_row(row), 0))),
+            (true, codes) => {
+                let row = of_row(0);
+                out.extend(columns.iter().map(|&column| Self::class(row, codes[column as usize])));
+            }
+            (false, codes) => {
+                let places = rows.iter().zip(columns);
+                out.extend(places.map(|(&row, &column)| Self::class(of_row(row), codes[column as usize])));
+            }
+        }
     }
 
     fn row(&self, row: usize) -> i32 {

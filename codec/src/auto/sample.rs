@@ -74,8 +74,7 @@ impl Sample {
         self.classes.clear();
         let mut start = 0;
         for (codes, &(end, _)) in model.codes.iter().zip(&drawn.tensors) {
-            let places = drawn.rows[start..end].iter().zip(&drawn.columns[start..end]);
-            self.classes.extend(places.map(|(&row, &column)| codes.class_of(row as usize, column as usize)));
+            codes.classes_of(&drawn.rows[start..end], &drawn.columns[start..end], &mut self.classes);
             start = end;
         }
         self.bins.resize(len, 0);
@@ -86,10 +85,9 @@ impl Sample {
         kernels.ask(classes, &drawn.x, 1.0 / model.step, Asked { bins, keys, values, weights });
         let (mut start, mut all, mut kept) = (0, 0.0, 0.0);
         for &(end, of) in &drawn.tensors {
-            for weight in &mut weights[start..end] {
-                *weight *= of;
-                kept += f64::from(*weight);
-            }
+            let weights = &mut weights[start..end];
+            weights.iter_mut().for_each(|weight| *weight *= of);
+            kept += sum(weights);
             all += f64::from(of) * (end - start) as f64;
             start = end;
         }
@@ -105,6 +103,18 @@ impl Sample {
         let Counted { symbols, raw } = kernels.weigh(tables, &self.keys, &self.values, 1.0 / step, &self.weights);
         (symbols + raw as f64 * self.of) / 8.0 + self.bytes_of_lanes
     }
+}
+
+/// The sum, in a few interleaved sums, one order on every machine.
+fn sum(weights: &[f32]) -> f64 {
+    let (groups, rest) = weights.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for group in groups {
+        for (sum, weight) in sums.iter_mut().zip(group) {
+            *sum += f64::from(*weight);
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().copied().map(f64::from).sum::<f64>()
 }
 
 /// What [`ask`] fills.

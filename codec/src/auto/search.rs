@@ -14,7 +14,7 @@ const SLACK: f64 = 0.001;
 const FEW: f64 = 8.0;
 const FEW_SHARE: f64 = 0.004;
 /// Bytes that chance adds to a chunk or takes from it: those of the states of its lanes that are no whole words.
-const CHANCE: f64 = 2.5;
+const CHANCE: f64 = 1.5;
 /// Shares of a budget that chance adds besides, or takes: where all coordinates were counted, and where only some were.
 const SURE: f64 = 1e-4;
 const UNSURE: f64 = 4e-4;

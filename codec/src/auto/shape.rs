@@ -60,8 +60,15 @@ impl Sizes {
 
     /// Counts the bins of all values but zeros.
     pub(super) fn count(&mut self, values: &[f32], bins: &[u8]) {
-        for (&value, &bin) in values.iter().zip(bins) {
-            self.0[usize::from(bin).min(BINS - 1)] += u32::from(value != 0.0);
+        // In turns, as a count that was just written would be waited for.
+        let mut turns = [[0; BINS]; 4];
+        for (values, bins) in values.chunks(turns.len()).zip(bins.chunks(turns.len())) {
+            for ((counts, &value), &bin) in turns.iter_mut().zip(values).zip(bins) {
+                counts[usize::from(bin).min(BINS - 1)] += u32::from(value != 0.0);
+            }
+        }
+        for counts in turns {
+            self.0.iter_mut().zip(counts).for_each(|(all, count)| *all += count);
         }
     }
 
@@ -109,31 +116,35 @@ pub(crate) fn mixture(sizes: &Sizes, Insides(insides): &Insides) -> [f64; COMPON
 /// weights y that are sought maximize 2 g y - y H y / 2 - y 1: where that is most, they add up to 1.
 #[inline(always)]
 fn newton(shares: &[f64; BINS], insides: &[[f64; BINS]; COMPONENTS], weights: &mut [f64; COMPONENTS]) {
-    let chances = chances(insides, weights);
+    let over = chances(insides, weights).map(|chance| 1.0 / chance);
     let mut parts = [[0.0; BINS]; COMPONENTS];
     for (part, inside) in parts.iter_mut().zip(insides) {
         for bin in 0..BINS {
-            part[bin] = inside[bin] / chances[bin];
+            part[bin] = inside[bin] * over[bin];
         }
     }
     let mut curvature = [[0.0; COMPONENTS]; COMPONENTS];
-    let mut slope = [0.0; COMPONENTS];
+    let mut pulls = [0.0; COMPONENTS];
     for j in 0..COMPONENTS {
         let mut weighted = [0.0; BINS];
         for bin in 0..BINS {
             weighted[bin] = parts[j][bin] * shares[bin];
         }
-        slope[j] = 2.0 * weighted.iter().sum::<f64>() - 1.0;
         for k in 0..=j {
             let product = dot(&parts[k], &weighted);
             (curvature[j][k], curvature[k][j]) = (product, product);
         }
+        // H w = g here, so that 2 g - 1 - H w is this.
+        pulls[j] = dot(&weighted, &[1.0; BINS]) - 1.0;
     }
+    let inverses: [f64; COMPONENTS] = core::array::from_fn(|j| 1.0 / curvature[j][j].max(f64::MIN_POSITIVE));
     for _ in 0..ROUNDS {
         for j in 0..COMPONENTS {
-            let pull: f64 = curvature[j].iter().zip(&*weights).map(|(curvature, weight)| curvature * weight).sum();
-            if curvature[j][j] > 0.0 {
-                weights[j] = (weights[j] + (slope[j] - pull) / curvature[j][j]).max(0.0);
+            let weight = (weights[j] + pulls[j] * inverses[j]).max(0.0);
+            let more = weight - weights[j];
+            weights[j] = weight;
+            for k in 0..COMPONENTS {
+                pulls[k] -= curvature[j][k] * more;
             }
         }
     }
