@@ -9,7 +9,7 @@ use super::{
     lanes::States,
     lookups::{Pops, Pushes},
     push::Pushed,
-    raw_bits::{RawBits, RawSink},
+    raw_bits::{RawBits, RawSink, Spread},
     tables::{FIRST_RAW, MOST as MOST_HIGH, MOST_RAW_BITS, TOTAL_BITS, raw_bits_of},
 };
 use crate::simd::prefetch;
@@ -167,13 +167,14 @@ impl Reader<'_> {
         tables: &Pops,
         keys: &[Key; LANES],
         high: &mut [i32; LANES],
+        spread: impl Spread,
     ) -> Result<[u32; LANES], &'static str> {
         let [mut escapes, mut counts, mut low] = [[0; LANES]; 3];
         for lane in 0..LANES {
             escapes[lane] = u32::from(high[lane] == Pops::ESCAPE);
             counts[lane] = raw_bits_of(keys[lane].table());
         }
-        let all = if any(&escapes) { None } else { self.raw.take_all(&counts) };
+        let all = if any(&escapes) { None } else { self.raw.take_all(&counts, spread) };
         if let Some(all) = all {
             return Ok(all);
         }
@@ -218,7 +219,7 @@ pub(crate) fn refill(low: &[u32; LANES], words: &[u32; LANES], states: &mut [u32
     used
 }
 
-/// Decodes symbols, symbol n in lane n mod `lanes`, to values in steps. `refill` is [`refill`], or does the same.
+/// Decodes symbols, symbol n in lane n mod `lanes`, to values in steps. `refill` is [`refill`], or does the same; so is `spread`.
 #[inline(always)]
 pub(crate) fn pop(
     tables: &Pops,
@@ -227,11 +228,12 @@ pub(crate) fn pop(
     reader: &mut Reader<'_>,
     values: &mut [f32],
     refill: impl Fn(&[u32; LANES], &[u32; LANES], &mut [u32; LANES]) -> usize,
+    spread: impl Spread + Copy,
 ) -> Result<(), &'static str> {
     let done = match lanes / LANES {
         0 => 0,
-        1 => pop_groups::<1>(tables, keys, reader, values, refill)?,
-        _ => pop_groups::<2>(tables, keys, reader, values, refill)?,
+        1 => pop_groups::<1>(tables, keys, reader, values, refill, spread)?,
+        _ => pop_groups::<2>(tables, keys, reader, values, refill, spread)?,
     };
     pop_each(tables, &keys[done..], lanes, reader, &mut values[done..])
 }
@@ -244,6 +246,7 @@ fn pop_groups<const N: usize>(
     reader: &mut Reader<'_>,
     values: &mut [f32],
     refill: impl Fn(&[u32; LANES], &[u32; LANES], &mut [u32; LANES]) -> usize,
+    spread: impl Spread + Copy,
 ) -> Result<usize, &'static str> {
     // What lives across groups is no part of the reader, so that it stays in registers.
     let Some(mut states) = reader.states.as_chunks::<LANES>().0.first_chunk::<N>().copied() else { return Ok(0) };
@@ -271,7 +274,7 @@ fn pop_groups<const N: usize>(
             let used = refill(&next, &fresh, states);
             reader.words = &reader.words[2 * used..];
             if any(&special) {
-                low = reader.take_special(tables, keys, &mut high)?;
+                low = reader.take_special(tables, keys, &mut high, spread)?;
             }
             for lane in 0..LANES {
                 values[lane] = quantized(keys[lane], high[lane], low[lane]) as f32 + tables.offset(keys[lane]);

@@ -40,22 +40,14 @@ impl<'a> RawBits<'a> {
         Some(bits >> bit & ((1 << count) - 1))
     }
 
-    /// The next so many bits for each of sixteen numbers, at most [`MOST_RAW_BITS`]; none near the end of what there is.
+    /// The next so many bits for each of sixteen numbers, at most [`MOST_RAW_BITS`]; none near the end of what there is. `spread`
+    /// is [`spread`], or does the same.
     #[inline(always)]
-    pub(super) fn take_all(&mut self, counts: &[u32; LANES]) -> Option<[u32; LANES]> {
-        /// Bytes of all that may be taken, and of a load that begins in the last of them.
-        const ROOM: usize = 48;
-        const { assert!(7 + LANES as u32 * MOST_RAW_BITS < 8 * (ROOM as u32 - 4)) };
+    pub(super) fn take_all(&mut self, counts: &[u32; LANES], spread: impl Spread) -> Option<[u32; LANES]> {
         let left = self.bytes.len().checked_sub(self.taken / 8)?;
         let room: &[u8; ROOM] = self.bytes.get(left.checked_sub(ROOM)?..)?.first_chunk()?;
-        let mut at = self.taken % 8;
-        let mut bits = [0; LANES];
-        for lane in 0..LANES {
-            let four = room.get(ROOM - 4 - at / 8..)?.first_chunk::<4>()?;
-            bits[lane] = u32::from_be_bytes(*four) >> (at % 8) & ((1 << counts[lane]) - 1);
-            at += counts[lane] as usize;
-        }
-        self.taken += at - self.taken % 8;
+        let (bits, taken) = spread(room, self.taken as u32 % 8, counts);
+        self.taken += taken as usize;
         Some(bits)
     }
 
@@ -75,9 +67,41 @@ impl<'a> RawBits<'a> {
     }
 }
 
+/// Bytes of all that may be taken at once, and of a load that begins in the last of them.
+pub(crate) const ROOM: usize = 48;
+const _: () = assert!(7 + LANES as u32 * MOST_RAW_BITS < 8 * (ROOM as u32 - 4));
+
+/// What [`spread`] does.
+pub(crate) trait Spread: Fn(&[u8; ROOM], u32, &[u32; LANES]) -> ([u32; LANES], u32) {}
+
+impl<F: Fn(&[u8; ROOM], u32, &[u32; LANES]) -> ([u32; LANES], u32)> Spread for F {}
+
+/// So many bits for each of sixteen numbers, from the end of `room` backwards, behind `at` bits of its last byte; and how many
+/// that is together.
+#[inline(always)]
+pub(crate) fn spread(room: &[u8; ROOM], at: u32, counts: &[u32; LANES]) -> ([u32; LANES], u32) {
+    let (mut bits, mut end) = ([0; LANES], at);
+    for lane in 0..LANES {
+        let byte = (ROOM - 4).saturating_sub(end as usize / 8);
+        let four = room[byte..].first_chunk::<4>().map_or(0, |four| u32::from_be_bytes(*four));
+        bits[lane] = four >> (end % 8) & ((1 << counts[lane]) - 1);
+        end += counts[lane];
+    }
+    (bits, end - at)
+}
+
 /// Bits of what [`RawSink::escape`] writes.
 pub(super) fn bits_of_escape(high: i32, half: i32) -> u32 {
     2 * ((high.abs() - half) as u32).ilog2() + 2
+}
+
+/// Bits, and how many there are: of every second and the one behind it together.
+#[inline(always)]
+fn joined<F: Fn(usize) -> (u64, u32), const N: usize>(each: F) -> [(u64, u32); N] {
+    core::array::from_fn(|at| {
+        let (low, high) = (each(2 * at), each(2 * at + 1));
+        (low.0 | high.0 << (low.1 & 63), low.1 + high.1)
+    })
 }
 
 /// Collects raw bits.
@@ -103,13 +127,12 @@ impl RawSink {
     #[inline(always)]
     pub(super) fn put_all(&mut self, bits: &[u32; LANES], counts: &[u32; LANES]) {
         const { assert!(7 + 2 * MOST_RAW_BITS <= u64::BITS) };
-        let mut pairs = [(0, 0); LANES / 2];
-        for (at, pair) in pairs.iter_mut().enumerate() {
-            let [first, second] = [2 * at, 2 * at + 1];
-            let both = u64::from(bits[first]) | u64::from(bits[second]) << (counts[first] & 63);
-            *pair = (both, counts[first] + counts[second]);
+        let pairs = joined::<_, { LANES / 2 }>(|at| (bits[at].into(), counts[at]));
+        let fours = joined::<_, { LANES / 4 }>(|at| pairs[at]);
+        match fours.iter().all(|&(_, count)| 7 + count < u64::BITS) {
+            true => self.put_each(fours),
+            false => self.put_each(pairs),
         }
-        self.put_each(pairs);
     }
 
     /// Puts a few times up to 57 bits. Every time eight bytes are written, whether they are full or not.

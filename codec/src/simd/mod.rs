@@ -16,7 +16,7 @@ use crate::{
         means::{self, Room},
         normal::Tails,
         push::{self, Pushed, Word},
-        raw_bits::RawSink,
+        raw_bits::{self, RawSink},
         sample::{self, Asked},
         shape::{self, Insides, Sizes},
         steps,
@@ -332,8 +332,12 @@ dispatch! {
         tables: &Pops, keys: &[Key], lanes: usize, reader: &mut Reader<'_>, values: &mut [f32]
     ) -> Result<(), &'static str>,
     reference: auto::pop_each(tables, keys, lanes, reader, values),
-    kernel: auto::pop(tables, keys, lanes, reader, values, auto::refill),
-    avx512: auto::pop(tables, keys, lanes, reader, values, |low, words, states| refill_avx512(low, words, states))
+    kernel: auto::pop(tables, keys, lanes, reader, values, auto::refill, raw_bits::spread),
+    avx512: auto::pop(
+        tables, keys, lanes, reader, values,
+        |low, words, states| refill_avx512(low, words, states),
+        |room: &[u8; raw_bits::ROOM], at: u32, counts: &[u32; LANES]| spread_avx512(room, at, counts)
+    )
 }
 
 // A product for every coordinate leaves nothing to be said twice.
@@ -406,6 +410,37 @@ fn compact_avx512<C: Carried>(
         _mm512_storeu_si512(keys.as_mut_ptr().cast(), some);
         _mm512_storeu_si512(carried.as_mut_ptr().cast(), carry);
         mask.count_ones() as usize
+    }
+}
+
+/// [`raw_bits::spread`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn spread_avx512(room: &[u8; raw_bits::ROOM], at: u32, counts: &[u32; LANES]) -> ([u32; LANES], u32) {
+    use core::arch::x86_64::*;
+    let mut bits = [0; LANES];
+    // SAFETY: arrays are of 64 bytes, these loads and stores do not need them aligned, and places in `room` are clamped to those of
+    // its first byte and of the last with three behind it.
+    unsafe {
+        let (zero, one) = (_mm512_setzero_si512(), _mm512_set1_epi32(1));
+        let counts = _mm512_loadu_si512(counts.as_ptr().cast());
+        // Sums of all up to each: of two, of four, of eight, of sixteen.
+        let mut ends = _mm512_add_epi32(counts, _mm512_alignr_epi32::<15>(counts, zero));
+        ends = _mm512_add_epi32(ends, _mm512_alignr_epi32::<14>(ends, zero));
+        ends = _mm512_add_epi32(ends, _mm512_alignr_epi32::<12>(ends, zero));
+        ends = _mm512_add_epi32(ends, _mm512_alignr_epi32::<8>(ends, zero));
+        let starts = _mm512_add_epi32(_mm512_sub_epi32(ends, counts), _mm512_set1_epi32(at as i32));
+        let last = _mm512_set1_epi32(raw_bits::ROOM as i32 - 4);
+        let places = _mm512_sub_epi32(last, _mm512_min_epu32(_mm512_srli_epi32::<3>(starts), last));
+        let fours = _mm512_i32gather_epi32::<1>(places, room.as_ptr().cast());
+        let turned = _mm512_set4_epi32(0x0c0d_0e0f, 0x0809_0a0b, 0x0405_0607, 0x0001_0203);
+        let fours = _mm512_shuffle_epi8(fours, turned);
+        let taken = _mm512_srlv_epi32(fours, _mm512_and_si512(starts, _mm512_set1_epi32(7)));
+        let mask = _mm512_sub_epi32(_mm512_sllv_epi32(one, counts), one);
+        _mm512_storeu_si512(bits.as_mut_ptr().cast(), _mm512_and_si512(taken, mask));
+        let end = _mm512_extracti32x4_epi32::<3>(ends);
+        (bits, _mm_cvtsi128_si32(_mm_shuffle_epi32::<0xff>(end)) as u32)
     }
 }
 
