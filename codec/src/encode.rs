@@ -247,14 +247,13 @@ impl Encoder {
     ) -> Result<(), EncodeError> {
         let coding = self.scheme.coding;
         let budget = coding.payload_bytes(layout);
-        let fixed = PREFIX_BYTES + SHORT_CHUNK_HEADER_BYTES * layout.chunks();
         let source = auto::Source { layout, x, seed: id.seed };
-        let encoded = self.auto.encode(source, target, (budget as usize).saturating_sub(fixed));
+        let encoded = self.auto.encode(source, target, (budget as usize).saturating_sub(PREFIX_BYTES));
         let encoded = encoded.map_err(|failure| match failure {
             auto::Failure::Budget(needed) => {
-                EncodeError::Budget { coding: coding.to_string(), budget, needed: (fixed + needed) as u64 }
+                EncodeError::Budget { coding: coding.to_string(), budget, needed: (PREFIX_BYTES + needed) as u64 }
             }
-            auto::Failure::Magnitude => unrepresentable(coding, layout, x),
+            auto::Failure::Crowded | auto::Failure::Magnitude => unrepresentable(coding, layout, x),
             auto::Failure::Range => {
                 let largest = (0..x.len()).max_by(|&a, &b| x[a].abs().total_cmp(&x[b].abs())).unwrap_or_default();
                 let ((tensor, index), value) = (layout.locate(largest), x[largest]);
@@ -262,7 +261,7 @@ impl Encoder {
                 EncodeError::OutOfRange { tensor: tensor.to_string(), index, value, limit, coding: coding.to_string() }
             }
         })?;
-        let mut chunks = encoded.bodies.as_slice();
+        let (mut chunks, count) = (encoded.bodies.as_slice(), encoded.lengths.len());
         out.clear();
         out.resize(PREFIX_BYTES, 0);
         encoded.lengths.iter().for_each(|&len| put_varint(len, out));
@@ -273,7 +272,7 @@ impl Encoder {
             chunks = rest;
             put_chunk(index, out, |out| out.extend_from_slice(body));
         }
-        seal(coding, false, layout, id, out);
+        seal((coding, false), (layout, count), id, out);
         Ok(())
     }
 
@@ -306,7 +305,7 @@ impl Encoder {
                     }
                 });
             }
-            seal(self.scheme.coding, false, layout, id, out);
+            seal((self.scheme.coding, false), (layout, layout.chunks()), id, out);
         });
         self.planner = planner;
         written?;
@@ -340,7 +339,7 @@ impl Encoder {
             seal_prelude(out);
         }
         self.signs.put_chunks(self.kernels, self.threads, source, out);
-        seal(self.scheme.coding, true, source.layout, id, out);
+        seal((self.scheme.coding, true), (source.layout, source.layout.chunks()), id, out);
     }
 
     /// Writes every chunk. Returns whether every coordinate could be represented.
@@ -443,8 +442,8 @@ fn put_chunk(index: usize, out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
     head.copy_from_slice(&chunk_checksum(index, body).1.to_le_bytes());
 }
 
-/// Puts the header of a payload into the room for it.
-fn seal(coding: Coding, signs: bool, layout: &Layout, id: PayloadId, out: &mut [u8]) {
+/// Puts the header of a payload of so many chunks into the room for it.
+fn seal((coding, signs): (Coding, bool), (layout, chunks): (&Layout, usize), id: PayloadId, out: &mut [u8]) {
     let header = Header {
         coding,
         signs,
@@ -454,7 +453,7 @@ fn seal(coding: Coding, signs: bool, layout: &Layout, id: PayloadId, out: &mut [
         seed: id.seed,
         coordinates: layout.coordinates() as u64,
         body_bytes: (out.len() - HEADER_BYTES) as u64,
-        chunks: layout.chunks() as u32,
+        chunks: chunks as u32,
     };
     out[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
 }

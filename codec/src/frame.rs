@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::{
-    auto::Scratch,
+    auto::{Scratch, Span},
     block::SegmentCoding,
     checksum::crc32c,
     error::DecodeError,
@@ -39,6 +39,15 @@ pub struct Frame<'a> {
     chunks: Vec<Range<usize>>,
     kernels: Kernels,
     prelude: Prelude,
+    /// Which of all frames: what was decoded is known by it.
+    number: u64,
+}
+
+/// A number that no other frame has.
+fn next_number() -> u64 {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) as u64
 }
 
 impl<'a> Frame<'a> {
@@ -75,7 +84,9 @@ impl<'a> Frame<'a> {
             return Err(DecodeError::Layout { found: header.layout, expected: layout.hash() });
         }
         count("the number of coordinates", header.coordinates, layout.coordinates() as u64)?;
-        count("the number of chunks", header.chunks.into(), layout.chunks() as u64)?;
+        if !matches!(header.coding, Coding::Auto(_)) || header.signs || Span::of_count(layout, header.chunks as usize).is_none() {
+            count("the number of chunks", header.chunks.into(), layout.chunks() as u64)?;
+        }
         if header.gain != 1.0 && header.coding.raw().is_some() {
             return Err(DecodeError::Field { field: "gain", found: header.gain.to_bits().into() });
         }
@@ -88,7 +99,7 @@ impl<'a> Frame<'a> {
             start..end
         };
         let chunks = lengths.into_iter().map(chunk).collect();
-        Ok(Self { header, layout, head, chunks, kernels, prelude })
+        Ok(Self { header, layout, head, chunks, kernels, prelude, number: next_number() })
     }
 
     /// What the payload says of itself.
@@ -103,13 +114,25 @@ impl<'a> Frame<'a> {
         self.chunks.last().map_or(self.head, |last| last.end) as u64
     }
 
-    /// The bytes of the payload that are chunk `index`.
+    /// The bytes of the payload that chunk `index` is in: its own, or those of up to four that only decode together, as those of
+    /// `auto` do at low rates.
     ///
     /// # Panics
     /// If there is no such chunk.
     #[must_use]
     pub fn chunk_bytes(&self, index: usize) -> Range<usize> {
-        self.chunks[index].clone()
+        self.chunks[self.place(index)].clone()
+    }
+
+    /// How many chunks only decode together: whoever goes through so many at a time, with one scratch, decodes them once.
+    #[must_use]
+    pub fn together(&self) -> usize {
+        if let Prelude::Model(_, span) = self.prelude { span.chunks() } else { 1 }
+    }
+
+    /// Which of the payload's chunks holds chunk `index`.
+    fn place(&self, index: usize) -> usize {
+        index / self.together()
     }
 
     /// That the header's count of bytes is right: the last of the checks of a whole payload.
@@ -129,9 +152,8 @@ impl<'a> Frame<'a> {
     /// If there is no such chunk.
     pub fn check_chunk(&self, index: usize, bytes: &[u8], scratch: &mut Scratch) -> Result<(), DecodeError> {
         let body = self.checked_body(index, bytes)?;
-        if let Prelude::Model(decoder) = &self.prelude {
-            return self
-                .in_chunk(index, decoder.decode(self.kernels, self.layout, index, self.header.seed, body, scratch));
+        if self.is_modelled() {
+            return self.decode_model(index, bytes, scratch);
         }
         if let Prelude::Signs(cut) = self.prelude {
             return self.in_chunk(index, cut.check(self.layout.chunk_range(index), body));
@@ -152,7 +174,7 @@ impl<'a> Frame<'a> {
         self.check_chunk_length(index, bytes)?;
         let body = &bytes[self.chunk_header_bytes()..];
         let checksum = u32::from_le_bytes(array(bytes, self.chunk_header_bytes() - 4));
-        match chunk_checksum(index, body).1 {
+        match chunk_checksum(self.place(index), body).1 {
             found if found == checksum => Ok(body),
             found => Err(DecodeError::Checksum { what: "a chunk", found, expected: checksum }),
         }
@@ -168,7 +190,7 @@ impl<'a> Frame<'a> {
             Err(DecodeError::Truncated { what, needed: needed as u64, found: found as u64 })
         };
         let head = self.chunk_header_bytes();
-        let body = self.chunks[index].len() - head;
+        let body = self.chunks[self.place(index)].len() - head;
         if bytes.len() < head {
             return truncated("the header of a chunk", head, bytes.len());
         }
@@ -199,10 +221,9 @@ impl<'a> Frame<'a> {
         self.check_chunk_length(index, bytes)?;
         check_buffer(out.len(), self.layout.chunk_range(index).len())?;
         let (body, gain) = (&bytes[self.chunk_header_bytes()..], self.header.gain);
-        if let Prelude::Model(decoder) = &self.prelude {
-            let decoded = decoder.decode(self.kernels, self.layout, index, self.header.seed, body, scratch);
-            self.in_chunk(index, decoded)?;
-            decoder.values(self.kernels, scratch, gain, out);
+        if let Prelude::Model(decoder, span) = &self.prelude {
+            self.decode_model(index, bytes, scratch)?;
+            decoder.values(self.kernels, scratch, span.holding(self.layout, index).1, gain, out);
             return Ok(());
         }
         if let Prelude::Signs(cut) = self.prelude {
@@ -243,10 +264,9 @@ impl<'a> Frame<'a> {
         self.check_chunk_length(index, bytes)?;
         check_buffer(sum.len(), self.layout.chunk_range(index).len())?;
         let (body, gain) = (&bytes[self.chunk_header_bytes()..], self.header.gain);
-        if let Prelude::Model(decoder) = &self.prelude {
-            let decoded = decoder.decode(self.kernels, self.layout, index, self.header.seed, body, scratch);
-            self.in_chunk(index, decoded)?;
-            decoder.fold(self.kernels, scratch, gain, weight, sum);
+        if let Prelude::Model(decoder, span) = &self.prelude {
+            self.decode_model(index, bytes, scratch)?;
+            decoder.fold(self.kernels, (scratch, span.holding(self.layout, index).1), gain, weight, sum);
             return Ok(());
         }
         if let Prelude::Signs(cut) = self.prelude {
@@ -283,12 +303,30 @@ impl<'a> Frame<'a> {
         scratch: &mut Scratch,
         sum: &mut [f64],
     ) -> Result<(), DecodeError> {
-        if let Prelude::Model(_) = &self.prelude {
+        if self.is_modelled() {
             self.checked_body(index, bytes)?;
         } else {
             self.check_chunk(index, bytes, scratch)?;
         }
         self.fold_chunk(index, bytes, weight, scratch, sum)
+    }
+
+    fn is_modelled(&self) -> bool {
+        matches!(self.prelude, Prelude::Model(..))
+    }
+
+    /// Decodes what chunk `index` of `auto` is in, unless `scratch` holds just that.
+    fn decode_model(&self, index: usize, bytes: &[u8], scratch: &mut Scratch) -> Result<(), DecodeError> {
+        let Prelude::Model(decoder, span) = &self.prelude else { return Ok(()) };
+        let place = self.place(index);
+        let this = Some((self.number, place, array(bytes, 0)));
+        if scratch.held.take() != this {
+            let (body, range) = (&bytes[SHORT_CHUNK_HEADER_BYTES..], span.range(self.layout, place));
+            let layout = (self.layout, *span);
+            self.in_chunk(index, decoder.decode(self.kernels, layout, range, self.header.seed, body, scratch))?;
+        }
+        scratch.held = this;
+        Ok(())
     }
 
     pub(crate) fn layout(&self) -> &'a Layout {

@@ -23,7 +23,7 @@ use crate::{
 pub(crate) enum Prelude {
     Nothing,
     /// Of `auto`.
-    Model(Arc<auto::Decoder>),
+    Model(Arc<auto::Decoder>, auto::Span),
     /// Of `plan`: the widths of the pieces of every chunk.
     Widths(Arc<[Vec<u8>]>),
     /// Of `sign` and what holds the same: there may be none.
@@ -54,8 +54,10 @@ impl Prelude {
         Ok(match header.coding {
             coding if header.signs => (sign_lengths(bytes, header, head, layout)?, Self::Signs(coding.cut(layout))),
             Coding::Auto(_) => {
-                let (lengths, decoder) = model(kernels, checked(bytes, head)?, layout)?;
-                (lengths, Self::Model(Arc::new(decoder)))
+                let span = auto::Span::of_count(layout, header.chunks as usize);
+                let span = span.unwrap_or(auto::Span::ONE); // as any other count was refused
+                let (lengths, decoder) = model(kernels, checked(bytes, head)?, (layout, span))?;
+                (lengths, Self::Model(Arc::new(decoder), span))
             }
             Coding::Plan(_) => {
                 let widths = widths(checked(bytes, head)?, layout)?;
@@ -93,8 +95,13 @@ fn widths(body: &[u8], layout: &Layout) -> Result<Vec<Vec<u8>>, DecodeError> {
 }
 
 /// The prelude of `auto`: lengths of all chunks, and the model.
-fn model(kernels: Kernels, body: &[u8], layout: &Layout) -> Result<(Vec<usize>, auto::Decoder), DecodeError> {
-    let (lengths, body) = lengths(body, layout, |index| most_body_bytes(layout, index))?;
+fn model(
+    kernels: Kernels,
+    body: &[u8],
+    (layout, span): (&Layout, auto::Span),
+) -> Result<(Vec<usize>, auto::Decoder), DecodeError> {
+    let (lengths, body) =
+        lengths(body, span.count(layout), |index| most_body_bytes(span.range(layout, index).len()))?;
     Ok((lengths, auto::Decoder::new(kernels, layout, body).map_err(|what| DecodeError::Prelude { what })?))
 }
 
@@ -112,7 +119,7 @@ fn sign_lengths(bytes: &[u8], header: &Header, head: usize, layout: &Layout) -> 
     if layout.chunks() == 0 {
         return Ok(Vec::new());
     }
-    match lengths(checked(bytes, head)?, layout, most)? {
+    match lengths(checked(bytes, head)?, layout.chunks(), most)? {
         (lengths, []) => Ok(lengths),
         _ => Err(DecodeError::Prelude { what: "byte behind the lengths" }),
     }
@@ -121,12 +128,12 @@ fn sign_lengths(bytes: &[u8], header: &Header, head: usize, layout: &Layout) -> 
 /// Lengths of all chunks with their headers, at the beginning of a prelude, and what follows them.
 fn lengths<'b>(
     mut body: &'b [u8],
-    layout: &Layout,
+    chunks: usize,
     most: impl Fn(usize) -> usize,
 ) -> Result<(Vec<usize>, &'b [u8]), DecodeError> {
     let undefined = |what| DecodeError::Prelude { what };
-    let mut lengths = Vec::with_capacity(layout.chunks());
-    for index in 0..layout.chunks() {
+    let mut lengths = Vec::with_capacity(chunks);
+    for index in 0..chunks {
         let (len, rest) = varint(body).ok_or_else(|| undefined("length of a chunk"))?;
         if len as usize > most(index) {
             return Err(undefined("length of a chunk: too large"));

@@ -31,7 +31,7 @@ impl Coding {
                 Target::Rate(rate) => bytes_at(rate, layout).max(least),
                 Target::Bytes(bytes) => bytes.into(),
                 Target::Step(_) => {
-                    (prelude + (0..layout.chunks()).map(|at| most_body_bytes(layout, at)).sum::<usize>()) as u64
+                    (prelude + (0..layout.chunks()).map(|at| most_body_bytes(layout.chunk_range(at).len())).sum::<usize>()) as u64
                 }
             };
         }
@@ -75,9 +75,9 @@ pub(crate) fn body_bytes_of_chunk(coding: Coding, layout: &Layout, index: usize)
     }
 }
 
-/// Most bytes of the body of chunk `index` of an `auto` payload: a symbol has 12 bits, and an escape 53 more.
-pub(crate) fn most_body_bytes(layout: &Layout, index: usize) -> usize {
-    40 + 9 * layout.chunk_range(index).len()
+/// Most bytes of the body of a chunk of an `auto` payload: a symbol has 12 bits, and an escape 53 more.
+pub(crate) fn most_body_bytes(coordinates: usize) -> usize {
+    40 + 9 * coordinates
 }
 
 /// Bytes of a payload of so many ten thousandths of a bit a coordinate.

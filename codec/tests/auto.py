@@ -317,31 +317,67 @@ def decode_body(body, classes, noise, tables, unit):
     for at, cls in enumerate(classes):
         if cls is not ZERO and (cls >= NARROWEST or noise.sample(at) < chance(cls)):
             symbols.append((at, max(cls, NARROWEST)))
+    need(len(symbols) <= CHUNK, "symbols: more than a chunk may have")
     if not symbols:
         need(not body, "symbols: bytes left over")
         return values
-    lanes = 1
-    while lanes < 16 and len(symbols) >= 4096 * lanes:
-        lanes *= 2
-    need(len(body) >= 4 * lanes, "states: too few bytes")
-    states = list(struct.unpack_from(f"<{lanes}I", body))
-    need(min(states) >= 65536, "state: below 2^16")
-    rest, at_word = body[4 * lanes :], 0
+    lanes = 2 ** sum(len(symbols) >= least for least in (4096, 8192, 12288, 16384, 32768))
+    states, tail, rest = read_heads(body, lanes)
     raw = RawBits(rest)
+    main = symbols[: len(symbols) - tail]
+    used = read_symbols(main, states, rest, raw, noise, tables, unit, values)
+    need(all(state >> 16 == 1 for state in states), "state: not where it may begin")
+    if lanes < 4:
+        need(all(state == 65536 for state in states), "state: not where it began")
+    else:
+        words = struct.pack(f"<{lanes}H", *(state & 65535 for state in states))
+        own = list(struct.unpack_from("<I", words))
+        need(own[0] >= 65536, "state: below 2^16")
+        end = read_symbols(symbols[len(main) :], own, words[4:], raw, noise, tables, unit, values)
+        need(own[0] == 65536, "state: not where it began")
+        need(not any(words[4 + end :]), "symbols: bytes left over")
+    need(used + raw.used == len(rest) and raw.held == 0, "symbols: bytes left over")
+    return values
+
+
+def read_heads(body, lanes):
+    """The states that lanes begin with, how many symbols are in the tail, and what is behind the heads."""
+    need(len(body) >= 2 * lanes, "states: too few bytes")
+    lows, at = struct.unpack_from(f"<{lanes}H", body), 16 * lanes
+
+    def take(count):
+        nonlocal at
+        taken = int.from_bytes(body[at // 8 : at // 8 + 3], "little") >> at % 8 & (1 << count) - 1
+        at += count
+        return taken
+
+    tail = take(10) if lanes >= 4 else 0
+    states = []
+    for low in lows:
+        length = take(4)
+        states.append((1 << length | take(length)) << 16 | low)
+    need(take(-at % 8) == 0, "states: bits left over")
+    need(at // 8 <= len(body), "states: too few bytes")
+    return states, tail, body[at // 8 :]
+
+
+def read_symbols(symbols, states, words, raw, noise, tables, unit, values):
+    """Reads values and their symbols from `states`, symbol n from n mod their number; returns how many bytes of words that took."""
+    used = 0
     for n, (at, cls) in enumerate(symbols):
         k = noise.bits(at)
         negative = k < 32768
         v = 32767 - k if negative else k - 32768
         half, starts, slots = tables.table(cls, v >> 12)
-        state = states[n % lanes]
+        state = states[n % len(states)]
         slot = state & 4095
         symbol = slots[slot]
         state = (starts[symbol + 1] - starts[symbol]) * (state >> 12) + slot - starts[symbol]
         if state < 65536:
-            need(at_word + 2 <= len(rest), "words: too few bytes")
-            state = state << 16 | rest[at_word] | rest[at_word + 1] << 8
-            at_word += 2
-        states[n % lanes] = state
+            need(used + 2 <= len(words), "words: too few bytes")
+            state = state << 16 | words[used] | words[used + 1] << 8
+            used += 2
+        states[n % len(states)] = state
         h = escaped(raw, half) if symbol == 2 * half + 1 else symbol - half
         if cls <= WIDEST_DITHERED:
             q = -h if negative else h
@@ -353,9 +389,7 @@ def decode_body(body, classes, noise, tables, unit):
             a = (v + 0.5) / 65536
         need(abs(q) <= 1 << 24, "symbol: beyond 2^24")
         values[at] = f32(f32(q + a if negative else q - a) * unit)
-    need(all(state == 65536 for state in states), "state: not where it began")
-    need(at_word + raw.used == len(rest) and raw.held == 0, "symbols: bytes left over")
-    return values
+    return used
 
 
 # Payloads -----------------------------------------------------------------------------------------------------------
@@ -383,7 +417,10 @@ def decode(payload, layout):
     need(magic == b"NIBL" and version == 1 and kind == 5 and bits == 0 and 1 <= aim <= 3, "header")
     need(checksum == crc32c(payload[:60]) and 0 <= gain <= 1, "header")
     size = sum(math.prod(shape) for _, shape in layout)
-    need(layout_id == layout_hash(layout) and coordinates == size and chunks == -(-size // CHUNK), "layout")
+    need(layout_id == layout_hash(layout) and coordinates == size, "layout")
+    counts = {-(-size // CHUNK): CHUNK, -(-size // (4 * CHUNK)): 4 * CHUNK} | {-(-size // CHUNK): CHUNK}
+    need(chunks in counts, "chunks")
+    wide = counts[chunks]
     need(body_bytes == len(payload) - 64, "body bytes")
     length, checksum = struct.unpack_from("<II", payload, 64)
     prelude = payload[72 : 72 + length]
@@ -391,7 +428,7 @@ def decode(payload, layout):
     at, lengths = 0, []
     for chunk in range(chunks):
         number, at = varint(prelude, at)
-        need(number <= 40 + 9 * (min(size, (chunk + 1) * CHUNK) - chunk * CHUNK), "length of a chunk")
+        need(number <= 40 + 9 * (min(size, (chunk + 1) * wide) - chunk * wide), "length of a chunk")
         lengths.append(number)
     need(len(prelude) >= at + 16, "prelude: too short")
     step = struct.unpack_from("<f", prelude, at)[0]
@@ -404,8 +441,8 @@ def decode(payload, layout):
         need(len(payload) >= at + 4 + length, "chunk: too short")
         body = payload[at + 4 : at + 4 + length]
         need(struct.unpack_from("<I", payload, at)[0] == sealed(chunk, body), "checksum of a chunk")
-        start = chunk * CHUNK
-        values += decode_body(body, classes[start : start + CHUNK], Noise(seed, start), tables, unit)
+        start = chunk * wide
+        values += decode_body(body, classes[start : start + wide], Noise(seed, start), tables, unit)
         at += 4 + length
     need(at == len(payload), "bytes left over")
     return values

@@ -61,7 +61,7 @@ fn another_implementation_decodes_the_vectors_to_the_same_bits() {
     let Ok(output) = python else { return eprintln!("there is no python3: not checked") };
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("16 payloads, 832 damaged ones refused"), "{said}");
+    assert!(said.contains("19 payloads, 988 damaged ones refused"), "{said}");
 }
 
 /// Name, scheme, shapes and values.
@@ -86,6 +86,9 @@ fn vectors() -> Vec<Case> {
     cases.push(("two chunks, a short last row", "auto:1", vec![vec![70_000]], bell(70_000, 9)));
     cases.push(("sixteen lanes with raw bits", "auto:6", vec![vec![150, 300]], structured(150, 300, 12)));
     cases.push(("sampled by far", "auto:0.05", vec![vec![200, 300], vec![7000, 1]], bell(67_000, 10)));
+    cases.push(("a wide chunk and a short one", "auto:0.06", vec![vec![270_000]], bell(270_000, 13)));
+    cases.push(("eight lanes", "auto:2", vec![vec![13_000]], bell(13_000, 14)));
+    cases.push(("all lanes", "auto:1", vec![vec![33_000]], bell(33_000, 15)));
     cases.push(("zeros", "auto:1", vec![vec![40, 50], vec![3]], vec![0.0; 2003]));
     cases.push(("nothing", "auto:1", vec![], vec![]));
     cases.push(("one value", "auto:8", vec![vec![]], vec![-0.375]));
@@ -152,9 +155,9 @@ fn errors_on_independent_values_stay_below_the_goals() {
     ];
     for (law, x, cells) in laws {
         for (rate, most) in rates.into_iter().zip(cells) {
-            // Where few coordinates have a symbol, one encoding is known to 1 %: the mean of four.
-            let scheme = format!("auto:{rate}");
-            let found = (1..5).map(|seed| nmse_of(&scheme, &layout, &x, seed)).sum::<f64>() / 4.0;
+            // Where few coordinates have a symbol, one encoding is known to 2 %: the mean of many.
+            let (scheme, times) = (format!("auto:{rate}"), if rate < 0.5 { 24 } else { 4 });
+            let found = (0..times).map(|seed| nmse_of(&scheme, &layout, &x, seed)).sum::<f64>() / times as f64;
             assert!(found < most, "{law}, {rate} bits: {found}");
         }
     }

@@ -5,6 +5,7 @@
 //! ```
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::{
     count::Counted,
@@ -103,17 +104,19 @@ impl Chosen {
         len as f64 / (whole * Dither::GROUP + rest) as f64
     }
 
-    /// Draws the dither, and who has a symbol, for the chunk whose classes are set.
-    pub(super) fn draw(&mut self, kernels: Kernels, dither: Dither) {
+    /// Draws the dither, and who has a symbol, for the chunk whose classes are set, unless more than `most` have one.
+    pub(super) fn draw(&mut self, kernels: Kernels, dither: Dither, most: usize) -> Result<(), &'static str> {
         let Self { classes, keys, places, count, .. } = self;
-        *count = classes.len();
-        let keys = room(keys, *count + LANES);
-        if kernels.least(classes) >= NARROWEST as i8 {
-            kernels.keys(dither, 1, classes, &mut keys[..*count]);
+        let room_for = classes.len().min(most) + LANES;
+        let keys = room(keys, room_for);
+        let drawn = if kernels.least(classes) >= NARROWEST as i8 {
+            kernels.keys(dither, 1, classes, &mut keys[..classes.len().min(most)]);
+            (classes.len() <= most).then_some(classes.len())
         } else {
-            let places = room(places, *count + LANES);
-            *count = kernels.choose_places(dither, classes, (keys, places));
-        }
+            kernels.choose_places(dither, classes, (keys, room(places, room_for)))
+        };
+        *count = drawn.ok_or("symbols: more than a chunk may have")?;
+        Ok(())
     }
 
     /// Draws the same for the values `x` of the chunk whose classes are set, or of one group in `every` of it.
@@ -125,7 +128,8 @@ impl Chosen {
         self.is_sampled = kernels.least(classes) < NARROWEST as i8;
         if self.is_sampled {
             let values = room(values, *count + LANES);
-            *count = kernels.choose_values(dither, every, classes, x, (keys, values));
+            // There is room for all.
+            *count = kernels.choose_values(dither, every, classes, x, (keys, values)).unwrap_or_default();
         } else {
             kernels.keys(dither, every, classes, &mut keys[..*count]);
         }
@@ -140,9 +144,15 @@ impl Chosen {
         &self.keys[..self.count]
     }
 
-    /// Places of those that have a symbol, unless all have one.
-    pub(super) fn places(&self) -> Option<&[u32]> {
-        (self.count < self.classes.len()).then(|| &self.places[..self.count])
+    /// Of a part of the coordinates, the places of those that have a symbol, and which these are, unless all have one.
+    pub(super) fn places(&self, part: Range<usize>) -> Option<(&[u32], Range<usize>)> {
+        if self.count == self.classes.len() {
+            return None;
+        }
+        let places = &self.places[..self.count];
+        let before = |end: usize| places.partition_point(|&place| (place as usize) < end);
+        let which = before(part.start)..before(part.end);
+        Some((&places[which.clone()], which))
     }
 }
 

@@ -19,10 +19,13 @@ use super::{
     sample::Sample,
     search::{Search, bisect},
     shape::Insides,
+    span::Span,
     survey::Crew,
     tables::Tables,
 };
-use crate::{dither::Dither, layout::Layout, parallel, scheme::Target, simd::Kernels};
+use crate::{
+    dither::Dither, frame::SHORT_CHUNK_HEADER_BYTES, layout::Layout, parallel, scheme::Target, simd::Kernels,
+};
 
 /// A budget is met within this share.
 const ENOUGH_OF_BUDGET: f64 = 0.996;
@@ -47,8 +50,10 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
+    /// Bytes of all that, with lengths and checksums.
     fn len(&self) -> usize {
-        self.model.len() + self.bodies.len() + self.lengths.iter().map(|&len| varint_bytes(len)).sum::<usize>()
+        let ends = self.lengths.iter().map(|&len| varint_bytes(len) + SHORT_CHUNK_HEADER_BYTES);
+        self.model.len() + self.bodies.len() + ends.sum::<usize>()
     }
 }
 
@@ -79,8 +84,10 @@ pub(crate) enum Failure {
     Magnitude,
     /// A value is too large for the step.
     Range,
-    /// The budget is less than these bytes, for model and bodies.
+    /// The budget is less than these bytes, for the model and all chunks.
     Budget(usize),
+    /// A wide chunk has more symbols than it may.
+    Crowded,
 }
 
 /// A vector with its dither.
@@ -89,6 +96,30 @@ pub(crate) struct Source<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) x: &'a [f32],
     pub(crate) seed: Seed,
+}
+
+/// A vector, cut into chunks.
+#[derive(Clone, Copy)]
+struct Cut<'a> {
+    source: Source<'a>,
+    span: Span,
+}
+
+impl Cut<'_> {
+    /// How many chunks there are.
+    fn chunks(&self) -> usize {
+        self.span.count(self.source.layout)
+    }
+
+    /// The coordinates of one.
+    fn range(&self, chunk: usize) -> Range<usize> {
+        self.span.range(self.source.layout, chunk)
+    }
+
+    /// Bytes of lengths and checksums, if lengths have two bytes, not three.
+    fn bytes_of_ends(&self) -> usize {
+        (2 + SHORT_CHUNK_HEADER_BYTES) * self.chunks()
+    }
 }
 
 /// Where a plan has its shape from.
@@ -156,34 +187,46 @@ impl AutoEncoder {
         if !self.fit.update(crew, source, rate) {
             return Err(Failure::Magnitude);
         }
+        let narrow = Cut { source, span: Span::ONE };
         if let Target::Step(step) = target {
             self.fit.prepare(2.0 * libm::log2(f32::from_bits(step).into()));
-            self.plan(source, Change::Together, Shaping::New, f32::from_bits(step));
-            self.write(source)?;
+            self.plan(narrow, Change::Together, Shaping::New, f32::from_bits(step));
+            self.write(narrow)?;
             return Ok(&self.encoded);
         }
+        let best = match self.encode_within(Cut { span: Span::at(rate), ..narrow }, budget) {
+            Err(Failure::Crowded) => self.encode_within(narrow, budget)?,
+            best => best?,
+        };
+        if best == 0 { Err(Failure::Budget(self.encoded.len())) } else { Ok(&self.best) }
+    }
+
+    /// Encodes a vector to at most `budget` bytes; returns how many the best has, or 0.
+    fn encode_within(&mut self, cut: Cut<'_>, budget: usize) -> Result<usize, Failure> {
+        let coordinates = cut.source.layout.coordinates().max(1);
         let finest = self.fit.largest_halves() - FINEST;
-        let goal = (budget as f64 - self.fit.rough_side_bytes()).max(budget as f64 / 2.0);
-        let rough = bisect(|step| coordinates * self.fit.rough_bits(step) / 8.0, goal, finest);
+        let side = self.fit.rough_side_bytes() + cut.bytes_of_ends() as f64;
+        let goal = (budget as f64 - side).max(budget as f64 / 2.0);
+        let rough = bisect(|step| coordinates as f64 * self.fit.rough_bits(step) / 8.0, goal, finest);
         self.fit.prepare(rough);
         let slope = libm::log(self.fit.rough_bits(rough + ASIDE) / self.fit.rough_bits(rough - ASIDE)) / (2.0 * ASIDE);
         let mut best = 0;
         // Where all rows are of one class, sizes jump where the class changes: a budget that falls into the gap is met with
         // rows that change it one by one.
         for change in [Change::Together, Change::RowByRow] {
-            let search = Search::new(budget as f64, source.layout, finest, (rough, slope));
-            self.search(source, change, budget, search, &mut best)?;
+            let search = Search::new(budget as f64, (coordinates, cut.chunks()), finest, (rough, slope));
+            self.search(cut, change, budget, search, &mut best)?;
             if best as f64 >= budget as f64 * ENOUGH_OF_BUDGET {
                 break;
             }
         }
-        if best == 0 { Err(Failure::Budget(self.encoded.len())) } else { Ok(&self.best) }
+        Ok(best)
     }
 
     /// Keeps the best of the payloads that fit, and that has more than `best` bytes.
     fn search(
         &mut self,
-        source: Source<'_>,
+        cut: Cut<'_>,
         change: Change,
         budget: usize,
         mut search: Search,
@@ -195,20 +238,20 @@ impl AutoEncoder {
                 break;
             }
             planned = search.at;
-            self.plan_for(source, change, Shaping::New, &mut search);
+            self.plan_for(cut, change, Shaping::New, &mut search);
             search.advance();
         }
-        search.counted(self.count(source, search.at));
+        search.counted(self.count(cut, search.at));
         search.advance();
         while !search.is_over() {
             // Sizes jump where the shape does, too.
             let (far, shaping) = if change == Change::Together { (FAR, Shaping::New) } else { (0.0, Shaping::Kept) };
             if (search.at - planned).abs() > far {
                 planned = search.at;
-                self.plan_for(source, change, shaping, &mut search);
+                self.plan_for(cut, change, shaping, &mut search);
             }
             self.plan.set_step(width(search.at), self.fit.largest);
-            self.write(source)?;
+            self.write(cut)?;
             let (len, symbols) = (self.encoded.len(), self.encoded.bodies.len());
             let is_good = search.wrote((len - symbols) as f64, symbols as f64);
             if len <= budget && len > *best {
@@ -224,11 +267,11 @@ impl AutoEncoder {
     }
 
     /// Plans a step; returns the bytes that are not symbols.
-    fn plan(&mut self, source: Source<'_>, change: Change, shaping: Shaping, step: f32) -> f64 {
-        let (layout, plan) = (source.layout, &mut self.plan);
+    fn plan(&mut self, cut: Cut<'_>, change: Change, shaping: Shaping, step: f32) -> f64 {
+        let (layout, plan) = (cut.source.layout, &mut self.plan);
         plan.number += 1;
         self.fit.classify(layout, step, change, &mut plan.model);
-        let shape = self.sample.take(self.kernels, &self.fit.drawn, &plan.model, &self.insides, layout.chunks());
+        let shape = self.sample.take(self.kernels, &self.fit.drawn, &plan.model, &self.insides, cut.chunks());
         if shaping == Shaping::New {
             plan.model.shape = shape;
         }
@@ -237,21 +280,20 @@ impl AutoEncoder {
         plan.bytes.clear();
         plan.model.write(layout, &mut plan.bytes);
         plan.set_step(step, self.fit.largest);
-        // The length of a body has two bytes, or three.
-        (plan.bytes.len() + 2 * layout.chunks()) as f64
+        (plan.bytes.len() + cut.bytes_of_ends()) as f64
     }
 
     /// Plans where the search is, and estimates what it will take there.
-    fn plan_for(&mut self, source: Source<'_>, change: Change, shaping: Shaping, search: &mut Search) {
-        let side = self.plan(source, change, shaping, width(search.at));
+    fn plan_for(&mut self, cut: Cut<'_>, change: Change, shaping: Shaping, search: &mut Search) {
+        let side = self.plan(cut, change, shaping, width(search.at));
         let [here, coarser] =
             [0.0, ASIDE].map(|aside| self.sample.bytes(self.kernels, &self.plan.tables, width(search.at + aside)));
         search.planned(side, here, libm::log(coarser / here) / ASIDE);
     }
 
     /// Lets all hands work, each on its share of the chunks; returns how many had one.
-    fn share(&mut self, source: Source<'_>, work: impl Fn(&mut Hand, Kernels, &Plan) + Sync) -> usize {
-        let (kernels, plan, chunks) = (self.kernels, &self.plan, source.layout.chunks());
+    fn share(&mut self, cut: Cut<'_>, work: impl Fn(&mut Hand, Kernels, &Plan) + Sync) -> usize {
+        let (kernels, plan, chunks) = (self.kernels, &self.plan, cut.chunks());
         let share = chunks.div_ceil(self.hands.len()).max(1);
         for (hand, first) in self.hands.iter_mut().zip((0..).step_by(share)) {
             hand.chunks = first.min(chunks)..(first + share).min(chunks);
@@ -263,20 +305,23 @@ impl AutoEncoder {
     }
 
     /// Bytes that the symbols of all coordinates take at a step; of long vectors, of as many as tell.
-    fn count(&mut self, source: Source<'_>, step: f64) -> f64 {
+    fn count(&mut self, cut: Cut<'_>, step: f64) -> f64 {
         self.plan.set_step(width(step), self.fit.largest);
-        let every = source.layout.coordinates().div_ceil(COUNTED).max(1);
-        let busy = self.share(source, |hand, kernels, plan| hand.count(kernels, source, plan, every));
+        let every = cut.source.layout.coordinates().div_ceil(COUNTED).max(1);
+        let busy = self.share(cut, |hand, kernels, plan| hand.count(kernels, cut, plan, every));
         self.hands[..busy].iter().map(|hand| hand.bits).sum::<u64>() as f64 / 8.0 / BIT
     }
 
-    fn write(&mut self, source: Source<'_>) -> Result<(), Failure> {
-        let busy = self.share(source, |hand, kernels, plan| hand.write(kernels, source, plan));
+    fn write(&mut self, cut: Cut<'_>) -> Result<(), Failure> {
+        let busy = self.share(cut, |hand, kernels, plan| hand.write(kernels, cut, plan));
         let Encoded { model, bodies, lengths } = &mut self.encoded;
         model.clear();
         model.extend_from_slice(&self.plan.bytes);
         if self.hands[..busy].iter().any(|hand| !hand.fits) {
             return Err(Failure::Range);
+        }
+        if self.hands[..busy].iter().any(|hand| hand.is_crowded) {
+            return Err(Failure::Crowded);
         }
         let Some((first, others)) = self.hands[..busy].split_first_mut() else { return Ok(()) };
         core::mem::swap(bodies, &mut first.bodies);
@@ -304,20 +349,23 @@ struct Hand {
     lengths: Vec<u32>,
     /// Whether all coordinates were in range.
     fits: bool,
+    /// Whether a chunk has more symbols than it may.
+    is_crowded: bool,
     /// Some of the coordinates of a chunk.
     some: Vec<f32>,
     bits: u64,
 }
 
 impl Hand {
-    fn write(&mut self, kernels: Kernels, source: Source<'_>, plan: &Plan) {
+    fn write(&mut self, kernels: Kernels, cut: Cut<'_>, plan: &Plan) {
         self.bodies.clear();
         self.lengths.clear();
-        self.fits = true;
+        (self.fits, self.is_crowded) = (true, false);
         for chunk in self.chunks.clone() {
             let Self { chosen, kept, writer, some, .. } = self;
             let kept = &mut kept[chunk - self.chunks.start];
-            let drawn = draw(kernels, source, plan, (chunk, 1), (chosen, kept, some));
+            let drawn = draw(kernels, cut, plan, (chunk, 1), (chosen, kept, some));
+            self.is_crowded |= drawn.0.len() > cut.span.most_symbols(cut.range(chunk).len());
             self.fits &= writer.quantize(kernels, &plan.tables, drawn, 1.0 / plan.model.step, plan.is_to_be_checked());
             let before = self.bodies.len();
             writer.write(kernels, &mut self.bodies);
@@ -326,13 +374,13 @@ impl Hand {
     }
 
     /// Counts the bits of one group of coordinates in so many, and multiplies.
-    fn count(&mut self, kernels: Kernels, source: Source<'_>, plan: &Plan, every: usize) {
+    fn count(&mut self, kernels: Kernels, cut: Cut<'_>, plan: &Plan, every: usize) {
         self.bits = 0;
         for chunk in self.chunks.clone() {
             let Self { chosen, kept, some, .. } = self;
             let kept = &mut kept[chunk - self.chunks.start];
-            let drawn = draw(kernels, source, plan, (chunk, every), (chosen, kept, some));
-            let share = Chosen::share(source.layout.chunk_range(chunk).len(), every);
+            let drawn = draw(kernels, cut, plan, (chunk, every), (chosen, kept, some));
+            let share = Chosen::share(cut.range(chunk).len(), every);
             let bits = chunk::bits(kernels, &plan.tables, drawn, 1.0 / plan.model.step, share);
             self.bits += (share * BIT * bits) as u64;
         }
@@ -343,17 +391,17 @@ impl Hand {
 /// and their values over the chance of it.
 fn draw<'a>(
     kernels: Kernels,
-    source: Source<'a>,
+    cut: Cut<'a>,
     plan: &Plan,
     (chunk, every): (usize, usize),
     (chosen, kept, some): (&'a mut Chosen, &'a mut Kept, &'a mut Vec<f32>),
 ) -> (&'a [Key], &'a [f32]) {
-    let range = source.layout.chunk_range(chunk);
-    let (dither, mut x) = (Dither::new(source.seed, range.start), &source.x[range]);
+    let (source, range) = (cut.source, cut.range(chunk));
+    let (dither, mut x) = (Dither::new(source.seed, range.start), &source.x[range.clone()]);
     if every == 1 && kept.is_of(plan.number) {
         return kept.drawn();
     }
-    plan.model.classes(kernels, source.layout, chunk, &mut chosen.classes);
+    plan.model.classes(kernels, source.layout, range, &mut chosen.classes);
     if every > 1 {
         x = chosen.thin(x, every, some);
     }

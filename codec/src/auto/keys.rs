@@ -122,8 +122,8 @@ pub(crate) fn least(classes: &[i8]) -> i8 {
 }
 
 /// Draws which coordinates, of one group in `every`, have a symbol, and puts their keys into `keys`, in their order, and what
-/// goes with them into `carried`; returns how many there are. Both have room for [`LANES`] more than there are classes.
-/// `compact` is [`compact`], or does the same.
+/// goes with them into `carried`; returns how many there are. Both have room for [`LANES`] more than there may be: nothing is
+/// returned if there are more. `compact` is [`compact`], or does the same.
 #[inline(always)]
 pub(crate) fn choose<C: Carried>(
     dither: Dither,
@@ -132,7 +132,7 @@ pub(crate) fn choose<C: Carried>(
     (keys, carried): (&mut [Key], &mut [C]),
     carry: &impl Carry<C>,
     compact: impl Fn(&[u32; LANES], (&[Key; LANES], &[C; LANES]), (&mut [Key], &mut [C])) -> usize,
-) -> usize {
+) -> Option<usize> {
     let (groups, rest) = classes.as_chunks::<{ Dither::GROUP }>();
     let mut last = [ZERO; Dither::GROUP];
     last[..rest.len()].copy_from_slice(rest);
@@ -146,11 +146,14 @@ pub(crate) fn choose<C: Carried>(
         let [first, second] = classes.as_chunks::<LANES>().0 else { continue };
         let drawn = [draw(first, &noise[0], &sample[0]), draw(second, &noise[1], &sample[1])];
         for ((some, depths, chosen), sixteen) in drawn.iter().zip(2 * group as usize..) {
+            if count + LANES > keys.len() {
+                return None;
+            }
             let carry = carry.sixteen(sixteen, depths);
             count += compact(chosen, (some, &carry), (&mut keys[count..], &mut carried[count..]));
         }
     }
-    count
+    (count + LANES <= keys.len()).then_some(count)
 }
 
 /// The keys of sixteen coordinates; how far their classes are below the narrowest, and which of them have a symbol.
@@ -302,10 +305,13 @@ mod tests {
             let mut keys = alloc::vec![Key::default(); classes.len() + LANES];
             let (mut values, mut places) = (alloc::vec![0.0; keys.len()], alloc::vec![0; keys.len()]);
             let dither = Dither::new(Seed(5), 65_536);
-            let count = kernels.choose_values(dither, every as u32, classes, x, (&mut keys, &mut values));
+            let count = kernels.choose_values(dither, every as u32, classes, x, (&mut keys, &mut values)).unwrap();
             let drawn: Vec<_> = keys[..count].iter().map(|key| key.0).zip(values[..count].iter().copied()).collect();
             if every == 1 {
-                assert_eq!(kernels.choose_places(dither, classes, (&mut keys, &mut places)), count);
+                assert_eq!(kernels.choose_places(dither, classes, (&mut keys, &mut places)), Some(count));
+                let room = count + LANES - 1;
+                let fewer = (&mut keys.clone()[..room], &mut places.clone()[..room]);
+                assert_eq!(kernels.choose_places(dither, classes, fewer), None);
                 for ((&place, &(key, value)), found) in places.iter().zip(&drawn).zip(&keys) {
                     let chance = chance(classes[place as usize].into()) as f32 / 65_536.0;
                     assert_eq!((found.0, x[place as usize] * (1.0 / chance)), (key, value));

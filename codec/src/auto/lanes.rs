@@ -21,8 +21,8 @@ use super::{
 
 /// Lanes of a chunk with many symbols: two of what kernels take at once, so that one need not wait for the other.
 pub(crate) const MOST_LANES: usize = 2 * LANES;
-/// Symbols that a lane is worth.
-const WORTH_A_LANE: usize = 1024;
+/// From how many symbols on a chunk has twice as many lanes as one of fewer: the more, the faster, and each costs half a byte.
+const DOUBLED_AT: [usize; 5] = [4096, 8192, 12_288, 16_384, 32_768];
 /// Fewer lanes than these have no tail: it would hold little more than its own state.
 const LEAST_WITH_TAIL: usize = 4;
 /// Bits of the number of symbols in a tail.
@@ -35,8 +35,7 @@ pub(crate) type States = [u32; MOST_LANES];
 
 /// Lanes of a chunk with so many symbols.
 pub(super) fn lanes(symbols: usize) -> usize {
-    let lanes = (symbols / WORTH_A_LANE).clamp(1, MOST_LANES);
-    1 << lanes.ilog2()
+    DOUBLED_AT.iter().fold(1, |lanes, &from| if symbols >= from { 2 * lanes } else { lanes })
 }
 
 /// What the lanes of a chunk with so many symbols cost, beyond what symbols do, about.

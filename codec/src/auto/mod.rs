@@ -17,6 +17,7 @@
 //! count             how many bits that takes, before it is done
 //! push, chunk       rANS, for the coordinates of a chunk
 //! lanes             how its states begin and end
+//! span              how many chunks of the layout are one of the payload
 //! raw_bits, range   what is sent as it is; a binary range coder for the model
 //! steps             from decoded steps to values, and to sums
 //! means, logarithm  what the others reckon with
@@ -42,6 +43,7 @@ pub(crate) mod raw_bits;
 pub(crate) mod sample;
 mod search;
 pub(crate) mod shape;
+pub(crate) mod span;
 pub(crate) mod steps;
 mod survey;
 pub(crate) mod tables;
@@ -51,7 +53,10 @@ use core::ops::Range;
 
 use nibble_seed::Seed;
 
-pub(crate) use self::encode::{AutoEncoder, Failure, Source};
+pub(crate) use self::{
+    encode::{AutoEncoder, Failure, Source},
+    span::Span,
+};
 use self::{chunk::Chosen, lookups::Pops, model::Model, tables::Tables};
 use crate::{dither::Dither, layout::Layout, scheme::Target, simd::Kernels};
 
@@ -93,40 +98,50 @@ impl Decoder {
         Ok(Self { model, tables })
     }
 
-    /// Decodes the body of chunk `index` into `scratch`.
+    /// Decodes the body of the chunk of the coordinates in `range` into `scratch`.
     pub(crate) fn decode(
         &self,
         kernels: Kernels,
-        layout: &Layout,
-        index: usize,
+        (layout, span): (&Layout, Span),
+        range: Range<usize>,
         seed: Seed,
         body: &[u8],
         scratch: &mut Scratch,
     ) -> Result<(), &'static str> {
         let Scratch { chosen, values, .. } = scratch;
-        self.model.classes(kernels, layout, index, &mut chosen.classes);
-        chosen.draw(kernels, Dither::new(seed, layout.chunk_range(index).start));
+        let (start, most) = (range.start, span.most_symbols(range.len()));
+        self.model.classes(kernels, layout, range, &mut chosen.classes);
+        chosen.draw(kernels, Dither::new(seed, start), most)?;
         chunk::decode(kernels, &self.tables, chosen, body, values)
     }
 
-    /// The values of the chunk that was decoded into `scratch`.
-    pub(crate) fn values(&self, kernels: Kernels, scratch: &Scratch, gain: f32, out: &mut [f32]) {
+    /// The values of a part of the chunk that was decoded into `scratch`.
+    pub(crate) fn values(&self, kernels: Kernels, scratch: &Scratch, part: Range<usize>, gain: f32, out: &mut [f32]) {
         let unit = self.model.step * gain;
-        match scratch.chosen.places() {
-            None => kernels.scale(&scratch.values, unit, out),
-            Some(places) => {
+        match scratch.chosen.places(part.clone()) {
+            None => kernels.scale(&scratch.values[part], unit, out),
+            Some((places, which)) => {
                 out.fill(0.0);
-                kernels.scale_at(places, &scratch.values, unit, out);
+                kernels.scale_at((places, part.start), &scratch.values[which], unit, out);
             }
         }
     }
 
-    /// Adds `weight` times the values of the chunk that was decoded into `scratch`.
-    pub(crate) fn fold(&self, kernels: Kernels, scratch: &Scratch, gain: f32, weight: f64, sum: &mut [f64]) {
+    /// Adds `weight` times the values of a part of the chunk that was decoded into `scratch`.
+    pub(crate) fn fold(
+        &self,
+        kernels: Kernels,
+        (scratch, part): (&Scratch, Range<usize>),
+        gain: f32,
+        weight: f64,
+        sum: &mut [f64],
+    ) {
         let unit = self.model.step * gain;
-        match scratch.chosen.places() {
-            None => kernels.fold_steps(&scratch.values, unit, weight, sum),
-            Some(places) => kernels.fold_steps_at(places, &scratch.values, unit, weight, sum),
+        match scratch.chosen.places(part.clone()) {
+            None => kernels.fold_steps(&scratch.values[part], unit, weight, sum),
+            Some((places, which)) => {
+                kernels.fold_steps_at((places, part.start), &scratch.values[which], unit, weight, sum);
+            }
         }
     }
 }
@@ -139,4 +154,6 @@ pub struct Scratch {
     values: Vec<f32>,
     /// Of `sign`: the rows of a block.
     pub(crate) rows: Vec<f32>,
+    /// Of `auto`: which chunk of which frame is decoded, and its checksum.
+    pub(crate) held: Option<(u64, usize, [u8; 4])>,
 }

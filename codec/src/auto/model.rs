@@ -158,9 +158,8 @@ impl Model {
         self.codes.iter().filter_map(Codes::narrowest).min().unwrap_or(WIDEST)
     }
 
-    /// Replaces `out` by the classes of the coordinates of chunk `index`.
-    pub(super) fn classes(&self, kernels: Kernels, layout: &Layout, index: usize, out: &mut Vec<i8>) {
-        let range = layout.chunk_range(index);
+    /// Replaces `out` by the classes of the coordinates in `range`.
+    pub(super) fn classes(&self, kernels: Kernels, layout: &Layout, range: Range<usize>, out: &mut Vec<i8>) {
         out.resize(range.len(), 0);
         let mut out = out.as_mut_slice();
         for (matrix, codes) in matrices(layout).zip(&self.codes) {

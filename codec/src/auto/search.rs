@@ -4,7 +4,6 @@
 //! a payload took at one step says how far off estimates are. Absent on purpose: how anything is estimated or written.
 
 use super::encode::{COUNTED, FAR};
-use crate::layout::Layout;
 
 /// Times that a step is written before the best that fits is taken.
 const TRIES: usize = 12;
@@ -51,10 +50,15 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// A search from `at` on, where bytes are thought to have this slope.
-    pub(super) fn new(budget: f64, layout: &Layout, finest: f64, (at, rough_slope): (f64, f64)) -> Self {
-        let share = if layout.coordinates() <= COUNTED { SURE } else { UNSURE };
-        let caution = 1.5 * CHANCE * libm::sqrt(layout.chunks() as f64) + budget * share;
+    /// A search from `at` on, where bytes are thought to have this slope, for a payload of so many coordinates in so many chunks.
+    pub(super) fn new(
+        budget: f64,
+        (coordinates, chunks): (usize, usize),
+        finest: f64,
+        (at, rough_slope): (f64, f64),
+    ) -> Self {
+        let share = if coordinates <= COUNTED { SURE } else { UNSURE };
+        let caution = 1.5 * CHANCE * libm::sqrt(chunks as f64) + budget * share;
         let caution = caution.min(slack(budget) / 2.0);
         Self {
             budget,

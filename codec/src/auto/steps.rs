@@ -13,11 +13,11 @@ pub(crate) fn scale(steps: &[f32], unit: f32, out: &mut [f32]) {
     }
 }
 
-/// Puts values to their places in `out`.
+/// Puts values to their places in `out`, which begins at place `first`.
 #[inline(always)]
-pub(crate) fn scale_at(places: &[u32], steps: &[f32], unit: f32, out: &mut [f32]) {
+pub(crate) fn scale_at((places, first): (&[u32], usize), steps: &[f32], unit: f32, out: &mut [f32]) {
     for (&at, steps) in places.iter().zip(steps) {
-        out[at as usize] = steps * unit;
+        out[at as usize - first] = steps * unit;
     }
 }
 
@@ -29,18 +29,18 @@ pub(crate) fn fold(steps: &[f32], unit: f32, weight: f64, sum: &mut [f64]) {
     }
 }
 
-/// Adds `weight` times the values to what is at their places in `sum`.
+/// Adds `weight` times the values to what is at their places in `sum`, which begins at place `first`.
 #[inline(always)]
-pub(crate) fn fold_at(places: &[u32], steps: &[f32], unit: f32, weight: f64, sum: &mut [f64]) {
+pub(crate) fn fold_at((places, first): (&[u32], usize), steps: &[f32], unit: f32, weight: f64, sum: &mut [f64]) {
     let (groups, rest) = steps.as_chunks::<LANES>();
     let (place_groups, rest_places) = places.as_chunks::<LANES>();
     for (places, steps) in place_groups.iter().zip(groups) {
         let terms = steps.map(|steps| weight * f64::from(steps * unit));
         for lane in 0..LANES {
-            sum[places[lane] as usize] += terms[lane];
+            sum[places[lane] as usize - first] += terms[lane];
         }
     }
     for (&at, steps) in rest_places.iter().zip(rest) {
-        sum[at as usize] += weight * f64::from(steps * unit);
+        sum[at as usize - first] += weight * f64::from(steps * unit);
     }
 }

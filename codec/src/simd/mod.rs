@@ -249,7 +249,7 @@ dispatch! {
 
 dispatch! {
     /// See [`keys::choose`]: for a decoder, with their places.
-    fn choose_places(dither: Dither, classes: &[i8], out: (&mut [Key], &mut [u32])) -> usize,
+    fn choose_places(dither: Dither, classes: &[i8], out: (&mut [Key], &mut [u32])) -> Option<usize>,
     reference: keys::choose(dither, 1, classes, out, &Places, keys::compact),
     kernel: keys::choose(dither, 1, classes, out, &Places, keys::compact),
     avx512: keys::choose(dither, 1, classes, out, &Places, |chosen, from, out| compact_avx512(chosen, from, out))
@@ -259,7 +259,7 @@ dispatch! {
     /// See [`keys::choose`]: for an encoder, with their values.
     fn choose_values(
         dither: Dither, every: u32, classes: &[i8], x: &[f32], out: (&mut [Key], &mut [f32])
-    ) -> usize,
+    ) -> Option<usize>,
     reference: keys::choose(dither, every, classes, out, &Values::new(x, keys::inverses), keys::compact),
     kernel: keys::choose(dither, every, classes, out, &Values::new(x, keys::inverses), keys::compact),
     avx512: keys::choose(
@@ -350,7 +350,7 @@ dispatch! {
 
 dispatch! {
     /// See [`steps::scale_at`].
-    fn scale_at(places: &[u32], steps: &[f32], unit: f32, out: &mut [f32]),
+    fn scale_at(places: (&[u32], usize), steps: &[f32], unit: f32, out: &mut [f32]),
     reference: steps::scale_at(places, steps, unit, out),
     kernel: steps::scale_at(places, steps, unit, out)
 }
@@ -364,7 +364,7 @@ dispatch! {
 
 dispatch! {
     /// See [`steps::fold_at`].
-    fn fold_steps_at(places: &[u32], steps: &[f32], unit: f32, weight: f64, sum: &mut [f64]),
+    fn fold_steps_at(places: (&[u32], usize), steps: &[f32], unit: f32, weight: f64, sum: &mut [f64]),
     reference: steps::fold_at(places, steps, unit, weight, sum),
     kernel: steps::fold_at(places, steps, unit, weight, sum)
 }
