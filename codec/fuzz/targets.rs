@@ -5,7 +5,7 @@ use nibble_codec::{Backend, Encoder, Frame, Layout, Payload, PayloadId, Scheme, 
 use nibble_seed::{RoundId, Seed};
 
 /// Schemes that between them reach every decoder.
-pub(crate) const SCHEMES: [&str; 19] = [
+pub(crate) const SCHEMES: [&str; 20] = [
     "fp32",
     "fp16",
     "bf16",
@@ -17,6 +17,7 @@ pub(crate) const SCHEMES: [&str; 19] = [
     "int2+ef",
     "int4:dithered",
     "int2:tensor:nearest",
+    "auto:0.06",
     "auto:0.5",
     "auto:2+ef",
     "auto:step=0.00001",
@@ -28,7 +29,7 @@ pub(crate) const SCHEMES: [&str; 19] = [
 ];
 
 /// Layouts that payloads are tried against: nothing, one value, tails, rows and columns; and two of several chunks, in which
-/// `auto` has sixteen lanes.
+/// `auto` has all its lanes.
 pub(crate) fn layouts() -> Vec<Layout> {
     let of = |shapes: &[&[usize]]| {
         let named = shapes.iter().enumerate().map(|(at, shape)| (format!("t{at}"), shape.to_vec()));

@@ -84,7 +84,10 @@ impl<'a> Frame<'a> {
             return Err(DecodeError::Layout { found: header.layout, expected: layout.hash() });
         }
         count("the number of coordinates", header.coordinates, layout.coordinates() as u64)?;
-        if !matches!(header.coding, Coding::Auto(_)) || header.signs || Span::of_count(layout, header.chunks as usize).is_none() {
+        if !matches!(header.coding, Coding::Auto(_))
+            || header.signs
+            || Span::of_count(layout, header.chunks as usize).is_none()
+        {
             count("the number of chunks", header.chunks.into(), layout.chunks() as u64)?;
         }
         if header.gain != 1.0 && header.coding.raw().is_some() {

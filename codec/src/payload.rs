@@ -111,6 +111,12 @@ impl<'a> Payload<'a> {
         Ok(())
     }
 
+    /// How many chunks only decode together; see [`Frame::together`].
+    #[must_use]
+    pub fn together(&self) -> usize {
+        self.frame.together()
+    }
+
     /// Decodes chunk `index` alone.
     ///
     /// # Errors

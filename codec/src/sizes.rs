@@ -31,7 +31,9 @@ impl Coding {
                 Target::Rate(rate) => bytes_at(rate, layout).max(least),
                 Target::Bytes(bytes) => bytes.into(),
                 Target::Step(_) => {
-                    (prelude + (0..layout.chunks()).map(|at| most_body_bytes(layout.chunk_range(at).len())).sum::<usize>()) as u64
+                    (prelude
+                        + (0..layout.chunks()).map(|at| most_body_bytes(layout.chunk_range(at).len())).sum::<usize>())
+                        as u64
                 }
             };
         }

@@ -325,6 +325,38 @@ fn whoever_names_the_least_bytes_gets_a_payload() {
     }
 }
 
+/// Four chunks of the layout are one of the payload at low rates, unless that would have too many symbols: each of the four
+/// decodes to the same, whatever the scratch held before.
+#[test]
+fn wide_chunks_are_read_one_part_at_a_time() {
+    let layout = Layout::new([("w", vec![400, 900])]).unwrap();
+    let even = bell(360_000, 3);
+    let mut crowded = even.clone();
+    crowded[..100_000].iter_mut().for_each(|x| *x *= 300.0);
+    for (x, scheme, together) in [(&even, "auto:0.05", 4), (&even, "auto:0.3", 1), (&crowded, "auto:0.12", 1)] {
+        let payloads = [1, 2].map(|seed| encode(scheme, &layout, x, seed).unwrap());
+        let budget = 360_000.0 * scheme.split(':').nth(1).unwrap().parse::<f64>().unwrap() / 8.0;
+        let payloads = payloads.each_ref().map(|bytes| Payload::parse(bytes, &layout).unwrap());
+        let chunks = if together == 4 { 2 } else { 6 };
+        let mut scratch = Scratch::default();
+        let mut all = payloads.each_ref().map(|_| vec![0.0; x.len()]);
+        for (payload, all) in payloads.iter().zip(&mut all) {
+            assert_eq!((payload.together(), payload.header().chunks), (together, chunks), "{scheme}");
+            assert!((0.995 * budget..=budget).contains(&(payload.len_bytes() as f64)), "{scheme}");
+            payload.decode(all).unwrap();
+        }
+        // From one to the other and back, so that nothing that is held is of use.
+        for chunk in (0..layout.chunks()).chain([0, 3, 3]) {
+            let range = layout.chunk_range(chunk);
+            for (payload, all) in payloads.iter().zip(&all) {
+                let mut alone = vec![9.0; range.len()];
+                payload.decode_chunk(chunk, &mut scratch, &mut alone).unwrap();
+                assert_eq!(alone, all[range.clone()]);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_step_bounds_the_error_and_chunks_stand_alone() {
     let layout = Layout::new([("w", vec![200, 900])]).unwrap();

@@ -305,6 +305,10 @@ pub struct Spooled<'a> {
 impl Chunks for Spooled<'_> {
     type Error = SpoolError;
 
+    fn together(&self) -> usize {
+        self.frame.together()
+    }
+
     fn fold_chunk(&self, index: usize, weight: f64, scratch: &mut Scratch, sum: &mut [f64]) -> Result<(), SpoolError> {
         let range = self.frame.chunk_bytes(index);
         let Scratch { bytes, codec } = scratch;

@@ -119,7 +119,7 @@ fn fold(aggregate: &Aggregate<Payload<'_>>, layout: &Layout, threads: usize, mea
             let chunk = next.fetch_add(1, Ordering::Relaxed);
             let Some(tile) = tiles.get(chunk) else { return Ok(()) };
             let mut tile = tile.lock().expect("no thread panics while it folds");
-            aggregate.mean_of_chunk(chunk, tile.len(), &mut sum).map_err(|(_, error)| error)?;
+            aggregate.mean_of(chunk..chunk + 1, tile.len(), &mut sum).map_err(|(_, error)| error)?;
             tile.iter_mut().zip(&sum).for_each(|(mean, sum)| *mean = *sum as f32);
         }
     };

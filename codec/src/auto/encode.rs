@@ -23,9 +23,7 @@ use super::{
     survey::Crew,
     tables::Tables,
 };
-use crate::{
-    dither::Dither, frame::SHORT_CHUNK_HEADER_BYTES, layout::Layout, parallel, scheme::Target, simd::Kernels,
-};
+use crate::{dither::Dither, frame::SHORT_CHUNK_HEADER_BYTES, layout::Layout, parallel, scheme::Target, simd::Kernels};
 
 /// A budget is met within this share.
 const ENOUGH_OF_BUDGET: f64 = 0.996;

@@ -53,11 +53,11 @@ use core::ops::Range;
 
 use nibble_seed::Seed;
 
+use self::{chunk::Chosen, lookups::Pops, model::Model, tables::Tables};
 pub(crate) use self::{
     encode::{AutoEncoder, Failure, Source},
     span::Span,
 };
-use self::{chunk::Chosen, lookups::Pops, model::Model, tables::Tables};
 use crate::{dither::Dither, layout::Layout, scheme::Target, simd::Kernels};
 
 /// Steps are within 2^-100 and 2^100.

@@ -17,6 +17,9 @@ pub trait Chunks: Sync {
     /// What can go wrong.
     type Error;
 
+    /// How many chunks only decode together: with one scratch, all of them are decoded at the first.
+    fn together(&self) -> usize;
+
     /// Adds `weight` times the values of chunk `index` to `sum`.
     ///
     /// # Errors
@@ -32,6 +35,10 @@ pub trait Chunks: Sync {
 
 impl Chunks for Payload<'_> {
     type Error = DecodeError;
+
+    fn together(&self) -> usize {
+        Payload::together(self)
+    }
 
     fn fold_chunk(&self, index: usize, weight: f64, scratch: &mut Scratch, sum: &mut [f64]) -> Result<(), DecodeError> {
         Payload::fold_chunk(self, index, weight, &mut scratch.codec, sum)

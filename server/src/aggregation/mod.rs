@@ -28,6 +28,8 @@ mod rule;
 mod threads;
 mod trimmed_mean;
 
+use std::ops::Range;
+
 pub use bulyan::Bulyan;
 pub use clipping::CenteredClipping;
 pub use combination::{Columns, Combination};
@@ -39,7 +41,7 @@ pub use geometry::Products;
 pub use krum::{Krum, MultiKrum};
 pub use mean::Mean;
 pub use median::Median;
-use nibble_codec::Layout;
+use nibble_codec::{CHUNK_COORDINATES, Layout};
 use nibble_seed::ClientId;
 pub use qfedavg::FairMean;
 pub use rule::{Combine, Known, Rule, Weights};
@@ -135,44 +137,54 @@ impl<C: Chunks> Aggregate<C> {
         &self.combination
     }
 
-    /// The rule's mean of chunk `index`, left in `mean`, which is resized to the chunk and is scratch before.
+    /// How many chunks are best folded together, as some updates only decode so many.
+    #[must_use]
+    pub fn together(&self) -> usize {
+        self.contributions.iter().map(|contribution| contribution.chunks.together()).max().unwrap_or(1)
+    }
+
+    /// The rule's mean of some chunks of `len` coordinates, left in `mean`, which is resized to them and is scratch before.
     ///
     /// # Errors
     /// If a chunk cannot be had, with the client it belongs to.
-    pub fn mean_of_chunk(&self, index: usize, len: usize, mean: &mut Vec<f64>) -> Result<(), (ClientId, C::Error)> {
+    pub fn mean_of(&self, chunks: Range<usize>, len: usize, mean: &mut Vec<f64>) -> Result<(), (ClientId, C::Error)> {
         mean.clear();
         mean.resize(len, 0.0);
         let mut scratch = Scratch::default();
         let Combination { shares, columns } = &self.combination;
         let counted = self.contributions.iter().zip(shares).zip(&self.scales).filter(|((_, share), _)| **share != 0.0);
         if *columns == Columns::Sum {
-            for ((Contribution { facts, chunks }, share), scale) in counted {
-                chunks.fold_chunk(index, share * scale, &mut scratch, mean).map_err(|error| (facts.client, error))?;
+            for ((contribution, share), scale) in counted {
+                contribution.fold(chunks.clone(), share * scale, &mut scratch, mean)?;
             }
             return Ok(());
         }
-        let mut rows = vec![0.0f32; counted.clone().count() * len];
-        for (((Contribution { facts, chunks }, _), &scale), row) in counted.zip(rows.chunks_exact_mut(len.max(1))) {
-            chunks.decode_chunk(index, &mut scratch, row).map_err(|error| (facts.client, error))?;
-            if scale != 1.0 {
-                row.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+        // A row for each update takes enough memory for one chunk.
+        for (index, mean) in chunks.zip(mean.chunks_mut(CHUNK_COORDINATES)) {
+            let mut rows = vec![0.0f32; counted.clone().count() * mean.len()];
+            let each = counted.clone().zip(rows.chunks_exact_mut(mean.len().max(1)));
+            for (((Contribution { facts, chunks }, _), &scale), row) in each {
+                chunks.decode_chunk(index, &mut scratch, row).map_err(|error| (facts.client, error))?;
+                if scale != 1.0 {
+                    row.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+                }
             }
+            columns::combine(&rows, *columns, mean);
         }
-        columns::combine(&rows, *columns, mean);
         Ok(())
     }
 
-    /// The same with every update divided by the steps of SGD that it took; `mean` is that chunk's mean, under a rule that adds
-    /// updates up.
+    /// The same with every update divided by the steps of SGD that it took; `mean` is the mean of these chunks, under a rule that
+    /// adds updates up.
     ///
     /// # Errors
-    /// As [`Aggregate::mean_of_chunk`].
+    /// As [`Aggregate::mean_of`].
     ///
     /// # Panics
     /// If the rule does not add updates up.
-    pub fn mean_per_step_of_chunk(
+    pub fn mean_per_step_of(
         &self,
-        index: usize,
+        chunks: Range<usize>,
         mean: &[f64],
         per_step: &mut Vec<f64>,
     ) -> Result<(), (ClientId, C::Error)> {
@@ -188,9 +200,23 @@ impl<C: Chunks> Aggregate<C> {
         let mut scratch = Scratch::default();
         for ((contribution, share), scale) in self.contributions.iter().zip(&self.combination.shares).zip(&self.scales)
         {
-            let share = share * scale / steps(contribution);
-            let fold = contribution.chunks.fold_chunk(index, share, &mut scratch, per_step);
-            fold.map_err(|error| (contribution.facts.client, error))?;
+            contribution.fold(chunks.clone(), share * scale / steps(contribution), &mut scratch, per_step)?;
+        }
+        Ok(())
+    }
+}
+
+impl<C: Chunks> Contribution<C> {
+    /// Adds `weight` times some chunks to `sum`, which begins with the first of them.
+    fn fold(
+        &self,
+        chunks: Range<usize>,
+        weight: f64,
+        scratch: &mut Scratch,
+        sum: &mut [f64],
+    ) -> Result<(), (ClientId, C::Error)> {
+        for (index, sum) in chunks.zip(sum.chunks_mut(CHUNK_COORDINATES)) {
+            self.chunks.fold_chunk(index, weight, scratch, sum).map_err(|error| (self.facts.client, error))?;
         }
         Ok(())
     }

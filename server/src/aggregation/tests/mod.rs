@@ -52,7 +52,7 @@ fn aggregate(keys: &Keys, layout: &Layout, payloads: &[Vec<u8>], arrivals: &[usi
 fn all_of<C: Chunks<Error: std::fmt::Debug>>(aggregate: &Aggregate<C>, layout: &Layout) -> Vec<f64> {
     let (mut all, mut mean) = (Vec::new(), Vec::new());
     for index in 0..layout.chunks() {
-        aggregate.mean_of_chunk(index, layout.chunk_range(index).len(), &mut mean).unwrap();
+        aggregate.mean_of(index..index + 1, layout.chunk_range(index).len(), &mut mean).unwrap();
         all.extend_from_slice(&mean);
     }
     all
@@ -142,6 +142,10 @@ struct Gone;
 impl Chunks for Gone {
     type Error = &'static str;
 
+    fn together(&self) -> usize {
+        1
+    }
+
     fn fold_chunk(&self, _: usize, _: f64, _: &mut Scratch, _: &mut [f64]) -> Result<(), &'static str> {
         Err("gone")
     }
@@ -164,7 +168,7 @@ fn chunks_that_are_gone_are_an_error_that_names_their_client() {
     for rule in ["mean", "median"] {
         let aggregate = Aggregate::new(gone()).unwrap();
         let aggregate = aggregate.under(&unbounded(rule, 0).check(2).unwrap(), &layout, 3).unwrap();
-        assert_eq!(aggregate.mean_of_chunk(0, 65_536, &mut Vec::new()), Err((ClientId(3), "gone")));
+        assert_eq!(aggregate.mean_of(0..1, 65_536, &mut Vec::new()), Err((ClientId(3), "gone")));
     }
 }
 
@@ -190,8 +194,8 @@ fn the_mean_is_weighted_by_samples_and_blind_to_order() {
         chunks: Payload::parse(&payloads[client], &layout).unwrap(),
     };
     let (mut mean, mut swapped) = (vec![f64::NAN; 9], Vec::new());
-    Aggregate::new(vec![contribution(0, 3), contribution(1, 1)]).unwrap().mean_of_chunk(0, 3, &mut mean).unwrap();
-    Aggregate::new(vec![contribution(1, 1), contribution(0, 3)]).unwrap().mean_of_chunk(0, 3, &mut swapped).unwrap();
+    Aggregate::new(vec![contribution(0, 3), contribution(1, 1)]).unwrap().mean_of(0..1, 3, &mut mean).unwrap();
+    Aggregate::new(vec![contribution(1, 1), contribution(0, 3)]).unwrap().mean_of(0..1, 3, &mut swapped).unwrap();
     assert_eq!(mean, [2.0, 0.25 * f64::from(0.1f32), -0.5]);
     assert_eq!(mean, swapped);
 }
@@ -208,4 +212,33 @@ fn twice_the_same_client_or_no_weight_is_refused() {
     assert_eq!(twice.unwrap_err(), AggregateError::Duplicate { client: ClientId(4) });
     let none = Aggregate::new(vec![contribution(4, 0)]);
     assert_eq!(none.unwrap_err(), AggregateError::NoWeight { updates: 1 });
+}
+
+/// At low rates a payload's chunks only decode together; a payload beside it may be of any other scheme.
+#[test]
+fn chunks_that_decode_together_add_up_to_what_each_alone_does() {
+    let layout = Layout::new([("a", vec![600, 700])]).unwrap();
+    let x: Vec<f32> = (0..420_000u32).map(|i| (i as f32 * 0.37).sin() / (1 + i / 700) as f32).collect();
+    let payloads = ["auto:0.05", "int8"].map(|scheme| encode(&layout, &x, scheme, 1));
+    for rule in ["mean", "median"] {
+        let contribution = |client: usize| Contribution {
+            facts: Facts { steps: 1 + client as u64, ..facts(client as u64, 3) },
+            chunks: Payload::parse(&payloads[client], &layout).unwrap(),
+        };
+        let aggregation = unbounded(rule, 0).check(2).unwrap();
+        let aggregate = Aggregate::new((0..2).map(contribution).collect()).unwrap();
+        let aggregate = aggregate.under(&aggregation, &layout, 1).unwrap();
+        assert_eq!(aggregate.together(), 4);
+        let alone = all_of(&aggregate, &layout);
+        let (mut all, mut mean, mut each) = (Vec::new(), Vec::new(), Vec::new());
+        for (chunks, len) in [(0..4, 4 * CHUNK_COORDINATES), (4..7, 420_000 - 4 * CHUNK_COORDINATES)] {
+            aggregate.mean_of(chunks.clone(), len, &mut mean).unwrap();
+            all.extend_from_slice(&mean);
+            if rule == "mean" {
+                aggregate.mean_per_step_of(chunks, &mean, &mut each).unwrap();
+                assert!(each.len() == len && each.iter().zip(&mean).any(|(each, mean)| each != mean));
+            }
+        }
+        assert!(all == alone && all.iter().any(|value| *value != 0.0), "{rule}");
+    }
 }
