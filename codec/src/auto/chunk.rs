@@ -39,13 +39,6 @@ pub(super) struct Chosen {
     is_sampled: bool,
 }
 
-/// Of how many coordinates one at most has a symbol where what was drawn is kept: it takes eight bytes then.
-const KEPT: usize = 2;
-/// The same of chunks of long vectors, which are hardly ever written twice.
-const KEPT_OF_MANY: usize = 5;
-/// Coordinates of a long vector.
-const MANY: usize = 1 << 21;
-
 /// What an encoder drew of a chunk of which few coordinates have a symbol, kept for the next step that is tried.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -69,8 +62,13 @@ impl Kept {
     /// Keeps what was drawn for a plan, for a vector of so many coordinates, if that is little enough to be faster read than
     /// drawn again.
     pub(super) fn keep(&mut self, plan: u64, chosen: &Chosen, coordinates: usize) {
-        let most = if coordinates > MANY { KEPT_OF_MANY } else { KEPT };
-        if chosen.is_sampled && most * chosen.count < chosen.classes.len() {
+        // Eight bytes for each that has a symbol: all of what fits into a cache, few of what is hardly ever written twice.
+        let one_in = match coordinates {
+            0..=0x4_0000 => 1,
+            0x4_0001..=0x20_0000 => 2,
+            _ => 5,
+        };
+        if chosen.is_sampled && one_in * chosen.count <= chosen.classes.len() {
             self.plan = plan;
             self.keys.clear();
             self.keys.extend_from_slice(chosen.keys());

@@ -34,8 +34,8 @@ const NEAR: f64 = 0.1;
 /// How often a step is planned for that; and how far off one always is.
 const PLANS: usize = 3;
 pub(super) const FAR: f64 = 0.6;
-/// Half octaves from a step to one that tells how bytes change with it.
-const ASIDE: f64 = 0.15;
+/// Half octaves to either side of a step that tell how bytes change with it.
+const ASIDE: f64 = 0.4;
 /// Coordinates that are counted, of long vectors: about so many.
 pub(super) const COUNTED: usize = 1 << 22;
 /// What was encoded: the model, then the bodies of all chunks, one after the other.
@@ -284,9 +284,9 @@ impl AutoEncoder {
     /// Plans where the search is, and estimates what it will take there.
     fn plan_for(&mut self, cut: Cut<'_>, change: Change, shaping: Shaping, search: &mut Search) {
         let side = self.plan(cut, change, shaping, width(search.at));
-        let [here, coarser] =
-            [0.0, ASIDE].map(|aside| self.sample.bytes(self.kernels, &self.plan.tables, width(search.at + aside)));
-        search.planned(side, here, libm::log(coarser / here) / ASIDE);
+        let [finer, here, coarser] = [-ASIDE, 0.0, ASIDE]
+            .map(|aside| self.sample.bytes(self.kernels, &self.plan.tables, width(search.at + aside)));
+        search.planned(side, here, libm::log(coarser / finer) / (2.0 * ASIDE));
     }
 
     /// Lets all hands work, each on its share of the chunks; returns how many had one.

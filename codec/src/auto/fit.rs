@@ -17,7 +17,7 @@ use crate::{block::MOST_MAGNITUDE, layout::Layout};
 /// Bits that a code costs, about.
 const CODE_BITS: f64 = 2.5;
 /// Coordinates that tell the shape, and what a step will take: of long vectors one in so many, up to a number.
-const ENOUGH: usize = 1 << 14;
+const ENOUGH: usize = 1 << 13;
 const ONE_IN: usize = 32;
 const AMPLE: usize = 1 << 17;
 /// How many of those tell where to begin.
