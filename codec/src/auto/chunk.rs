@@ -10,7 +10,7 @@ use core::ops::Range;
 use super::{
     count::Counted,
     kernel::{LANES, LOW, MOST, Reader},
-    keys::Key,
+    keys::{Key, RUN_LENGTH},
     lanes::{MOST_LANES, Tail, bytes_of_lanes, lanes, put_heads, put_tail, read_heads},
     lookups::{Pops, Pushes},
     push::{Pushed, Word},
@@ -79,13 +79,12 @@ impl Kept {
 }
 
 impl Chosen {
-    /// Keeps one group of coordinates in `every`, with their classes and what is in `x` of them.
+    /// Keeps one run of coordinates in `every`, with their classes and what is in `x` of them.
     pub(super) fn thin<'a>(&mut self, x: &'a [f32], every: usize, some: &'a mut Vec<f32>) -> &'a [f32] {
-        const GROUP: usize = Dither::GROUP;
         some.clear();
         let mut kept = 0;
-        for start in (0..x.len()).step_by(GROUP * every) {
-            let end = (start + GROUP).min(x.len());
+        for start in (0..x.len()).step_by(RUN_LENGTH * every) {
+            let end = (start + RUN_LENGTH).min(x.len());
             prefetch(&x[start..end]);
             some.extend_from_slice(&x[start..end]);
             self.classes.copy_within(start..end, kept);
@@ -97,9 +96,9 @@ impl Chosen {
 
     /// Of how many coordinates each that [`Chosen::thin`] keeps is one, of so many.
     pub(super) fn share(len: usize, every: usize) -> f64 {
-        let whole = len / (Dither::GROUP * every);
-        let rest = (len % (Dither::GROUP * every)).min(Dither::GROUP);
-        len as f64 / (whole * Dither::GROUP + rest) as f64
+        let whole = len / (RUN_LENGTH * every);
+        let rest = (len % (RUN_LENGTH * every)).min(RUN_LENGTH);
+        len as f64 / (whole * RUN_LENGTH + rest) as f64
     }
 
     /// Draws the dither, and who has a symbol, for the chunk whose classes are set, unless more than `most` have one.
@@ -117,7 +116,7 @@ impl Chosen {
         Ok(())
     }
 
-    /// Draws the same for the values `x` of the chunk whose classes are set, or of one group in `every` of it.
+    /// Draws the same for the values `x` of the chunk whose classes are set, or of one run in `every` of it.
     pub(super) fn draw_values(&mut self, kernels: Kernels, dither: Dither, every: usize, x: &[f32]) {
         let Self { classes, keys, values, count, .. } = self;
         let every = every as u32;

@@ -371,7 +371,7 @@ impl Hand {
         }
     }
 
-    /// Counts the bits of one group of coordinates in so many, and multiplies.
+    /// Counts the bits of one run of coordinates in so many, and multiplies.
     fn count(&mut self, kernels: Kernels, cut: Cut<'_>, plan: &Plan, every: usize) {
         self.bits = 0;
         for chunk in self.chunks.clone() {
@@ -385,7 +385,7 @@ impl Hand {
     }
 }
 
-/// Draws which coordinates of a chunk, or of one group in `every` of it, have a symbol, unless that was kept. Returns their keys,
+/// Draws which coordinates of a chunk, or of one run in `every` of it, have a symbol, unless that was kept. Returns their keys,
 /// and their values over the chance of it.
 fn draw<'a>(
     kernels: Kernels,

@@ -84,14 +84,24 @@ pub(crate) fn classes(row: i32, columns: &[i32], out: &mut [i8]) {
     }
 }
 
-/// The keys of the coordinates of one group in `every` of a chunk, with these classes, which are taken as the narrowest if
+/// Coordinates that are counted in a row, where only one run in so many is: groups of noise, and fewer seeks than of one each.
+const RUN: u32 = 8;
+pub(super) const RUN_LENGTH: usize = RUN as usize * Dither::GROUP;
+
+/// Which group of all is `group` of those of one run in `every`.
+#[inline(always)]
+fn spread_out(group: u32, every: u32) -> u32 {
+    group / RUN * RUN * every + group % RUN
+}
+
+/// The keys of the coordinates of one run in `every` of a chunk, with these classes, which are taken as the narrowest if
 /// they are narrower.
 #[inline(always)]
 pub(crate) fn keys(dither: Dither, every: u32, classes: &[i8], out: &mut [Key]) {
     let (groups, rest) = out.as_chunks_mut::<{ Dither::GROUP }>();
     let (class_groups, rest_classes) = classes.as_chunks::<{ Dither::GROUP }>();
     for ((out, classes), group) in groups.iter_mut().zip(class_groups).zip(0..) {
-        let noise = dither.group(every * group, 0);
+        let noise = dither.group(spread_out(group, every), 0);
         let halves = out.as_chunks_mut::<LANES>().0.iter_mut().zip(classes.as_chunks::<LANES>().0).zip(&noise);
         for ((out, classes), noise) in halves {
             for lane in 0..LANES {
@@ -99,7 +109,7 @@ pub(crate) fn keys(dither: Dither, every: u32, classes: &[i8], out: &mut [Key]) 
             }
         }
     }
-    let noise = dither.group(every * groups.len() as u32, 0);
+    let noise = dither.group(spread_out(groups.len() as u32, every), 0);
     for ((out, &class), &noise) in rest.iter_mut().zip(rest_classes).zip(noise.as_flattened()) {
         *out = Key::new(class.into(), noise);
     }
@@ -121,7 +131,7 @@ pub(crate) fn least(classes: &[i8]) -> i8 {
     classes.iter().fold(i8::MAX, |least, &class| least.min(class))
 }
 
-/// Draws which coordinates, of one group in `every`, have a symbol, and puts their keys into `keys`, in their order, and what
+/// Draws which coordinates, of one run in `every`, have a symbol, and puts their keys into `keys`, in their order, and what
 /// goes with them into `carried`; returns how many there are. Both have room for [`LANES`] more than there may be: nothing is
 /// returned if there are more. `compact` is [`compact`], or does the same.
 #[inline(always)]
@@ -142,7 +152,8 @@ pub(crate) fn choose<C: Carried>(
         if classes.iter().fold(ZERO, |most, &class| most.max(class)) == ZERO {
             continue;
         }
-        let [noise, sample] = [dither.group(every * group, 0), dither.group(every * group, SAMPLE)];
+        let at = spread_out(group, every);
+        let [noise, sample] = [dither.group(at, 0), dither.group(at, SAMPLE)];
         let [first, second] = classes.as_chunks::<LANES>().0 else { continue };
         let drawn = [draw(first, &noise[0], &sample[0]), draw(second, &noise[1], &sample[1])];
         for ((some, depths, chosen), sixteen) in drawn.iter().zip(2 * group as usize..) {
@@ -285,7 +296,7 @@ mod tests {
 
     /// On every backend, with classes that are sampled, wide or zeros, and a last group that is cut short.
     #[test]
-    fn one_group_in_three_is_drawn_as_it_is_in_the_whole() {
+    fn one_run_in_three_is_drawn_as_it_is_in_the_whole() {
         const EVERY: usize = 3;
         let classes: Vec<i8> =
             (0..1001i32)
@@ -298,7 +309,7 @@ mod tests {
                 })
                 .collect();
         let x: Vec<f32> = (0..classes.len()).map(|at| at as f32 + 1.0).collect();
-        let is_kept = |at: &usize| (at / Dither::GROUP).is_multiple_of(EVERY);
+        let is_kept = |at: &usize| (at / RUN_LENGTH).is_multiple_of(EVERY);
         let (thin_classes, thin_x): (Vec<i8>, Vec<f32>) =
             (0..classes.len()).filter(is_kept).map(|at| (classes[at], x[at])).unzip();
         let draw = |kernels: Kernels, every: usize, classes: &[i8], x: &[f32]| {
