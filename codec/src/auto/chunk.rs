@@ -39,7 +39,7 @@ pub(super) struct Chosen {
     is_sampled: bool,
 }
 
-/// What an encoder drew of a chunk of which few coordinates have a symbol, kept for the next step that is tried.
+/// What an encoder drew of a chunk, kept for the next step that is tried.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     /// The number of the plan that it was drawn for.

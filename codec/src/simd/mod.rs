@@ -3,14 +3,17 @@
 //! `block::kernel` is ordinary Rust in a shape that vectorises. Here it is instantiated under `#[target_feature]`, so
 //! one binary runs AVX-512 where there is AVX-512; other architectures use the instance for their baseline, which on
 //! aarch64 includes NEON. Unsafe are the calls into
-//! instances whose features were detected, the few instructions that no loop can say, and a prefetch.
+//! instances whose features were detected, the few instructions that no loop can say (`avx512`), and a prefetch.
 #![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 use crate::{
     auto::{
         count::{self, Counted},
         kernel::{self as auto, LANES, Reader},
-        keys::{self, Carried, Key, Places, Values},
+        keys::{self, Key, Places, Values},
         lanes::States,
         lookups::{Pops, Pushes},
         means::{self, Room},
@@ -252,7 +255,7 @@ dispatch! {
     fn choose_places(dither: Dither, classes: &[i8], out: (&mut [Key], &mut [u32])) -> Option<usize>,
     reference: keys::choose(dither, 1, classes, out, &Places, keys::compact),
     kernel: keys::choose(dither, 1, classes, out, &Places, keys::compact),
-    avx512: keys::choose(dither, 1, classes, out, &Places, |chosen, from, out| compact_avx512(chosen, from, out))
+    avx512: keys::choose(dither, 1, classes, out, &Places, |chosen, from, out| avx512::compact(chosen, from, out))
 }
 
 dispatch! {
@@ -264,8 +267,8 @@ dispatch! {
     kernel: keys::choose(dither, every, classes, out, &Values::new(x, keys::inverses), keys::compact),
     avx512: keys::choose(
         dither, every, classes, out,
-        &Values::new(x, |of: &[f32; keys::DEPTHS], depths: &[u32; LANES]| inverses_avx512(of, depths)),
-        |chosen, from, out| compact_avx512(chosen, from, out)
+        &Values::new(x, |of: &[f32; keys::DEPTHS], depths: &[u32; LANES]| avx512::inverses(of, depths)),
+        |chosen, from, out| avx512::compact(chosen, from, out)
     )
 }
 
@@ -277,7 +280,7 @@ dispatch! {
     reference: auto::quantize_each(tables, keys, values, scale, symbols, raw),
     kernel: auto::quantize(tables, keys, values, scale, symbols, raw, auto::look_up),
     avx512: auto::quantize(tables, keys, values, scale, symbols, raw, |all, places, symbols| {
-        look_up_avx512(all, places, symbols);
+        avx512::look_up(all, places, symbols);
     })
 }
 
@@ -286,7 +289,7 @@ dispatch! {
     fn count(tables: &Pushes, keys: &[Key], values: &[f32], scale: f32) -> Counted,
     reference: count::count(tables, keys, values, scale, auto::look_up),
     kernel: count::count(tables, keys, values, scale, auto::look_up),
-    avx512: count::count(tables, keys, values, scale, |all, places, costs| look_up_avx512(all, places, costs))
+    avx512: count::count(tables, keys, values, scale, |all, places, costs| avx512::look_up(all, places, costs))
 }
 
 dispatch! {
@@ -294,7 +297,7 @@ dispatch! {
     fn weigh(tables: &Pushes, keys: &[Key], values: &[f32], scale: f32, weights: &[f32]) -> Counted,
     reference: count::weigh(tables, keys, values, scale, weights, auto::look_up),
     kernel: count::weigh(tables, keys, values, scale, weights, auto::look_up),
-    avx512: count::weigh(tables, keys, values, scale, weights, |all, places, costs| look_up_avx512(all, places, costs))
+    avx512: count::weigh(tables, keys, values, scale, weights, |all, places, costs| avx512::look_up(all, places, costs))
 }
 
 dispatch! {
@@ -323,7 +326,7 @@ dispatch! {
     fn push(symbols: &[Pushed], lanes: usize, states: &mut States, words: &mut [Word]) -> usize,
     reference: push::push_each(symbols, lanes, states, words),
     kernel: push::push(symbols, lanes, states, words, push::emit),
-    avx512: push::push(symbols, lanes, states, words, |full, states, room| emit_avx512(full, states, room))
+    avx512: push::push(symbols, lanes, states, words, |full, states, room| avx512::emit(full, states, room))
 }
 
 dispatch! {
@@ -335,8 +338,8 @@ dispatch! {
     kernel: auto::pop(tables, keys, lanes, reader, values, auto::refill, raw_bits::spread),
     avx512: auto::pop(
         tables, keys, lanes, reader, values,
-        |low, words, states| refill_avx512(low, words, states),
-        |room: &[u8; raw_bits::ROOM], at: u32, counts: &[u32; LANES]| spread_avx512(room, at, counts)
+        |low, words, states| avx512::refill(low, words, states),
+        |room: &[u8; raw_bits::ROOM], at: u32, counts: &[u32; LANES]| avx512::spread(room, at, counts)
     )
 }
 
@@ -367,136 +370,4 @@ dispatch! {
     fn fold_steps_at(places: (&[u32], usize), steps: &[f32], unit: f32, weight: f64, sum: &mut [f64]),
     reference: steps::fold_at(places, steps, unit, weight, sum),
     kernel: steps::fold_at(places, steps, unit, weight, sum)
-}
-
-/// [`auto::refill`]: what a loop over lanes cannot say is an instruction here.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn refill_avx512(low: &[u32; LANES], words: &[u32; LANES], states: &mut [u32; LANES]) -> usize {
-    use core::arch::x86_64::*;
-    // SAFETY: the arrays are of 64 bytes each, and these loads and stores do not need them aligned.
-    unsafe {
-        let low = _mm512_loadu_si512(low.as_ptr().cast());
-        let empty = _mm512_cmplt_epu32_mask(low, _mm512_set1_epi32(1 << 16));
-        let words = _mm512_maskz_expand_epi32(empty, _mm512_loadu_si512(words.as_ptr().cast()));
-        let refilled = _mm512_or_si512(_mm512_slli_epi32::<16>(low), words);
-        _mm512_storeu_si512(states.as_mut_ptr().cast(), _mm512_mask_mov_epi32(low, empty, refilled));
-        empty.count_ones() as usize
-    }
-}
-
-/// [`keys::compact`].
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn compact_avx512<C: Carried>(
-    chosen: &[u32; LANES],
-    (some, carry): (&[Key; LANES], &[C; LANES]),
-    (keys, carried): (&mut [Key], &mut [C]),
-) -> usize {
-    use core::arch::x86_64::*;
-    const { assert!(size_of::<C>() == 4 && size_of::<Key>() == 4) };
-    let (Some(keys), Some(carried)) = (keys.first_chunk_mut::<LANES>(), carried.first_chunk_mut::<LANES>()) else {
-        return keys::compact(chosen, (some, carry), (keys, carried));
-    };
-    // SAFETY: all arrays are of 64 bytes, and these loads and stores do not need them aligned. A key is a u32, and what goes
-    // with it has 32 bits that may be any.
-    unsafe {
-        let chosen = _mm512_loadu_si512(chosen.as_ptr().cast());
-        let mask = _mm512_test_epi32_mask(chosen, chosen);
-        let some = _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(some.as_ptr().cast()));
-        let carry = _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(carry.as_ptr().cast()));
-        _mm512_storeu_si512(keys.as_mut_ptr().cast(), some);
-        _mm512_storeu_si512(carried.as_mut_ptr().cast(), carry);
-        mask.count_ones() as usize
-    }
-}
-
-/// [`raw_bits::spread`].
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-fn spread_avx512(room: &[u8; raw_bits::ROOM], at: u32, counts: &[u32; LANES]) -> ([u32; LANES], u32) {
-    use core::arch::x86_64::*;
-    let mut bits = [0; LANES];
-    // SAFETY: arrays are of 64 bytes, these loads and stores do not need them aligned, and places in `room` are clamped to those of
-    // its first byte and of the last with three behind it.
-    unsafe {
-        let (zero, one) = (_mm512_setzero_si512(), _mm512_set1_epi32(1));
-        let counts = _mm512_loadu_si512(counts.as_ptr().cast());
-        // Sums of all up to each: of two, of four, of eight, of sixteen.
-        let mut ends = _mm512_add_epi32(counts, _mm512_alignr_epi32::<15>(counts, zero));
-        ends = _mm512_add_epi32(ends, _mm512_alignr_epi32::<14>(ends, zero));
-        ends = _mm512_add_epi32(ends, _mm512_alignr_epi32::<12>(ends, zero));
-        ends = _mm512_add_epi32(ends, _mm512_alignr_epi32::<8>(ends, zero));
-        let starts = _mm512_add_epi32(_mm512_sub_epi32(ends, counts), _mm512_set1_epi32(at as i32));
-        let last = _mm512_set1_epi32(raw_bits::ROOM as i32 - 4);
-        let places = _mm512_sub_epi32(last, _mm512_min_epu32(_mm512_srli_epi32::<3>(starts), last));
-        let fours = _mm512_i32gather_epi32::<1>(places, room.as_ptr().cast());
-        let turned = _mm512_set4_epi32(0x0c0d_0e0f, 0x0809_0a0b, 0x0405_0607, 0x0001_0203);
-        let fours = _mm512_shuffle_epi8(fours, turned);
-        let taken = _mm512_srlv_epi32(fours, _mm512_and_si512(starts, _mm512_set1_epi32(7)));
-        let mask = _mm512_sub_epi32(_mm512_sllv_epi32(one, counts), one);
-        _mm512_storeu_si512(bits.as_mut_ptr().cast(), _mm512_and_si512(taken, mask));
-        let end = _mm512_extracti32x4_epi32::<3>(ends);
-        (bits, _mm_cvtsi128_si32(_mm_shuffle_epi32::<0xff>(end)) as u32)
-    }
-}
-
-/// [`keys::inverses`].
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn inverses_avx512(of: &[f32; keys::DEPTHS], depths: &[u32; LANES]) -> [f32; LANES] {
-    use core::arch::x86_64::*;
-    const { assert!(keys::DEPTHS == 64) };
-    let mut found = [0.0; LANES];
-    // SAFETY: arrays are of 64 bytes or four times that, and these loads and stores do not need them aligned.
-    unsafe {
-        let depths = _mm512_loadu_si512(depths.as_ptr().cast());
-        let quarter = |at: usize| _mm512_loadu_ps(of.as_ptr().add(16 * at));
-        let low = _mm512_permutex2var_ps(quarter(0), depths, quarter(1));
-        let high = _mm512_permutex2var_ps(quarter(2), depths, quarter(3));
-        let is_high = _mm512_test_epi32_mask(depths, _mm512_set1_epi32(32));
-        _mm512_storeu_ps(found.as_mut_ptr(), _mm512_mask_mov_ps(low, is_high, high));
-    }
-    found
-}
-
-/// [`auto::look_up`].
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn look_up_avx512<T: Carried>(all: &[T; Pushes::LEN], places: &[u32; LANES], found: &mut [T; LANES]) {
-    use core::arch::x86_64::*;
-    const { assert!(Pushes::LEN.is_power_of_two() && size_of::<T>() == 4) };
-    // SAFETY: the mask keeps places inside `all`, and the others are arrays of 64 bytes. What is found has 32 bits that may be any.
-    unsafe {
-        let places = _mm512_loadu_si512(places.as_ptr().cast());
-        let places = _mm512_and_si512(places, _mm512_set1_epi32(Pushes::LEN as i32 - 1));
-        let at_places = _mm512_i32gather_epi32::<4>(places, all.as_ptr().cast());
-        _mm512_storeu_si512(found.as_mut_ptr().cast(), at_places);
-    }
-}
-
-/// [`push::emit`].
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-#[inline]
-fn emit_avx512(full: &[u32; LANES], states: &[u32; LANES], room: &mut [Word]) -> usize {
-    use core::arch::x86_64::*;
-    let Some(room) = room.last_chunk_mut::<LANES>() else { return 0 };
-    // SAFETY: all arrays are as long as what is read and written, and these loads and stores do not need them aligned.
-    unsafe {
-        let full = _mm512_loadu_si512(full.as_ptr().cast());
-        let mask = _mm512_test_epi32_mask(full, full);
-        let count = mask.count_ones();
-        let words = _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(states.as_ptr().cast()));
-        // To the end of sixteen words, of which the others do not count: a store of some words is slow.
-        let steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        let turned = _mm512_permutexvar_epi32(_mm512_add_epi32(steps, _mm512_set1_epi32(count as i32)), words);
-        _mm256_storeu_si256(room.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(turned));
-        count as usize
-    }
 }
