@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::{
-    auto::{Scratch, Span},
+    auto::{Held, Scratch, Span},
     block::SegmentCoding,
     checksum::crc32c,
     error::DecodeError,
@@ -40,14 +40,14 @@ pub struct Frame<'a> {
     kernels: Kernels,
     prelude: Prelude,
     /// Which of all frames: what was decoded is known by it.
-    number: u64,
+    number: usize,
 }
 
-/// A number that no other frame has.
-fn next_number() -> u64 {
+/// A number that no other frame has, or none for a long time.
+fn next_number() -> usize {
     use core::sync::atomic::{AtomicUsize, Ordering};
     static LAST: AtomicUsize = AtomicUsize::new(0);
-    LAST.fetch_add(1, Ordering::Relaxed) as u64
+    LAST.fetch_add(1, Ordering::Relaxed)
 }
 
 impl<'a> Frame<'a> {
@@ -156,7 +156,7 @@ impl<'a> Frame<'a> {
     pub fn check_chunk(&self, index: usize, bytes: &[u8], scratch: &mut Scratch) -> Result<(), DecodeError> {
         let body = self.checked_body(index, bytes)?;
         if self.is_modelled() {
-            return self.decode_model(index, bytes, scratch);
+            return self.decode_model((index, true), bytes, scratch);
         }
         if let Prelude::Signs(cut) = self.prelude {
             return self.in_chunk(index, cut.check(self.layout.chunk_range(index), body));
@@ -225,7 +225,7 @@ impl<'a> Frame<'a> {
         check_buffer(out.len(), self.layout.chunk_range(index).len())?;
         let (body, gain) = (&bytes[self.chunk_header_bytes()..], self.header.gain);
         if let Prelude::Model(decoder, span) = &self.prelude {
-            self.decode_model(index, bytes, scratch)?;
+            self.decode_model((index, false), bytes, scratch)?;
             decoder.values(self.kernels, scratch, span.holding(self.layout, index).1, gain, out);
             return Ok(());
         }
@@ -268,7 +268,7 @@ impl<'a> Frame<'a> {
         check_buffer(sum.len(), self.layout.chunk_range(index).len())?;
         let (body, gain) = (&bytes[self.chunk_header_bytes()..], self.header.gain);
         if let Prelude::Model(decoder, span) = &self.prelude {
-            self.decode_model(index, bytes, scratch)?;
+            self.decode_model((index, false), bytes, scratch)?;
             decoder.fold(self.kernels, (scratch, span.holding(self.layout, index).1), gain, weight, sum);
             return Ok(());
         }
@@ -308,6 +308,7 @@ impl<'a> Frame<'a> {
     ) -> Result<(), DecodeError> {
         if self.is_modelled() {
             self.checked_body(index, bytes)?;
+            self.decode_model((index, true), bytes, scratch)?;
         } else {
             self.check_chunk(index, bytes, scratch)?;
         }
@@ -318,17 +319,27 @@ impl<'a> Frame<'a> {
         matches!(self.prelude, Prelude::Model(..))
     }
 
-    /// Decodes what chunk `index` of `auto` is in, unless `scratch` holds just that.
-    fn decode_model(&self, index: usize, bytes: &[u8], scratch: &mut Scratch) -> Result<(), DecodeError> {
+    /// Decodes what chunk `index` of `auto` is in, unless `scratch` holds just that. Of bytes whose checksum was found right, what is
+    /// held must have been.
+    fn decode_model(
+        &self,
+        (index, is_checked): (usize, bool),
+        bytes: &[u8],
+        scratch: &mut Scratch,
+    ) -> Result<(), DecodeError> {
         let Prelude::Model(decoder, span) = &self.prelude else { return Ok(()) };
         let place = self.place(index);
-        let this = Some((self.number, place, array(bytes, 0)));
-        if scratch.held.take() != this {
+        let frame = (self.number, self.header.seed);
+        let mut this = Held { frame, index: place, checksum: array(bytes, 0), is_checked };
+        let held = scratch.held.take().filter(|held| Held { is_checked, ..*held } == this);
+        if let Some(held) = held.filter(|held| held.is_checked || !is_checked) {
+            this = held;
+        } else {
             let (body, range) = (&bytes[SHORT_CHUNK_HEADER_BYTES..], span.range(self.layout, place));
             let layout = (self.layout, *span);
             self.in_chunk(index, decoder.decode(self.kernels, layout, range, self.header.seed, body, scratch))?;
         }
-        scratch.held = this;
+        scratch.held = Some(this);
         Ok(())
     }
 

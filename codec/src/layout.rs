@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::LayoutError;
 
-/// Coordinates of a chunk; the last one holds the rest. Every chunk decodes alone.
+/// Coordinates of a chunk; the last one holds the rest. Every chunk decodes alone, or at low rates of `auto` four together.
 pub const CHUNK_COORDINATES: usize = 65_536;
 
 /// Most coordinates of a layout: what 32-bit chunk counts and 64-bit byte counts hold with room to spare.

@@ -100,7 +100,8 @@ fn model(
     body: &[u8],
     (layout, span): (&Layout, auto::Span),
 ) -> Result<(Vec<usize>, auto::Decoder), DecodeError> {
-    let (lengths, body) = lengths(body, span.count(layout), |index| most_body_bytes(span.range(layout, index).len()))?;
+    let (lengths, body) =
+        lengths(body, span.count(layout), |index| most_body_bytes(span.most_symbols(span.range(layout, index).len())))?;
     Ok((lengths, auto::Decoder::new(kernels, layout, body).map_err(|what| DecodeError::Prelude { what })?))
 }
 

@@ -77,9 +77,9 @@ pub(crate) fn body_bytes_of_chunk(coding: Coding, layout: &Layout, index: usize)
     }
 }
 
-/// Most bytes of the body of a chunk of an `auto` payload: a symbol has 12 bits, and an escape 53 more.
-pub(crate) fn most_body_bytes(coordinates: usize) -> usize {
-    40 + 9 * coordinates
+/// Most bytes of the body of a chunk of an `auto` payload that may have so many symbols: each has 12 bits, and an escape 53 more.
+pub(crate) fn most_body_bytes(symbols: usize) -> usize {
+    40 + 9 * symbols
 }
 
 /// Bytes of a payload of so many ten thousandths of a bit a coordinate.

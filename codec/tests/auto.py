@@ -428,7 +428,7 @@ def decode(payload, layout):
     at, lengths = 0, []
     for chunk in range(chunks):
         number, at = varint(prelude, at)
-        need(number <= 40 + 9 * (min(size, (chunk + 1) * wide) - chunk * wide), "length of a chunk")
+        need(number <= 40 + 9 * min(CHUNK, size - chunk * wide), "length of a chunk")
         lengths.append(number)
     need(len(prelude) >= at + 16, "prelude: too short")
     step = struct.unpack_from("<f", prelude, at)[0]

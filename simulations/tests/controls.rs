@@ -129,7 +129,7 @@ fn play(
         let contributions = payloads.iter().map(|(client, payload)| contribution((*client, payload))).collect();
         let aggregate = Aggregate::new(contributions).unwrap().under(&aggregation, &layout, 1).unwrap();
         let folding = Folding { aggregate: &aggregate, strategy, lr: 0.1, sent: server };
-        for mut tile in strategy::tiles(&layout, aggregate.together(), &mut global, &mut memories) {
+        for mut tile in strategy::tiles(&layout, aggregate.together(&layout, 1), &mut global, &mut memories) {
             folding.change(&mut tile, &mut Default::default()).unwrap();
         }
         models.push(global.clone());

@@ -249,7 +249,11 @@ impl AutoEncoder {
                 self.plan_for(cut, change, shaping, &mut search);
             }
             self.plan.set_step(width(search.at), self.fit.largest);
-            self.write(cut)?;
+            match self.write(cut) {
+                // What fits is kept.
+                Err(Failure::Crowded) if *best > 0 => break,
+                written => written?,
+            }
             let (len, symbols) = (self.encoded.len(), self.encoded.bodies.len());
             let is_good = search.wrote((len - symbols) as f64, symbols as f64);
             if len <= budget && len > *best {
@@ -295,7 +299,8 @@ impl AutoEncoder {
         let share = chunks.div_ceil(self.hands.len()).max(1);
         for (hand, first) in self.hands.iter_mut().zip((0..).step_by(share)) {
             hand.chunks = first.min(chunks)..(first + share).min(chunks);
-            hand.kept.resize_with(hand.chunks.len(), Kept::default);
+            let most = hand.kept.len().max(hand.chunks.len());
+            hand.kept.resize_with(most, Kept::default);
         }
         let busy = chunks.div_ceil(share).max(1);
         parallel::for_each(&mut self.hands[..busy], |hand| work(hand, kernels, plan));

@@ -195,7 +195,8 @@ impl Reader<'_> {
         }
         let high = self.raw.escaped(tables.half(key.table())).ok_or(SHORT)?;
         let low = self.raw.take(count).ok_or(SHORT)?;
-        if quantized(key, high, low).unsigned_abs() > MOST as u32 { Err(BEYOND) } else { Ok((high, low)) }
+        let sent = (i64::from(high) << count) + i64::from(low);
+        if sent.unsigned_abs() > MOST as u64 { Err(BEYOND) } else { Ok((high, low)) }
     }
 }
 

@@ -146,6 +146,18 @@ impl Decoder {
     }
 }
 
+/// A chunk that was decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// The number of its frame, and the seed.
+    pub(crate) frame: (usize, Seed),
+    pub(crate) index: usize,
+    /// As it stood before it.
+    pub(crate) checksum: [u8; 4],
+    /// Whether that was right.
+    pub(crate) is_checked: bool,
+}
+
 /// Memory that decoding needs: one for each thread, kept from call to call, spares allocations.
 #[derive(Debug, Default)]
 pub struct Scratch {
@@ -154,6 +166,6 @@ pub struct Scratch {
     values: Vec<f32>,
     /// Of `sign`: the rows of a block.
     pub(crate) rows: Vec<f32>,
-    /// Of `auto`: which chunk of which frame is decoded, and its checksum.
-    pub(crate) held: Option<(u64, usize, [u8; 4])>,
+    /// Of `auto`: what is decoded here.
+    pub(crate) held: Option<Held>,
 }

@@ -135,7 +135,7 @@ impl RawSink {
         }
     }
 
-    /// Puts a few times up to 57 bits. Every time eight bytes are written, whether they are full or not.
+    /// Puts a few times up to 56 bits. Every time eight bytes are written, whether they are full or not.
     #[inline(always)]
     fn put_each<const N: usize>(&mut self, all: [(u64, u32); N]) {
         if self.bytes.len() - self.len < 8 * N {

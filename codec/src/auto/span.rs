@@ -1,7 +1,7 @@
 //! How an `auto` payload is cut into what decodes alone: every chunk of the layout, or four of them together, at rates where
 //! the ends of a chunk would be more than a hundredth of it.
 //!
-//! Absent on purpose: what is folded side by side, which is a chunk of the layout at any rate.
+//! Absent on purpose: who decodes four chunks of the layout one by one, and decodes them once (`frame`).
 
 use core::ops::Range;
 
@@ -54,7 +54,7 @@ impl Span {
     }
 
     /// Most symbols of a chunk with so many coordinates.
-    pub(super) fn most_symbols(self, coordinates: usize) -> usize {
+    pub(crate) fn most_symbols(self, coordinates: usize) -> usize {
         if self == Self::ONE { coordinates } else { coordinates.min(MOST_SYMBOLS) }
     }
 }

@@ -3,6 +3,8 @@
 //! Sums are f64, so that even values of f32::MAX in 2^40 coordinates stay finite. A strip of chunks is summed by one thread,
 //! in order, and strips are added in order: how many there are follows from the layout alone, and so do all bits.
 
+use std::ops::Range;
+
 use nibble_codec::Layout;
 
 use super::{Chunks, Contribution, Scratch, threads::spread};
@@ -86,11 +88,15 @@ pub(super) fn norms<C: Chunks<Error: Send>>(
     layout: &Layout,
     threads: usize,
 ) -> Result<Vec<f64>, FoldError<C::Error>> {
-    let squares = strips(layout, threads, of.len(), |index, len, buffers, sums| {
-        let row = buffers.rows(1, len);
+    let together = of.iter().map(|contribution| contribution.chunks.together()).max().unwrap_or(1);
+    let squares = strips((layout, together), threads, of.len(), |chunks, buffers, sums| {
+        // All chunks of a strip, as some only decode together.
         for (contribution, sum) in of.iter().zip(sums) {
-            decode(contribution, index, &mut buffers.scratch, &mut buffers.decoded[row.clone()])?;
-            *sum += square(&buffers.decoded[row.clone()]);
+            for index in chunks.clone() {
+                let row = buffers.rows(1, layout.chunk_range(index).len());
+                decode(contribution, index, &mut buffers.scratch, &mut buffers.decoded[row.clone()])?;
+                *sum += square(&buffers.decoded[row]);
+            }
         }
         Ok(())
     })?;
@@ -104,7 +110,7 @@ pub(super) fn products<C: Chunks<Error: Send>>(
     threads: usize,
 ) -> Result<Products, FoldError<C::Error>> {
     let updates = of.len();
-    let entries = strips(layout, threads, updates * updates, |index, len, buffers, sums| {
+    let each = |index, len, buffers: &mut Buffers, sums: &mut [f64]| {
         let rows = buffers.rows(updates, len);
         for (contribution, row) in of.iter().zip(buffers.decoded[rows].chunks_exact_mut(len)) {
             decode(contribution, index, &mut buffers.scratch, row)?;
@@ -119,6 +125,9 @@ pub(super) fn products<C: Chunks<Error: Send>>(
             multiply(&buffers.piece, updates, sums);
         }
         Ok(())
+    };
+    let entries = strips((layout, 1), threads, updates * updates, |mut chunks, buffers, sums| {
+        chunks.try_for_each(|index| each(index, layout.chunk_range(index).len(), buffers, sums))
     })?;
     let mut products = Products { updates, entries };
     for i in 0..updates {
@@ -139,26 +148,24 @@ struct Buffers {
 
 impl Buffers {
     /// Room for `count` chunks of `len` coordinates in `decoded`.
-    fn rows(&mut self, count: usize, len: usize) -> std::ops::Range<usize> {
+    fn rows(&mut self, count: usize, len: usize) -> Range<usize> {
         self.decoded.resize(count * len, 0.0);
         0..count * len
     }
 }
 
-/// `sums` numbers, to which `add` adds what each chunk of the layout gives.
+/// `sums` numbers, to which `add` adds what some chunks of the layout give: as many times so many as suit.
 fn strips<E: Send>(
-    layout: &Layout,
+    (layout, together): (&Layout, usize),
     threads: usize,
     sums: usize,
-    add: impl Fn(usize, usize, &mut Buffers, &mut [f64]) -> Result<(), FoldError<E>> + Sync,
+    add: impl Fn(Range<usize>, &mut Buffers, &mut [f64]) -> Result<(), FoldError<E>> + Sync,
 ) -> Result<Vec<f64>, FoldError<E>> {
-    let width = layout.chunks().div_ceil(STRIPS).max(1);
+    let width = layout.chunks().div_ceil(STRIPS).max(1).next_multiple_of(together);
     let strips = layout.chunks().div_ceil(width);
     let partial = spread(threads, strips, Buffers::default, |buffers, strip| {
         let mut partial = vec![0.0; sums];
-        for index in strip * width..layout.chunks().min((strip + 1) * width) {
-            add(index, layout.chunk_range(index).len(), buffers, &mut partial)?;
-        }
+        add(strip * width..layout.chunks().min((strip + 1) * width), buffers, &mut partial)?;
         Ok::<_, FoldError<E>>(partial)
     })?;
     Ok(partial.into_iter().fold(vec![0.0; sums], |mut total, partial| {

@@ -3,9 +3,9 @@
 //! Updates are taken in ClientId order, whatever order they came in, and every sum has one order, in f64: the result is
 //! the same to the bit on any number of threads. A [`Rule`] sees what is known of the updates ([`Facts`]) and, if it needs
 //! them, their norms or inner products (`geometry.rs`); it answers with a [`Combination`], which is then carried out chunk
-//! by chunk. Rules have one trait ([`Combine`]) and a file each. Chunks are independent: whoever has threads spreads the chunks over them.
+//! by chunk, or by a few. Rules have one trait ([`Combine`]) and a file each. Chunks are independent: whoever has threads spreads the chunks over them.
 //!
-//! Memory beyond the payloads: a chunk of f64 a thread for sums; a chunk of f32 an update and thread for what sorts
+//! Memory beyond the payloads: a chunk of f64 a thread for sums, or four; a chunk of f32 an update and thread for what sorts
 //! columns or takes inner products, O(cohort x chunk); n² f64 for n updates. Never O(cohort x model).
 //!
 //! Absent on purpose: how the result changes the model (`strategy`), and anything that remembers a round.
@@ -137,10 +137,14 @@ impl<C: Chunks> Aggregate<C> {
         &self.combination
     }
 
-    /// How many chunks are best folded together, as some updates only decode so many.
+    /// How many chunks are best folded together, as some updates only decode so many: one where that would leave threads without
+    /// work, or the rule takes a row for each update.
     #[must_use]
-    pub fn together(&self) -> usize {
-        self.contributions.iter().map(|contribution| contribution.chunks.together()).max().unwrap_or(1)
+    pub fn together(&self, layout: &Layout, threads: usize) -> usize {
+        let Combination { shares, columns } = &self.combination;
+        let counted = self.contributions.iter().zip(shares).filter(|(_, share)| **share != 0.0);
+        let most = counted.map(|(contribution, _)| contribution.chunks.together()).max().unwrap_or(1);
+        if *columns == Columns::Sum && layout.chunks().div_ceil(most) >= threads { most } else { 1 }
     }
 
     /// The rule's mean of some chunks of `len` coordinates, left in `mean`, which is resized to them and is scratch before.

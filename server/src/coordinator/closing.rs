@@ -93,7 +93,8 @@ impl Coordinator {
             lr: parts.plan.training.lr.in_round(round.0, parts.plan.rounds),
             sent: self.control.as_ref().map_or(&[], |control| &control.values),
         };
-        let tiles = strategy::tiles(layout, aggregate.together(), &mut self.global, &mut self.memories);
+        let tiles =
+            strategy::tiles(layout, aggregate.together(layout, parts.threads), &mut self.global, &mut self.memories);
         let tiles = Mutex::new(tiles.into_iter());
         let work = || {
             let mut scratch = Default::default();

@@ -72,7 +72,7 @@ pub trait Algorithm: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Changes `global`, one chunk of the parameters, by what a round brought. `memories` are those of the chunk, as many as
+    /// Changes `global`, one chunk of the parameters or a few, by what a round brought. `memories` are those of the chunk, as many as
     /// [`Algorithm::memories`] says.
     fn apply(&self, step: &Step<'_>, global: &mut [f32], memories: &mut [&mut [f32]]);
 }
@@ -119,7 +119,7 @@ impl Default for Strategy {
     }
 }
 
-/// What a round brought, as far as one chunk of the parameters goes.
+/// What a round brought, as far as some chunks of the parameters go.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Step<'a> {
     /// The combined update.

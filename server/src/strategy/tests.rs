@@ -43,7 +43,7 @@ fn fold(strategy: Strategy, layout: &Layout, update: &[f32], global: &mut [f32],
     let aggregate = Aggregate::new(vec![contribution]).unwrap();
     let folding = Folding { aggregate: &aggregate, strategy, lr: 0.1, sent: &[] };
     let mut scratch = Default::default();
-    for mut tile in tiles(layout, aggregate.together(), global, memories) {
+    for mut tile in tiles(layout, aggregate.together(layout, 1), global, memories) {
         folding.change(&mut tile, &mut scratch).unwrap();
     }
 }

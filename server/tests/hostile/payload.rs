@@ -136,7 +136,7 @@ pub(crate) fn expected_model(layout: &Layout, mut global: Vec<f32>, updates: &[(
     });
     let aggregate = Aggregate::new(contributions.collect()).unwrap();
     let folding = Folding { aggregate: &aggregate, strategy: Strategy::default(), lr: 0.1, sent: &[] };
-    for mut tile in strategy::tiles(layout, aggregate.together(), &mut global, &mut []) {
+    for mut tile in strategy::tiles(layout, aggregate.together(layout, 1), &mut global, &mut []) {
         folding.change(&mut tile, &mut Default::default()).unwrap();
     }
     global

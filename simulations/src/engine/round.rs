@@ -328,8 +328,12 @@ impl Run<'_> {
             lr: self.experiment.sgd_in(id).lr,
             sent: self.control.as_ref().map_or(&[], |control| &control.values),
         };
-        let tiles =
-            strategy::tiles(layout, aggregate.together(), &mut self.progress.global, &mut self.progress.memories);
+        let tiles = strategy::tiles(
+            layout,
+            aggregate.together(layout, self.workers.threads()),
+            &mut self.progress.global,
+            &mut self.progress.memories,
+        );
         let tiles: Vec<_> = tiles.into_iter().map(Mutex::new).collect();
         self.workers.each(&tiles, |_, tile| {
             folding.change(&mut lock(tile), &mut Default::default()).map_err(|(_, error)| error.into())

@@ -228,7 +228,8 @@ fn chunks_that_decode_together_add_up_to_what_each_alone_does() {
         let aggregation = unbounded(rule, 0).check(2).unwrap();
         let aggregate = Aggregate::new((0..2).map(contribution).collect()).unwrap();
         let aggregate = aggregate.under(&aggregation, &layout, 1).unwrap();
-        assert_eq!(aggregate.together(), 4);
+        let together = [1, 2, 3].map(|threads| aggregate.together(&layout, threads));
+        assert_eq!(together, if rule == "mean" { [4, 4, 1] } else { [1; 3] });
         let alone = all_of(&aggregate, &layout);
         let (mut all, mut mean, mut each) = (Vec::new(), Vec::new(), Vec::new());
         for (chunks, len) in [(0..4, 4 * CHUNK_COORDINATES), (4..7, 420_000 - 4 * CHUNK_COORDINATES)] {
