@@ -126,11 +126,7 @@ fn sign_lengths(bytes: &[u8], header: &Header, head: usize, layout: &Layout) -> 
 }
 
 /// Lengths of all chunks with their headers, at the beginning of a prelude, and what follows them.
-fn lengths<'b>(
-    mut body: &'b [u8],
-    chunks: usize,
-    most: impl Fn(usize) -> usize,
-) -> Result<(Vec<usize>, &'b [u8]), DecodeError> {
+fn lengths(mut body: &[u8], chunks: usize, most: impl Fn(usize) -> usize) -> Result<(Vec<usize>, &[u8]), DecodeError> {
     let undefined = |what| DecodeError::Prelude { what };
     let mut lengths = Vec::with_capacity(chunks);
     for index in 0..chunks {
