@@ -1,6 +1,7 @@
 //! A payload whose bytes lie elsewhere, e.g. in a file: its header is read first, its chunks one at a time.
 //!
-//! Chunks stand alone, so whoever holds many payloads on disk needs memory for no more than a chunk of each.
+//! Chunks stand alone, or at low rates of `auto` four together, so whoever holds many payloads on disk needs memory for no more
+//! than that of each.
 
 use alloc::vec::Vec;
 use core::ops::Range;
