@@ -125,8 +125,9 @@ impl Chosen {
         self.is_sampled = kernels.least(classes) < NARROWEST as i8;
         if self.is_sampled {
             let values = room(values, *count + LANES);
-            // There is room for all.
-            *count = kernels.choose_values(dither, every, classes, x, (keys, values)).unwrap_or_default();
+            let drawn = kernels.choose_values(dither, every, classes, x, (keys, values));
+            let Some(drawn) = drawn else { unreachable!("there is room for all") };
+            *count = drawn;
         } else {
             kernels.keys(dither, every, classes, &mut keys[..*count]);
         }
